@@ -1,0 +1,137 @@
+"""What works on this machine and what is missing, each with the mend. Nothing is changed."""
+
+from __future__ import annotations
+
+import platform
+import shutil
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+from pytest_edgeai.artifacts import default_root, library_versions
+from pytest_edgeai.measure.host import Host, this_host
+from pytest_edgeai.settings import Settings, SettingsError, find_settings, load_settings
+from pytest_edgeai.tiers.specs import allot
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+Level: TypeAlias = Literal["fine", "limited", "broken"]
+
+_EXTRAS = {
+    "operators": ("torch", "transformers", "neural-compressor", "onnxscript", "safetensors", "scikit-learn"),
+    "docker": ("testcontainers",),
+    "parallel": ("pytest-xdist",),
+}
+_STYLES: dict[Level, str] = {"fine": "green", "limited": "yellow", "broken": "red"}
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was looked at.
+
+    Parameters
+    ----------
+    what
+        What it is, in a word or two.
+    level
+        `limited` works less well or less; `broken` does not work.
+    sentence
+        What was found.
+    """
+
+    what: str
+    level: Level
+    sentence: str
+
+    def as_json(self) -> dict[str, str]:
+        """A JSON object with the fields of this class."""
+        return asdict(self)
+
+
+def examine(root: Path) -> list[Finding]:
+    """Look at Python, the host, the libraries, the settings of a project and the store.
+
+    Parameters
+    ----------
+    root
+        The project's folder.
+    """
+    host = this_host()
+    findings = [
+        Finding("python", "fine", f"{platform.python_version()} on {platform.platform()}"),
+        _host(host),
+        *_extras(),
+        *_cgroups(),
+    ]
+    settings = None
+    try:
+        settings = load_settings(root, {})
+        path, _ = find_settings(root)
+        findings.append(Finding("settings", "fine", "defaults" if path is None else str(path)))
+        findings.append(_tiers(settings, host))
+    except SettingsError as error:
+        findings.append(Finding("settings", "broken", str(error)))
+    findings.append(_store(root, settings))
+    return findings
+
+
+def show(findings: Sequence[Finding], console: Console) -> None:
+    """Print findings for people."""
+    for finding in findings:
+        style = _STYLES[finding.level]
+        console.print(f"[{style}]{finding.level:8}[/{style}] [bold]{finding.what}[/bold]: ", end="", highlight=False)
+        console.print(finding.sentence, markup=False, highlight=False)
+
+
+def _host(host: Host) -> Finding:
+    words = f"{host.cores} cores of {host.processor}, {host.memory_bytes / 2**30:.0f} GiB, {host.system}"
+    if any(name in host.instructions for name in ("avx512_vnni", "avx_vnni", "asimddp", "i8mm")):
+        return Finding("host", "fine", f"{words}; has int8 dot products, so that quantized graphs gain")
+    return Finding("host", "limited", f"{words}; no int8 dot products: quantized graphs may not be faster")
+
+
+def _extras() -> Iterator[Finding]:
+    for extra, names in _EXTRAS.items():
+        versions = library_versions(names)
+        missing = [name for name, version in versions.items() if version is None]
+        if missing:
+            install = f"pip install 'pytest-edgeai[{extra}]'"
+            yield Finding(f"extra {extra}", "limited", f"{', '.join(missing)} not installed: {install}")
+        else:
+            yield Finding(f"extra {extra}", "fine", ", ".join(f"{name} {v}" for name, v in versions.items()))
+
+
+def _cgroups() -> Iterator[Finding]:
+    if sys.platform != "linux":
+        yield Finding("limits", "limited", "no control groups on this system: thread counts only")
+        return
+    from pytest_edgeai.tiers import cgroups
+
+    reason = cgroups.writable("edgeai-doctor")
+    if reason is None:
+        yield Finding("limits", "fine", "cores and memory of tiers by control groups")
+    else:
+        yield Finding("limits", "limited", f"cores by affinity, memory unlimited: {reason}")
+
+
+def _tiers(settings: Settings, host: Host) -> Finding:
+    allotments = allot(settings.topology.tiers, host.cores, host.memory_bytes)
+    words = ", ".join(
+        f"{name} {given.cores} core(s) × compute scale {given.compute_scale:g}" for name, given in allotments.items()
+    )
+    scaled = any(given.compute_scale > 1 for given in allotments.values())
+    more = ": the host has fewer cores than the largest tier, so compute is stretched" if scaled else ""
+    return Finding("tiers", "limited" if scaled else "fine", words + more)
+
+
+def _store(root: Path, settings: Settings | None) -> Finding:
+    named = None if settings is None else settings.store
+    store = default_root() if named is None else root / named
+    parent = next(folder for folder in (store, *store.parents) if folder.exists())
+    free_gb = shutil.disk_usage(parent).free / 1e9
+    if free_gb < 1:
+        return Finding("store", "broken", f"{store}: only {free_gb:.1f} GB of disk are free")
+    return Finding("store", "fine", f"{store} ({free_gb:.0f} GB of disk free)")

@@ -1,0 +1,182 @@
+"""The fixtures that a test can ask for: the axes of the matrix and what is built on them.
+
+Each axis is parametrized by the plugin. A test that asks for `artifact` runs once for each model and operator; one
+that asks for `strategy`, `deployment` or `trial` once for each cell of the matrix and replicate.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pytest_edgeai.plugin import SESSION
+
+if TYPE_CHECKING:
+    from pytest_benchmark.fixture import BenchmarkFixture
+
+    from pytest_edgeai.artifacts import Artifact
+    from pytest_edgeai.matrix import Placement, Strategy
+    from pytest_edgeai.measure.trial import TrialRecord
+    from pytest_edgeai.operators import Operator
+    from pytest_edgeai.session import MeasuringSession
+    from pytest_edgeai.subjects import SubjectModel
+    from pytest_edgeai.tiers.backend import Deployment
+
+
+@pytest.fixture
+def edgeai_model(request: pytest.FixtureRequest) -> str:
+    """Name of the subject model; parametrized by the plugin."""
+    return str(request.param)
+
+
+@pytest.fixture
+def edgeai_operator(request: pytest.FixtureRequest) -> str:
+    """Name of the operator; parametrized by the plugin."""
+    return str(request.param)
+
+
+@pytest.fixture
+def edgeai_tier(request: pytest.FixtureRequest) -> str:
+    """The placement as ids write it; parametrized by the plugin."""
+    return str(request.param)
+
+
+@pytest.fixture
+def edgeai_replicate(request: pytest.FixtureRequest) -> int:
+    """Number of the replicate; parametrized by the plugin."""
+    return int(request.param)
+
+
+@pytest.fixture
+def edgeai_session(pytestconfig: pytest.Config) -> MeasuringSession:
+    """Settings, host and what was prepared and measured so far."""
+    return pytestconfig.stash[SESSION]
+
+
+@pytest.fixture
+def subject(edgeai_session: MeasuringSession, edgeai_model: str) -> SubjectModel:
+    """A subject model: the network with its samples, pipeline and metrics."""
+    return edgeai_session.registered.subjects[edgeai_model]
+
+
+@pytest.fixture
+def operator(edgeai_session: MeasuringSession, edgeai_operator: str) -> Operator[Any]:
+    """An operator with its parameters."""
+    return edgeai_session.registered.operators[edgeai_operator]
+
+
+@pytest.fixture
+def tier(edgeai_tier: str) -> Placement:
+    """A placement: the tier, or the chain of tiers, that runs an artifact."""
+    from pytest_edgeai.matrix import Placement
+
+    return Placement.parse(edgeai_tier)
+
+
+@pytest.fixture
+def replicate(edgeai_replicate: int) -> int:
+    """The number of the replicate, from 0."""
+    return edgeai_replicate
+
+
+@pytest.fixture
+def strategy(subject: SubjectModel, operator: Operator[Any], tier: Placement) -> Strategy:
+    """One cell of the matrix: model, operator and placement."""
+    from pytest_edgeai.matrix import Strategy
+
+    return Strategy(subject.name, operator.name, tier)
+
+
+@pytest.fixture
+def artifact(edgeai_session: MeasuringSession, subject: SubjectModel, operator: Operator[Any]) -> Artifact:
+    """What the operator made of the subject model: a folder with `model.onnx`, and where it comes from."""
+    from pytest_edgeai.settings import SettingsError
+
+    try:
+        return edgeai_session.artifact(subject.name, operator.name).artifact
+    except SettingsError as error:
+        reason = str(error)
+    pytest.fail(reason, pytrace=False)
+
+
+@pytest.fixture
+def deployment(edgeai_session: MeasuringSession, strategy: Strategy, artifact: Artifact) -> Iterator[Deployment]:  # noqa: ARG001  # fails first where there is no artifact
+    """The artifact on its tiers, freshly started, behind its links; `deployment.client()` sends requests."""
+    from pytest_edgeai.tiers.backend import TierError
+
+    reason = ""
+    with ExitStack() as stack:
+        try:
+            running = stack.enter_context(edgeai_session.backend.deploy(edgeai_session.order(strategy)))
+        except TierError as error:
+            reason = str(error)
+        if reason:
+            pytest.fail(reason, pytrace=False)
+        yield running
+
+
+@pytest.fixture
+def trial(
+    request: pytest.FixtureRequest,
+    edgeai_session: MeasuringSession,
+    strategy: Strategy,
+    replicate: int,
+    benchmark: BenchmarkFixture,
+) -> Callable[[], TrialRecord]:
+    """A function that measures one replicate of the strategy in a fresh deployment and returns its record.
+
+    It fails the test when the trial is invalid.
+    """
+    from pytest_edgeai.matrix import Cell
+    from pytest_edgeai.measure.trial import Assignment, TrialInvalid, run_trial
+
+    if benchmark.disabled:
+        pytest.fail(
+            "nothing was measured: benchmarks are disabled (by -n of pytest-xdist or by --benchmark-disable)",
+            pytrace=False,
+        )
+    started = time.perf_counter()
+    request.getfixturevalue("artifact")
+    deployment: Deployment = request.getfixturevalue("deployment")
+    prepared = edgeai_session.artifact(*strategy.artifact)
+    assignment = Assignment(
+        Cell(strategy, replicate),
+        prepared.artifact.name,
+        edgeai_session.settings.measurement,
+        edgeai_session.settings.tolerances,
+        prepared.validation,
+        prepared.evaluation,
+    )
+
+    def stopwatch(
+        send: Callable[..., Any],
+        arguments: Callable[[], tuple[tuple[Mapping[str, Any]], dict[str, Any]]],
+        rounds: int,
+        warmup_rounds: int,
+    ) -> Sequence[float]:
+        pedantic: Callable[..., Any] = benchmark.pedantic
+        pedantic(send, setup=arguments, rounds=rounds, warmup_rounds=warmup_rounds, iterations=1)
+        assert benchmark.stats is not None
+        return list(benchmark.stats.stats.data)
+
+    def measure() -> TrialRecord:
+        benchmark.group = f"{strategy.model} on {strategy.placement}"
+        reason, record = "", None
+        try:
+            record = run_trial(deployment, assignment, stopwatch, started)
+        except TrialInvalid as invalid:
+            reason = str(invalid)
+        if record is None:
+            benchmark.has_error = True  # pytest-benchmark then leaves it out of its files and comparisons
+            pytest.fail(reason, pytrace=False)
+        record = edgeai_session.add(record)
+        details = record.as_json()
+        del details["latency_s"]  # pytest-benchmark's own data
+        benchmark.extra_info["edgeai"] = details | {"artifact": prepared.artifact.entry.digest}
+        return record
+
+    return measure

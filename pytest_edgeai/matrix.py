@@ -1,0 +1,121 @@
+"""Strategies: the matrix model × operator × placement, its ids, its selection and its schedule.
+
+Pure functions on names; what the names stand for is looked up elsewhere.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+from pytest_edgeai.settings import SettingsError, unknown
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Placement:
+    """Which tiers run the parts of an artifact, the first part first.
+
+    Parameters
+    ----------
+    tiers
+        One tier, or several for a chain.
+    """
+
+    tiers: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return "+".join(self.tiers)
+
+    @classmethod
+    def parse(cls, text: str) -> Placement:
+        """The placement that `str` writes, for example `edge` or `mobile+edge`."""
+        return cls(tuple(text.split("+")))
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Strategy:
+    """One cell of the matrix."""
+
+    model: str
+    operator: str
+    placement: Placement
+
+    @property
+    def id(self) -> str:
+        """The name in reports and, with the replicate, in test ids."""
+        return f"{self.model}-{self.operator}-{self.placement}"
+
+    @property
+    def artifact(self) -> tuple[str, str]:
+        """The model and operator, whose artifact all placements share."""
+        return self.model, self.operator
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Cell:
+    """One trial to be made: a strategy and the number of the replicate."""
+
+    strategy: Strategy
+    replicate: int
+
+    @property
+    def id(self) -> str:
+        """The test id."""
+        return f"{self.strategy.id}-r{self.replicate}"
+
+
+def select(kind: str, setting: str, wanted: Iterable[str] | None, known: Collection[str]) -> tuple[str, ...]:
+    """The names wanted, in the order in which they are known.
+
+    Parameters
+    ----------
+    kind
+        What the names are, for the message: `model`, `operator`, `tier`.
+    setting
+        Where they come from, for the message.
+    wanted
+        Names, or None for all.
+    known
+        Registered names.
+
+    Raises
+    ------
+    SettingsError
+        A name is not known, or none is left.
+    """
+    if wanted is None:
+        wanted = known
+    chosen = set(wanted)
+    for name in sorted(chosen):
+        if name not in known:
+            raise SettingsError(f"{setting}: {unknown(kind, name, tuple(known))}")
+    if not chosen:
+        raise SettingsError(f"{setting}: names no {kind}; known: {', '.join(known) or 'none'}")
+    return tuple(name for name in known if name in chosen)
+
+
+def schedule(cells: Sequence[tuple[int, T]], seed: int) -> list[T]:
+    """Order trials in blocks: a block is one replicate of everything, in random order of its own.
+
+    Drift of the machine then hits all strategies alike, and neighbours differ from block to block.
+
+    Parameters
+    ----------
+    cells
+        (replicate, anything) in any order.
+    seed
+        The same seed gives the same order.
+    """
+    generator = random.Random(seed)
+    blocks: dict[int, list[T]] = {}
+    for replicate, cell in cells:
+        blocks.setdefault(replicate, []).append(cell)
+    ordered: list[T] = []
+    for _, block in sorted(blocks.items()):
+        generator.shuffle(block)
+        ordered += block
+    return ordered

@@ -1,0 +1,1 @@
+"""Measuring: the sequential client and the trial."""

@@ -1,0 +1,311 @@
+"""The trial: one replicate of a strategy, from the first probe to the last, and the record it leaves.
+
+It proves the limits, warms up, has requests sent one at a time (pytest-benchmark drives them), proves the limits again
+and compares every prediction with the local one. What is not proven or not equal makes the trial invalid; an invalid
+trial has a reason and no numbers.
+"""
+
+from __future__ import annotations
+
+import gc
+import itertools
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal, Protocol, TypeAlias
+
+import numpy as np
+
+from pytest_edgeai.matrix import Cell
+from pytest_edgeai.measure.accuracy import Evaluation
+from pytest_edgeai.measure.client import Answer, Client, RequestError
+from pytest_edgeai.measure.host import load_average, stolen_s
+from pytest_edgeai.serving.protocol import Array
+from pytest_edgeai.serving.timing import SPAN_NAMES
+from pytest_edgeai.settings import Profile, Tolerances
+from pytest_edgeai.subjects.samples import Samples
+from pytest_edgeai.tiers.backend import Deployment, TierError
+from pytest_edgeai.tiers.probe import Probe, probe_link
+
+Status: TypeAlias = Literal["valid", "invalid"]
+# A clock that differs by more than this from the client's own is not measuring wall time.
+_CLOCK_TOLERANCE = 0.1
+_CLOCK_TOLERANCE_S = 1e-3
+
+
+class TrialInvalid(Exception):  # noqa: N818  # a verdict on a trial, in the words of the design
+    """A trial that must not become a number; one sentence."""
+
+
+class Stopwatch(Protocol):
+    """What drives and times the requests: pytest-benchmark's fixture in pedantic mode."""
+
+    def __call__(
+        self,
+        send: Callable[[Mapping[str, Array]], Answer],
+        arguments: Callable[[], tuple[tuple[Mapping[str, Array]], dict[str, Any]]],
+        rounds: int,
+        warmup_rounds: int,
+    ) -> Sequence[float]:
+        """Call `send` with fresh arguments for each round; the seconds of each measured round."""
+
+
+@dataclass(frozen=True, slots=True)
+class Measurement:
+    """One request of a trial: a sample in the words of the design.
+
+    Parameters
+    ----------
+    run
+        Its number in the trial, from 0.
+    input
+        The number of the validation sample that was sent.
+    latency_s
+        Round trip.
+    spans_s
+        Seconds by span, and by hop for `transmit` (`transmit mobile-edge`); they add up to the latency.
+    """
+
+    run: int
+    input: int
+    latency_s: float
+    spans_s: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class TrialRecord:
+    """What a trial leaves: valid with its measurements, or invalid with a reason and none.
+
+    Parameters
+    ----------
+    cell
+        Strategy and replicate.
+    status, reason
+        The outcome; the reason is empty when valid.
+    order
+        The trial's place in the session, from 0.
+    measurements
+        The requests, in order.
+    probes
+        Link probes, before and after.
+    tiers
+        What the tiers said of themselves, before and after.
+    unproven
+        What was asked of the tiers and could not be read back.
+    load_s
+        Seconds until a tier had loaded its models, by tier.
+    started_at
+        Seconds since the epoch.
+    duration_s
+        Of the whole trial, deployment included.
+    host
+        Load average and stolen CPU seconds.
+    """
+
+    cell: Cell
+    status: Status
+    reason: str = ""
+    order: int = -1
+    measurements: tuple[Measurement, ...] = ()
+    probes: tuple[Probe, ...] = ()
+    tiers: Mapping[str, Mapping[str, Mapping[str, Any]]] = field(default_factory=dict)
+    unproven: tuple[str, ...] = ()
+    load_s: Mapping[str, float] = field(default_factory=dict)
+    started_at: float = 0.0
+    duration_s: float = 0.0
+    host: Mapping[str, float | None] = field(default_factory=dict)
+
+    @property
+    def latencies_s(self) -> Array:
+        """Latencies in order, shape [requests]."""
+        return np.array([one.latency_s for one in self.measurements])
+
+    def as_json(self) -> dict[str, Any]:
+        """A JSON object; the measurements as columns."""
+        document = asdict(self)
+        del document["cell"], document["measurements"]
+        strategy = self.cell.strategy
+        names = _span_columns(self.measurements)
+        return {
+            "id": self.cell.id,
+            "model": strategy.model,
+            "operator": strategy.operator,
+            "tier": str(strategy.placement),
+            "replicate": self.cell.replicate,
+            **document,
+            "run": [one.run for one in self.measurements],
+            "input": [one.input for one in self.measurements],
+            "latency_s": [one.latency_s for one in self.measurements],
+            "spans_s": {name: [one.spans_s.get(name, 0.0) for one in self.measurements] for name in names},
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Assignment:
+    """What a trial is to do.
+
+    Parameters
+    ----------
+    cell
+        Strategy and replicate.
+    model
+        The model's name on its tier.
+    profile, tolerances
+        How much is measured and what is within tolerance.
+    validation
+        The samples of which the largest are sent.
+    evaluation
+        The local predictions to compare with.
+    """
+
+    cell: Cell
+    model: str
+    profile: Profile
+    tolerances: Tolerances
+    validation: Samples
+    evaluation: Evaluation
+
+
+def run_trial(deployment: Deployment, assignment: Assignment, stopwatch: Stopwatch, started: float) -> TrialRecord:
+    """Measure one trial.
+
+    Parameters
+    ----------
+    deployment
+        Fresh, of the assignment's artifact and placement.
+    assignment
+        What to do.
+    stopwatch
+        Drives and times the requests.
+    started
+        `time.perf_counter` when the deployment was begun.
+
+    Returns
+    -------
+    TrialRecord
+        Valid.
+
+    Raises
+    ------
+    TrialInvalid
+        Something was not proven, or a request failed.
+    """
+    started_at = time.time() - (time.perf_counter() - started)
+    stolen_before = stolen_s()
+    try:
+        before = deployment.states()
+        probes = _proven(deployment, assignment)
+        with deployment.client() as client:
+            measurements = _send(client, assignment, stopwatch)
+        probes += _proven(deployment, assignment)
+        after = deployment.states()
+    except TierError as error:
+        raise TrialInvalid(str(error)) from None
+    except RequestError as error:
+        raise TrialInvalid(deployment.diagnose() or str(error)) from None
+    stolen_after = stolen_s()
+    return TrialRecord(
+        cell=assignment.cell,
+        status="valid",
+        measurements=measurements,
+        probes=tuple(probes),
+        tiers={now.tier: {"before": then.limits, "after": now.limits} for then, now in zip(before, after, strict=True)},
+        unproven=tuple(f"{state.tier}: {what}" for state in after for what in state.unproven),
+        load_s={state.tier: sum(state.limits.get("load_s", {}).values()) for state in before},
+        started_at=started_at,
+        duration_s=time.perf_counter() - started,
+        host={
+            "load_average": load_average(),
+            "stolen_s": None if stolen_before is None or stolen_after is None else stolen_after - stolen_before,
+        },
+    )
+
+
+def _proven(deployment: Deployment, assignment: Assignment) -> list[Probe]:
+    """Probe every link that requests cross."""
+    probes: list[Probe] = []
+    for hop in deployment.hops:
+        client = deployment.probe(hop)
+        if client is None:
+            continue
+        with client:
+            for probe in probe_link(client, hop, assignment.profile.probe_s, assignment.tolerances):
+                if not probe.ok:
+                    raise TrialInvalid(probe.sentence())
+                probes.append(probe)
+    return probes
+
+
+def _send(client: Client, assignment: Assignment, stopwatch: Stopwatch) -> tuple[Measurement, ...]:
+    profile = assignment.profile
+    numbers = assignment.validation.largest(profile.inputs)
+    if len(numbers) < profile.inputs:
+        raise TrialInvalid(f"the profile sends {profile.inputs} inputs, but there are {len(numbers)} samples")
+    inputs = [assignment.validation[number].inputs for number in numbers]
+    turn: Iterator[Mapping[str, Array]] = itertools.chain(
+        itertools.islice(itertools.cycle(inputs), profile.warmup), itertools.cycle(inputs)
+    )
+    answers: list[Answer] = []
+
+    def send(tensors: Mapping[str, Array]) -> Answer:
+        answer = client.infer(assignment.model, tensors)
+        answers.append(answer)
+        return answer
+
+    gc.collect()
+    gc.freeze()  # what pytest has piled up is not worth walking through in the middle of a request
+    try:
+        timed_s = stopwatch(send, lambda: ((next(turn),), {}), profile.requests, profile.warmup)
+    finally:
+        gc.unfreeze()
+    answers = answers[profile.warmup :]
+    if len(timed_s) != profile.requests or len(answers) != profile.requests:
+        raise TrialInvalid(f"{len(timed_s)} of {profile.requests} requests were timed")
+    measurements = []
+    for run, (latency_s, answer) in enumerate(zip(timed_s, answers, strict=True)):
+        number = numbers[run % len(numbers)]
+        if abs(latency_s - answer.latency_s) > _CLOCK_TOLERANCE_S + _CLOCK_TOLERANCE * answer.latency_s:
+            raise TrialInvalid(
+                f"the benchmark's timer says {latency_s:.6f} s for a request of {answer.latency_s:.6f} s: "
+                "leave --benchmark-timer at its default"
+            )
+        _compare(answer, number, assignment)
+        measurements.append(Measurement(run, number, latency_s, _spans(answer, latency_s)))
+    return tuple(measurements)
+
+
+def _spans(answer: Answer, latency_s: float) -> dict[str, float]:
+    """Seconds by span; what the benchmark's timer saw more than the client is transmission, too."""
+    spans: dict[str, float] = {}
+    for span in answer.spans:
+        name = f"transmit {span.place}".rstrip() if span.name == "transmit" else span.name
+        spans[name] = spans.get(name, 0.0) + span.duration_s
+    nearest = f"transmit {answer.spans[-1].place}".rstrip()
+    spans[nearest] += latency_s - answer.latency_s
+    return spans
+
+
+def _compare(answer: Answer, number: int, assignment: Assignment) -> None:
+    """Parity: a prediction through the tiers equals the local one."""
+    local = assignment.evaluation
+    try:
+        labels, scores = answer.outputs["labels"][0], answer.outputs["scores"][0]
+    except (KeyError, IndexError):
+        raise TrialInvalid("the answer has no labels and scores: the tier serves another model") from None
+    expected, expected_scores = local.ranked[number], local.scores[number]
+    tolerance = assignment.tolerances.score
+    differ = np.abs(scores - expected_scores).max() if scores.shape == expected_scores.shape else np.inf
+    # Two classes with equal scores may change places.
+    tie = len(expected_scores) > 1 and expected_scores[0] - expected_scores[1] <= tolerance
+    if not differ <= tolerance or (labels[0] != expected[0] and not tie):
+        raise TrialInvalid(
+            f"parity: sample {number} gets label {labels[0]} with score {scores[0]:.4f} through the tiers, but "
+            f"{expected[0]} with {expected_scores[0]:.4f} locally"
+        )
+
+
+def _span_columns(measurements: Sequence[Measurement]) -> list[str]:
+    """Every span that occurs, in the order of a request; hops of `transmit` last."""
+    seen = {name for one in measurements for name in one.spans_s}
+    hops = [name for name in sorted(seen) if name.startswith("transmit")]
+    return [name for name in SPAN_NAMES if name in seen and name != "transmit"] + hops

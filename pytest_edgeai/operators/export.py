@@ -1,0 +1,68 @@
+"""From a torch network to an ONNX graph with a batch of any size."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pytest_edgeai.serving.protocol import Array
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
+    import torch
+
+EXPORT_LIBRARIES = ("torch", "onnx", "onnxscript")
+OUTPUT = "logits"
+_LARGE_BYTES = 1_500_000_000  # protobuf ends at 2 GB: beyond, weights go to a file of their own
+
+
+def export(network: torch.nn.Module, example: Mapping[str, Array], path: Path, opset: int) -> None:
+    """Write a network as an ONNX graph.
+
+    Parameters
+    ----------
+    network
+        Takes positional tensors and returns logits.
+    example
+        A batch for each graph input, in the order of the network's arguments; dimension 0 is the batch and becomes
+        dynamic. It holds 2 samples or more, since the exporter takes a batch of 1 for a constant.
+    path
+        The graph's file.
+    opset
+        Version of the ONNX operator set.
+    """
+    import torch
+
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it misses torchvision, which nothing here needs
+    network.eval()
+    arguments = tuple(torch.from_numpy(array) for array in example.values())
+    batch = torch.export.Dim("batch", min=1, max=4096)
+    size_bytes = sum(tensor.nbytes for tensor in network.state_dict().values())
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the exporter's own deprecations: nothing that a user can mend
+        program = torch.onnx.export(
+            network,
+            arguments,
+            dynamo=True,
+            input_names=list(example),
+            output_names=[OUTPUT],
+            opset_version=opset,
+            dynamic_shapes=tuple({0: batch} for _ in arguments),
+            verbose=False,
+        )
+    assert program is not None
+    _strip(program.model)
+    program.save(path, external_data=size_bytes > _LARGE_BYTES)
+
+
+def _strip(model: ir.Model) -> None:
+    """Drop the exporter's notes: stack traces with the paths of this machine, which would differ on the next."""
+    model.metadata_props.clear()
+    model.graph.metadata_props.clear()
+    for node in model.graph:
+        node.metadata_props.clear()
+    for value in (*model.graph.inputs, *model.graph.outputs, *model.graph.initializers.values()):
+        value.metadata_props.clear()

@@ -1,0 +1,41 @@
+"""`identity`: the network as it is, exported to ONNX. The baseline of every comparison."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from pydantic import Field
+
+from pytest_edgeai.operators import Job, Operator
+from pytest_edgeai.operators.export import EXPORT_LIBRARIES, export
+from pytest_edgeai.serving.repository import GRAPH_NAME
+from pytest_edgeai.tiers.specs import Spec
+
+
+class IdentityParameters(Spec):
+    """Parameters of `identity`.
+
+    Parameters
+    ----------
+    opset
+        Version of the ONNX operator set. From 17 on a LayerNorm is one node, from 20 on a GELU.
+    """
+
+    opset: int = Field(default=20, ge=18, le=23)
+
+
+class Identity(Operator[IdentityParameters]):
+    """The network as it is."""
+
+    name = "identity"
+    parameters_type = IdentityParameters
+    libraries: ClassVar[tuple[str, ...]] = EXPORT_LIBRARIES
+
+    def build(self, job: Job) -> Mapping[str, Any]:
+        """Export the network."""
+        job.stage("exporting")
+        example = job.feeds(job.calibration, range(2))
+        ordered = {name: example[name] for name in job.subject.graph_inputs}
+        export(job.subject.network(), ordered, job.folder / GRAPH_NAME, self.parameters.opset)
+        return {"engine": "torch", "opset": self.parameters.opset}

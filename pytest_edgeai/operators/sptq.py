@@ -1,0 +1,128 @@
+"""`sptq`: static post-training quantization to int8 of the exported graph, with calibration data.
+
+Done by Intel Neural Compressor; by ONNX Runtime's own quantizer where that cannot, and then the provenance says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+from pydantic import Field
+
+from pytest_edgeai.operators import BuildError, Job, Operator, neural_compressor
+from pytest_edgeai.serving.protocol import Array
+from pytest_edgeai.serving.repository import GRAPH_NAME
+from pytest_edgeai.tiers.specs import Spec
+
+_Batches = Sequence[Mapping[str, Array]]
+
+
+class SptqParameters(Spec):
+    """Parameters of `sptq`.
+
+    Parameters
+    ----------
+    calibration_samples
+        How many samples activations are observed on.
+    batch
+        Samples a calibration batch.
+    operator_types
+        ONNX operators to quantize; None chooses by the graph: convolutions and all around them in a convolutional
+        network, only matrix products and look-ups in a transformer, where quantizing the additions of the attention
+        mask destroys accuracy.
+    engine
+        `auto` takes Neural Compressor, and ONNX Runtime where it fails or is not installed.
+    """
+
+    calibration_samples: int = Field(default=128, ge=1)
+    batch: int = Field(default=16, ge=1)
+    operator_types: tuple[str, ...] | None = None
+    engine: Literal["auto", "neural-compressor", "onnxruntime"] = "auto"
+
+
+class StaticQuantization(Operator[SptqParameters]):
+    """Static post-training quantization."""
+
+    name = "sptq"
+    base = "identity"
+    parameters_type = SptqParameters
+    libraries: ClassVar[tuple[str, ...]] = neural_compressor.LIBRARIES
+
+    @classmethod
+    def sources(cls) -> tuple[Path, ...]:
+        """Return this file and the one with the shims."""
+        return (*super().sources(), Path(neural_compressor.__file__))
+
+    def build(self, job: Job) -> Mapping[str, Any]:
+        """Quantize the base's graph."""
+        import onnx
+
+        assert job.base is not None
+        source = job.base.folder / GRAPH_NAME
+        job.stage("calibrating")
+        batches = self._batches(job)
+        operator_types = self.parameters.operator_types or _fitting_types(source)
+        provenance: dict[str, Any] = {"operator_types": operator_types, "calibration_samples": _count(batches)}
+        if self.parameters.engine != "onnxruntime":
+            try:
+                model = neural_compressor.quantize_static(source, batches, job.scratch, operator_types)
+            except Exception as error:
+                if self.parameters.engine == "neural-compressor":
+                    raise
+                provenance["fallback_because"] = f"{type(error).__name__}: {error}"
+            else:
+                onnx.save(model, job.folder / GRAPH_NAME)
+                return {**provenance, "engine": neural_compressor.LIBRARY}
+        _quantize_with_onnxruntime(source, job.folder / GRAPH_NAME, batches, operator_types, job.scratch)
+        return {**provenance, "engine": "onnxruntime"}
+
+    def _batches(self, job: Job) -> _Batches:
+        size = min(self.parameters.batch, len(job.calibration))
+        count = min(self.parameters.calibration_samples, len(job.calibration)) // size
+        return [
+            {name: feeds[name] for name in job.subject.graph_inputs}
+            for feeds in (job.feeds(job.calibration, range(at, at + size)) for at in range(0, count * size, size))
+        ]
+
+
+def _count(batches: _Batches) -> int:
+    return sum(len(next(iter(batch.values()))) for batch in batches)
+
+
+def _fitting_types(graph: Path) -> tuple[str, ...] | None:
+    import onnx
+
+    present = {node.op_type for node in onnx.load(graph, load_external_data=False).graph.node}
+    return None if "Conv" in present else ("MatMul", "Gemm", "Gather")
+
+
+def _quantize_with_onnxruntime(
+    source: Path, target: Path, batches: _Batches, operator_types: tuple[str, ...] | None, scratch: Path
+) -> None:
+    try:
+        from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
+        from onnxruntime.quantization.shape_inference import quant_pre_process
+    except ImportError as error:
+        raise BuildError(f"ONNX Runtime's quantizer cannot be imported: {error}") from None
+
+    class Reader(CalibrationDataReader):  # type: ignore[misc]  # has no types
+        def __init__(self) -> None:
+            self._batches: Iterator[Mapping[str, Array]] = iter(batches)
+
+        def get_next(self) -> Mapping[str, Array] | None:
+            return next(self._batches, None)
+
+    prepared = scratch / "prepared.onnx"
+    quant_pre_process(str(source), str(prepared), skip_symbolic_shape=True)
+    quantize_static(
+        str(prepared),
+        str(target),
+        Reader(),
+        quant_format=QuantFormat.QDQ,
+        per_channel=True,
+        activation_type=QuantType.QUInt8,  # signed activations are 2 to 3 times slower on x86
+        weight_type=QuantType.QInt8,
+        op_types_to_quantize=list(operator_types) if operator_types is not None else None,
+    )

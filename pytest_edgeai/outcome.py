@@ -1,0 +1,227 @@
+"""What a session found: each strategy with its figures and verdict, the statistics, and whether all is green.
+
+From records and evaluations to one frozen value that every report is written from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from pytest_edgeai.matrix import Cell, Strategy
+from pytest_edgeai.measure.trial import TrialRecord
+from pytest_edgeai.settings import Settings
+from pytest_edgeai.verdicts import Verdict, worst
+from pytest_edgeai.verdicts.accuracy import AccuracyResult
+from pytest_edgeai.verdicts.latency import judge_latency
+
+if TYPE_CHECKING:
+    from pytest_edgeai.operators.preparation import Prepared
+    from pytest_edgeai.stats import Analysis
+
+
+@dataclass(frozen=True, slots=True)
+class StrategyResult:
+    """One row of the verdict table.
+
+    Parameters
+    ----------
+    strategy
+        Model, operator, placement.
+    verdict
+        The gravest of trials, accuracy budget and latency budgets.
+    trials, valid
+        How many trials there should be and how many are valid.
+    median_s, p95_s, iqr_s
+        Of all requests of the valid trials; NaN where there is none.
+    spans_s
+        Median by span.
+    load_s
+        Median time until the model was loaded.
+    size_bytes
+        Of the artifact, or None where there is none.
+    accuracy
+        Against the baseline and the budget, or None where it could not be had.
+    metrics
+        Percent by metric.
+    """
+
+    strategy: Strategy
+    verdict: Verdict
+    trials: int
+    valid: int
+    median_s: float
+    p95_s: float
+    iqr_s: float
+    spans_s: Mapping[str, float]
+    load_s: float
+    size_bytes: int | None
+    accuracy: AccuracyResult | None
+    metrics: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class SessionOutcome:
+    """What a session found.
+
+    Parameters
+    ----------
+    results
+        A row for each strategy.
+    analysis
+        Tables of tests, or None where there is too little to test.
+    remarks
+        Sentences about the session as a whole.
+    """
+
+    results: tuple[StrategyResult, ...]
+    analysis: Analysis | None
+    remarks: tuple[str, ...] = ()
+
+    @property
+    def green(self) -> bool:
+        """Whether every verdict is a pass."""
+        return all(result.verdict.outcome == "pass" for result in self.results)
+
+
+def conclude(
+    strategies: Sequence[Strategy],
+    cells: Sequence[Cell],
+    records: Mapping[Cell, TrialRecord],
+    prepared: Mapping[tuple[str, str], Prepared],
+    settings: Settings,
+) -> SessionOutcome:
+    """From what was measured to verdicts.
+
+    Parameters
+    ----------
+    strategies
+        In the order of reports.
+    cells
+        The trials that should have been made.
+    records
+        The trials that were made; one that is missing makes its strategy invalid.
+    prepared
+        Artifacts by model and operator, without those that failed.
+    settings
+        Budgets and levels.
+    """
+    from pytest_edgeai.stats import StatisticsInputError
+
+    results = tuple(
+        _result(strategy, [cell for cell in cells if cell.strategy == strategy], records, prepared, settings)
+        for strategy in strategies
+    )
+    remarks = []
+    analysis = None
+    valid = [record for record in records.values() if record.status == "valid"]
+    if valid:
+        try:
+            analysis = _analyze(valid, settings)
+        except StatisticsInputError as error:
+            remarks.append(f"no statistics: {error}")
+    else:
+        remarks.append("nothing was measured: no trial is valid")
+    return SessionOutcome(results, analysis, tuple(remarks))
+
+
+def _result(
+    strategy: Strategy,
+    cells: Sequence[Cell],
+    records: Mapping[Cell, TrialRecord],
+    prepared: Mapping[tuple[str, str], Prepared],
+    settings: Settings,
+) -> StrategyResult:
+    made = [records[cell] for cell in cells if cell in records]
+    valid = [record for record in made if record.status == "valid"]
+    latencies_s = np.concatenate([record.latencies_s for record in valid]) if valid else np.array([np.nan])
+    artifact = prepared.get(strategy.artifact)
+    accuracy = _accuracy(strategy, prepared, settings)
+    verdicts = [_judge_trials(cells, records)]
+    if accuracy is None:
+        verdicts.append(Verdict("invalid", "there is no accuracy to compare with the baseline's"))
+    else:
+        verdicts.append(accuracy.verdict)
+    medians_s = [float(np.median(record.latencies_s)) for record in valid]
+    verdicts += [
+        judge_latency(medians_s, budget.max_median_s)
+        for budget in settings.budgets.latency
+        if medians_s and fnmatchcase(strategy.id, budget.strategies)
+    ]
+    quartiles = np.percentile(latencies_s, [25, 50, 75, 95])
+    return StrategyResult(
+        strategy=strategy,
+        verdict=worst(verdicts),
+        trials=len(cells),
+        valid=len(valid),
+        median_s=float(quartiles[1]),
+        p95_s=float(quartiles[3]),
+        iqr_s=float(quartiles[2] - quartiles[0]),
+        spans_s=_span_medians(valid),
+        load_s=float(np.median([sum(record.load_s.values()) for record in valid])) if valid else float("nan"),
+        size_bytes=None if artifact is None else artifact.artifact.entry.files["model.onnx"],
+        accuracy=accuracy,
+        metrics={} if artifact is None else artifact.evaluation.metrics,
+    )
+
+
+def _judge_trials(cells: Sequence[Cell], records: Mapping[Cell, TrialRecord]) -> Verdict:
+    """Fail closed: every trial has to be there and valid."""
+    reasons = ["no trial was made" for cell in cells if cell not in records]
+    reasons += [records[cell].reason for cell in cells if cell in records and records[cell].status == "invalid"]
+    if not reasons:
+        return Verdict("pass")
+    return Verdict("invalid", f"{len(reasons)} of {len(cells)} trials are invalid, the first because {reasons[0]}")
+
+
+def _accuracy(
+    strategy: Strategy, prepared: Mapping[tuple[str, str], Prepared], settings: Settings
+) -> AccuracyResult | None:
+    artifact = prepared.get(strategy.artifact)
+    baseline = prepared.get((strategy.model, settings.baseline))
+    if artifact is None or baseline is None:
+        return None
+    metric, percent = next(iter(artifact.evaluation.metrics.items()))
+    budget_pp = settings.budgets.accuracy_drop_pp.budget_pp(strategy.model, strategy.operator)
+    return AccuracyResult(
+        strategy.model, strategy.operator, metric, percent, baseline.evaluation.metrics[metric], budget_pp
+    )
+
+
+def _span_medians(valid: Sequence[TrialRecord]) -> dict[str, float]:
+    spans = [one.spans_s for record in valid for one in record.measurements]
+    names = dict.fromkeys(name for one in spans for name in one)
+    return {name: float(np.median([one.get(name, 0.0) for one in spans])) for name in names}
+
+
+def _analyze(valid: Sequence[TrialRecord], settings: Settings) -> Analysis:
+    """The tests on all requests; runs are numbered through the replicates, so that blocks are inputs."""
+    from pytest_edgeai.stats import analyze
+
+    profile = settings.measurement
+    rows = [
+        (
+            record.cell.strategy.model,
+            record.cell.strategy.operator,
+            str(record.cell.strategy.placement),
+            record.cell.replicate * profile.requests + one.run,
+            one.latency_s,
+        )
+        for record in sorted(valid, key=lambda record: record.cell)
+        for one in record.measurements
+    ]
+    model, operator, tier, run, latency_s = zip(*rows, strict=True)
+    return analyze(
+        model,
+        operator,
+        tier,
+        latency_s,
+        run=run,
+        inputs=profile.inputs,
+        alpha=settings.alpha,
+        p_adjust=settings.p_adjust,
+    )

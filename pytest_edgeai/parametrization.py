@@ -1,0 +1,152 @@
+"""Between pytest and the matrix: from options, hooks and markers to a session, and from the matrix to parameters.
+
+Axes are parametrized by name on the fixtures `edgeai_model`, `edgeai_operator`, `edgeai_tier` and `edgeai_replicate`,
+never on `subject`, `operator`, `tier` and `replicate`, so that a project's own fixtures and parameters of those
+common names stay its own.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from pytest_edgeai.matrix import Cell
+    from pytest_edgeai.session import MeasuringSession, Selection
+
+AXES = ("edgeai_model", "edgeai_operator", "edgeai_tier", "edgeai_replicate")
+_MARKER_KEYS = ("models", "operators", "tiers", "replicates")
+# A trial that turns out invalid before its first request leaves pytest-benchmark's fixture unused.
+_UNUSED_IS_FINE = pytest.mark.filterwarnings("ignore:Benchmark fixture was not used at all")
+
+
+def axes_of(fixture_names: Sequence[str]) -> tuple[str, ...]:
+    """The axes among the fixtures that a test needs."""
+    return tuple(axis for axis in AXES if axis in fixture_names)
+
+
+def open_session(config: pytest.Config, seed: int) -> MeasuringSession:
+    """Read settings and options, ask the hooks, and start a session.
+
+    Raises
+    ------
+    SettingsError
+        Something given cannot be used.
+    """
+    from pytest_edgeai.operators import registry
+    from pytest_edgeai.session import MeasuringSession, Registered
+    from pytest_edgeai.settings import SettingsError, load_settings
+
+    hook = config.hook
+    topologies = [one for one in hook.pytest_edgeai_tiers(config=config) if one is not None]
+    settings = load_settings(config.rootpath, _overrides(config), topologies[0] if topologies else None)
+    subjects: dict[str, Any] = {}
+    for subject in itertools.chain.from_iterable(reversed(hook.pytest_edgeai_subjects(config=config))):
+        if subject.name in subjects:
+            raise SettingsError(f"two subject models are named {subject.name!r}")
+        subjects[subject.name] = subject
+    if not subjects:
+        raise SettingsError("there are no subject models: return some from the hook pytest_edgeai_subjects")
+    classes = registry.merged(itertools.chain.from_iterable(hook.pytest_edgeai_operators(config=config)))
+    backends: dict[str, Any] = {}
+    for named in hook.pytest_edgeai_backends(config=config):
+        backends.update(named or {})
+    registered = Registered(subjects, registry.instantiate(classes, settings.operator_parameters), backends)
+    return MeasuringSession(settings, registered, seed, config.rootpath)
+
+
+def parametrize(metafunc: pytest.Metafunc, axes: Sequence[str], session: MeasuringSession) -> None:
+    """Give a test one set of parameters for each combination of its axes.
+
+    Raises
+    ------
+    SettingsError
+        The test's marker `edgeai` has an unknown key or names something unknown.
+    """
+    selection, replicates = _restricted(metafunc.definition.get_closest_marker("edgeai"), session)
+    values: Mapping[str, Sequence[Any]] = {
+        "edgeai_model": selection.models,
+        "edgeai_operator": selection.operators,
+        "edgeai_tier": [str(placement) for placement in selection.placements],
+        "edgeai_replicate": range(replicates),
+    }
+    parameters = []
+    for row in itertools.product(*(values[axis] for axis in axes)):
+        words = [f"r{value}" if axis == "edgeai_replicate" else value for axis, value in zip(axes, row, strict=True)]
+        keys = {axis.removeprefix("edgeai_"): value for axis, value in zip(axes, row, strict=True)}
+        marks = (pytest.mark.strategy(**keys), _UNUSED_IS_FINE)
+        parameters.append(pytest.param(*row, id="-".join(words), marks=marks))
+    metafunc.parametrize(axes, parameters, indirect=True)
+
+
+def cell_of(item: pytest.Item) -> Cell | None:
+    """The trial that a test makes, if it has all axes."""
+    parameters = _parameters(item)
+    if not all(axis in parameters for axis in AXES):
+        return None
+    from pytest_edgeai.matrix import Cell, Placement, Strategy
+
+    model, operator, tier, replicate = (parameters[axis] for axis in AXES)
+    return Cell(Strategy(model, operator, Placement.parse(tier)), replicate)
+
+
+def artifacts_of(items: Iterable[pytest.Item]) -> tuple[tuple[str, str], ...]:
+    """Models and operators whose artifact the tests need, without repeats."""
+    wanted: dict[tuple[str, str], None] = {}
+    for item in items:
+        parameters = _parameters(item)
+        if "edgeai_model" in parameters and "edgeai_operator" in parameters and _needs_artifact(item):
+            wanted[parameters["edgeai_model"], parameters["edgeai_operator"]] = None
+    return tuple(wanted)
+
+
+def _needs_artifact(item: pytest.Item) -> bool:
+    names = getattr(item, "fixturenames", ())
+    return any(name in names for name in ("artifact", "deployment", "trial"))
+
+
+def _parameters(item: pytest.Item) -> Mapping[str, Any]:
+    return getattr(getattr(item, "callspec", None), "params", {})
+
+
+def _restricted(marker: pytest.Mark | None, session: MeasuringSession) -> tuple[Selection, int]:
+    """The selection and replicates of the session, as far as a marker lets them."""
+    from pytest_edgeai.matrix import Placement, select
+    from pytest_edgeai.session import Selection
+    from pytest_edgeai.settings import SettingsError, unknown
+
+    chosen, replicates = session.selection, session.settings.measurement.replicates
+    if marker is None:
+        return chosen, replicates
+    if marker.args:
+        raise SettingsError("the marker edgeai takes no positional arguments")
+    for key in marker.kwargs:
+        if key not in _MARKER_KEYS:
+            raise SettingsError(f"the marker edgeai: {unknown('argument', key, _MARKER_KEYS)}")
+    given = marker.kwargs
+    registered, tiers = session.registered, tuple(session.settings.topology.tiers)
+    models = select("model", "the marker edgeai", given.get("models"), tuple(registered.subjects))
+    operators = select("operator", "the marker edgeai", given.get("operators"), tuple(registered.operators))
+    placements = [Placement((t,)) for t in select("tier", "the marker edgeai", given.get("tiers"), tiers)]
+    return Selection(
+        tuple(name for name in chosen.models if name in models),
+        tuple(name for name in chosen.operators if name in operators),
+        tuple(placement for placement in chosen.placements if placement in placements),
+    ), int(given.get("replicates", replicates))
+
+
+def _overrides(config: pytest.Config) -> dict[str, Any]:
+    """Settings that the command line gives."""
+    overrides: dict[str, Any] = {}
+    for name in ("models", "operators", "tiers"):
+        text = config.getoption(f"edgeai_{name}")
+        if text is not None:
+            overrides[name] = tuple(word.strip() for word in text.split(",") if word.strip())
+    for name in ("profile", "backend", "report", "store", "replicates"):
+        value = config.getoption(f"edgeai_{name}")
+        if value is not None:
+            overrides[name] = value
+    return overrides

@@ -1,0 +1,215 @@
+"""The pytest plugin: options and hooks, each a few lines that call the stage which does the work.
+
+Importing this module imports nothing heavy: a user who has the plugin installed and runs other tests pays nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from pytest_edgeai.matrix import Cell
+    from pytest_edgeai.reporting.progress import ProgressLines
+    from pytest_edgeai.session import MeasuringSession
+
+pytest_plugins = ["pytest_edgeai.fixtures"]
+
+SESSION: pytest.StashKey[MeasuringSession] = pytest.StashKey()
+_PROGRESS: pytest.StashKey[ProgressLines] = pytest.StashKey()
+_SEED: pytest.StashKey[int] = pytest.StashKey()
+_ERROR: pytest.StashKey[str] = pytest.StashKey()
+_CELL: pytest.StashKey[Cell] = pytest.StashKey()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add our options."""
+    add = parser.getgroup("edgeai", "model compression on mobile, edge and cloud tiers (pytest-edgeai)").addoption
+    add("--edgeai-models", metavar="A,B", help="subject models to measure (default: all registered)")
+    add("--edgeai-operators", metavar="A,B", help="operators to measure (default: identity,sptq)")
+    add("--edgeai-tiers", metavar="A,B", help="tiers to measure on (default: all of the topology)")
+    add("--edgeai-profile", metavar="NAME", help="how much to measure: quick (default), paper, or one of your settings")
+    add("--edgeai-replicates", type=int, metavar="N", help="trials of each strategy (default: the profile's)")
+    add("--edgeai-backend", metavar="NAME", help="what runs the tiers: auto (default), process or remote")
+    add("--edgeai-report", metavar="DIR", help="where each session makes its folder of reports (default: reports)")
+    add("--edgeai-store", metavar="DIR", help="artifact store (default: $EDGEAI_STORE or the user's cache folder)")
+    add("--edgeai-seed", type=int, metavar="N", help="seed of the order of trials (default: a new one, printed)")
+
+
+def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
+    """Add our hooks."""
+    from pytest_edgeai import hookspecs
+
+    pluginmanager.add_hookspecs(hookspecs)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Register markers, and have pytest-benchmark keep raw data always."""
+    for line in (
+        "edgeai(models, operators, tiers, replicates): restrict the matrix of a test, by lists of names and a number",
+        "strategy(model, operator, tier, replicate): set on every trial, to select by; "
+        "for example -m \"strategy(tier='edge')\"",
+    ):
+        config.addinivalue_line("markers", line)
+    config.option.benchmark_save_data = True
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """Give the workers of pytest-xdist one seed, so that they collect in one order."""
+    node.workerinput["edgeai_seed"] = _seed(node.config)
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Parametrize the axes that a test asks for."""
+    from pytest_edgeai import parametrization
+
+    axes = parametrization.axes_of(metafunc.fixturenames)
+    if not axes:
+        return
+    from pytest_edgeai.settings import SettingsError
+
+    config = metafunc.config
+    try:
+        if SESSION not in config.stash:
+            config.stash[SESSION] = parametrization.open_session(config, _seed(config))
+        parametrization.parametrize(metafunc, axes, config.stash[SESSION])
+    except SettingsError as error:  # a collection error would bury the sentence in a traceback
+        config.stash[_ERROR] = str(error)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config) -> None:
+    """End the session in one sentence where settings cannot be used."""
+    if _ERROR in config.stash:
+        raise pytest.UsageError(config.stash[_ERROR])
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Remember which trial a test is."""
+    from pytest_edgeai import parametrization
+
+    cell = parametrization.cell_of(item)
+    if cell is not None:
+        item.stash[_CELL] = cell
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Interleave the trials, after all other tests, and refuse at once what cannot be measured."""
+    config = session.config
+    if SESSION not in config.stash:
+        return
+    from pytest_edgeai import parametrization
+    from pytest_edgeai.matrix import schedule
+    from pytest_edgeai.settings import SettingsError
+
+    edgeai = config.stash[SESSION]
+    trials = [(item.stash[_CELL].replicate, item) for item in session.items if _CELL in item.stash]
+    others = [item for item in session.items if _CELL not in item.stash]
+    session.items[:] = others + schedule(trials, edgeai.seed)
+    wanted = [item for item in session.items if item.get_closest_marker("skip") is None]
+    edgeai.cells = tuple(dict.fromkeys(item.stash[_CELL] for item in wanted if _CELL in item.stash))
+    edgeai.artifacts = parametrization.artifacts_of(wanted)
+    if config.option.collectonly or not edgeai.cells or _is_worker(config):
+        return
+    if _benchmarks_disabled(config):
+        raise pytest.UsageError(
+            f"{len(edgeai.cells)} trials are selected but benchmarks are disabled, so nothing would be measured: "
+            "leave out --benchmark-disable, or leave out the trials by --benchmark-skip"
+        )
+    try:
+        edgeai.open_backend()
+    except SettingsError as error:
+        raise pytest.UsageError(str(error)) from None
+
+
+def pytest_report_collectionfinish(config: pytest.Config) -> list[str]:
+    """Say what is going to be measured, and how."""
+    if SESSION not in config.stash or not config.stash[SESSION].cells:
+        return []
+    from pytest_edgeai.reporting.header import header_lines
+
+    return header_lines(config.stash[SESSION])
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtestloop(session: pytest.Session) -> Generator[None, object, object]:
+    """Make all artifacts ready before the first trial."""
+    config = session.config
+    broken = session.testsfailed and not config.option.continue_on_collection_errors
+    if SESSION in config.stash and not config.option.collectonly and not broken and not _is_worker(config):
+        from pytest_edgeai.reporting.progress import ProgressLines
+
+        edgeai = config.stash[SESSION]
+        trials = {item.nodeid: item.stash[_CELL] for item in session.items if _CELL in item.stash}
+        progress = ProgressLines(config.get_terminal_writer(), config.option.verbose, edgeai, trials)
+        config.stash[_PROGRESS] = progress
+        config.pluginmanager.register(progress, "edgeai-progress")
+        edgeai.prepare(progress.artifact)
+    return (yield)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Keep the reason of a trial that failed."""
+    report = yield
+    if _CELL in item.stash and report.failed and call.excinfo is not None and not _is_worker(item.config):
+        reason = getattr(call.excinfo.value, "msg", None) or call.excinfo.exconly(tryshort=True)
+        item.config.stash[SESSION].invalidate(item.stash[_CELL], str(reason))
+    return report
+
+
+def pytest_report_teststatus(
+    report: pytest.CollectReport | pytest.TestReport, config: pytest.Config
+) -> tuple[str, str, str] | None:
+    """Spare a trial its dot: it gets a line of its own."""
+    if _PROGRESS not in config.stash or not config.stash[_PROGRESS].has_line(report):
+        return None
+    return ("passed", "", "PASSED") if report.passed else ("failed", "", "FAILED")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    """Run the statistics, judge, write the reports, and only then fail."""
+    config = session.config
+    if SESSION not in config.stash or _PROGRESS not in config.stash or not config.stash[SESSION].cells:
+        return
+    outcome = config.stash[SESSION].finish()
+    if exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED) and not outcome.green:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Print the verdicts."""
+    if SESSION not in config.stash:
+        return
+    from pytest_edgeai.reporting.terminal import write_summary
+
+    write_summary(terminalreporter, config.stash[SESSION])
+
+
+def _seed(config: pytest.Config) -> int:
+    """The seed of the order of trials: from the option, the controller of pytest-xdist, or new."""
+    if _SEED not in config.stash:
+        import secrets
+
+        given = config.getoption("edgeai_seed")
+        worker = getattr(config, "workerinput", {}).get("edgeai_seed")
+        config.stash[_SEED] = next((seed for seed in (given, worker) if seed is not None), secrets.randbelow(2**32))
+    return config.stash[_SEED]
+
+
+def _is_worker(config: pytest.Config) -> bool:
+    """Whether this is a worker process of pytest-xdist, where nothing is measured."""
+    return hasattr(config, "workerinput")
+
+
+def _benchmarks_disabled(config: pytest.Config) -> bool:
+    return bool(config.getoption("benchmark_disable") and not config.getoption("benchmark_enable"))

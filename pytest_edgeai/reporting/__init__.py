@@ -1,0 +1,1 @@
+"""Reports: the same outcome for people and for machines, on the terminal and in files."""

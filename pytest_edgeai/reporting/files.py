@@ -1,0 +1,203 @@
+"""The folder of reports: `samples.csv` grows with every trial, `results.json` and `summary.md` come at the end.
+
+What was measured is on disk before anything can fail.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import json
+import math
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pytest_edgeai import __version__
+from pytest_edgeai.artifacts import library_versions
+from pytest_edgeai.serving.timing import SPAN_NAMES
+from pytest_edgeai.settings import Settings, SettingsError
+
+if TYPE_CHECKING:
+    from pytest_edgeai.measure.trial import TrialRecord
+    from pytest_edgeai.outcome import SessionOutcome, StrategyResult
+    from pytest_edgeai.session import MeasuringSession
+
+SAMPLES, RESULTS, SUMMARY = "samples.csv", "results.json", "summary.md"
+RESULTS_FORMAT = 1
+_LATEST = "latest"
+_KEYS = ("model", "operator", "tier", "replicate", "run", "input", "latency_s")
+
+
+class ReportFolder:
+    """A folder for one session.
+
+    Parameters
+    ----------
+    path
+        The folder, which exists.
+    settings
+        What is asked for.
+    """
+
+    def __init__(self, path: Path, settings: Settings) -> None:
+        self.path = path
+        self._requests = settings.measurement.requests
+        topology = settings.topology
+        hops = dict.fromkeys(hop.name for tier in topology.tiers for hop in topology.route(tier))
+        self._spans = [*SPAN_NAMES, *(f"transmit {name}" for name in hops)]
+        self._columns = [*_KEYS, *map(_column, self._spans)]
+        with self._samples("w") as file:
+            csv.writer(file).writerow(self._columns)
+
+    @classmethod
+    def open(cls, parent: Path, settings: Settings) -> ReportFolder:
+        """Make a folder named by the time.
+
+        Raises
+        ------
+        SettingsError
+            It cannot be made.
+        """
+        now = datetime.now().astimezone()
+        try:
+            parent.mkdir(parents=True, exist_ok=True)
+            path = _new_folder(parent, now.strftime("%Y-%m-%dT%H-%M-%S"))
+        except OSError as error:
+            raise SettingsError(f"report (--edgeai-report): {parent} cannot be written: {error.strerror}") from None
+        _point_to(parent / _LATEST, path)
+        return cls(path, settings)
+
+    def append(self, record: TrialRecord) -> None:
+        """Write a trial's samples."""
+        strategy, replicate = record.cell.strategy, record.cell.replicate
+        names = (strategy.model, strategy.operator, strategy.placement, replicate)
+        with self._samples("a") as file:
+            writer = csv.writer(file)
+            for one in record.measurements:
+                spans = dict(one.spans_s)
+                spans["transmit"] = sum(value for name, value in spans.items() if name.startswith("transmit"))
+                run = replicate * self._requests + one.run  # numbered through, so that it tells the input
+                row = [*names, run, one.input, repr(one.latency_s)]
+                writer.writerow([*row, *(repr(spans.get(name, 0.0)) for name in self._spans)])
+
+    def finish(self, session: MeasuringSession, outcome: SessionOutcome) -> None:
+        """Write what was found."""
+        from pytest_edgeai.reporting.markdown import summary
+
+        document = results_document(session, outcome)
+        _write(self.path / RESULTS, json.dumps(document, indent=1, allow_nan=False) + "\n")
+        _write(self.path / SUMMARY, summary(session, outcome))
+
+    def _samples(self, mode: str) -> Any:
+        return (self.path / SAMPLES).open(mode, encoding="utf-8", newline="")
+
+
+def results_document(session: MeasuringSession, outcome: SessionOutcome) -> dict[str, Any]:
+    """The content of `results.json`."""
+    settings = session.settings
+    return {
+        "format": RESULTS_FORMAT,
+        "version": __version__,
+        "green": outcome.green,
+        "remarks": list(outcome.remarks),
+        "seed": session.seed,
+        "backend": {"name": session.backend.name, "description": session.backend.describe()},
+        "host": session.host.as_json(),
+        "libraries": library_versions(("onnxruntime", "numpy", "pytest", "pytest-benchmark")),
+        "settings": settings.model_dump(mode="json", by_alias=False),
+        "tiers": {
+            name: {
+                "cores": given.cores,
+                "threads": given.threads,
+                "compute_scale": given.compute_scale,
+                "memory_bytes": given.memory_bytes,
+            }
+            for name, given in session.allotments.items()
+        },
+        "artifacts": [
+            {
+                "model": model,
+                "operator": operator,
+                "digest": ready.artifact.entry.digest,
+                "content": ready.artifact.entry.content,
+                "size_bytes": ready.artifact.entry.size_bytes,
+                "metrics": ready.evaluation.metrics,
+                "provenance": ready.artifact.entry.provenance,
+            }
+            for (model, operator), ready in session.prepared.items()
+        ],
+        "failures": [
+            {"model": model, "operator": operator, "reason": sentence}
+            for (model, operator), sentence in session.failures.items()
+        ],
+        "strategies": [_strategy(result) for result in outcome.results],
+        "statistics": None if outcome.analysis is None else outcome.analysis.as_json(),
+        "trials": [_finite(record.as_json()) for record in session.records.values()],
+    }
+
+
+def _strategy(result: StrategyResult) -> dict[str, Any]:
+    strategy, accuracy = result.strategy, result.accuracy
+    document: dict[str, Any] = _finite(
+        {
+            "id": strategy.id,
+            "model": strategy.model,
+            "operator": strategy.operator,
+            "tier": str(strategy.placement),
+            "verdict": result.verdict.outcome,
+            "reason": result.verdict.reason,
+            "trials": result.trials,
+            "valid_trials": result.valid,
+            "median_s": result.median_s,
+            "p95_s": result.p95_s,
+            "iqr_s": result.iqr_s,
+            "load_s": result.load_s,
+            "spans_s": result.spans_s,
+            "size_bytes": result.size_bytes,
+            "metrics": result.metrics,
+            "accuracy_drop_pp": None if accuracy is None else accuracy.drop_pp,
+            "accuracy_budget_pp": None if accuracy is None else accuracy.budget_pp,
+        }
+    )
+    return document
+
+
+def _finite(value: Any) -> Any:
+    """The value with null for every number that is none: JSON has no NaN."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {str(key): _finite(inner) for key, inner in value.items()}
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return [_finite(inner) for inner in value]
+    return value
+
+
+def _column(span: str) -> str:
+    return f"{span.replace(' ', '_').replace('-', '_')}_s"
+
+
+def _new_folder(parent: Path, name: str) -> Path:
+    for number in range(1000):
+        path = parent / (name if number == 0 else f"{name}-{number}")
+        with contextlib.suppress(FileExistsError):
+            path.mkdir()
+            return path
+    raise FileExistsError(0, "there are too many reports of this second", str(parent / name))
+
+
+def _point_to(link: Path, target: Path) -> None:
+    """Let `latest` lead to the newest folder, where the file system has links and nothing else is in the way."""
+    with contextlib.suppress(OSError):
+        if link.is_symlink():
+            link.unlink()
+        link.symlink_to(target.name, target_is_directory=True)
+
+
+def _write(path: Path, text: str) -> None:
+    """Write a file that is whole or not there."""
+    partial = path.with_name(f".{path.name}.partial")
+    partial.write_text(text, encoding="utf-8")
+    partial.replace(path)

@@ -1,0 +1,36 @@
+"""What is going to be measured, and how: the lines under pytest's header."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pytest_edgeai.session import MeasuringSession
+
+
+def header_lines(session: MeasuringSession) -> list[str]:
+    """The lines, without colours."""
+    settings, chosen = session.settings, session.selection
+    profile = settings.measurement
+    placements = ", ".join(map(str, chosen.placements))
+    tiers = ", ".join(
+        f"{name} {given.cores} core{'s' if given.cores > 1 else ''}"
+        + (f" × scale {given.compute_scale:g}" if given.compute_scale != 1 else "")
+        for name, given in session.allotments.items()
+    )
+    links = ", ".join(
+        f"{name} {_rate(link.rate_bps)}" + (f" + {link.delay_s * 1e3:g} ms" if link.delay_s else "")
+        for name, link in settings.topology.links.items()
+    )
+    return [
+        f"edgeai: {', '.join(chosen.models)} × {', '.join(chosen.operators)} × {placements}: "
+        f"{len(session.strategies)} strategies, {len(session.cells)} trials",
+        f"edgeai: profile {settings.profile}: {profile.replicates} replicates of {profile.warmup} warm-up and "
+        f"{profile.inputs} × {profile.passes} requests, order by seed {session.seed}",
+        f"edgeai: tiers {tiers}; links {links}; host {session.host.cores} cores, {session.host.processor}",
+        *([f"edgeai: backend {session.backend.name}: {session.backend.describe()}"] if session.is_open else []),
+    ]
+
+
+def _rate(rate_bps: float) -> str:
+    return f"{rate_bps / 1e6:g} Mbit/s" if rate_bps >= 1e6 else f"{rate_bps / 1e3:g} kbit/s"

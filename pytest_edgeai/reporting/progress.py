@@ -1,0 +1,123 @@
+"""Progress on long work: which artifact is being built, which trial of how many is done, how much time is left.
+
+A line for each; on a terminal the line in the making is written over until it is done.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+if TYPE_CHECKING:
+    from _pytest._io import TerminalWriter  # pytest has no public name for the type of its public method's result
+
+    from pytest_edgeai.matrix import Cell
+    from pytest_edgeai.operators.worker import Progress
+    from pytest_edgeai.session import MeasuringSession
+
+_MARGIN = 10  # pytest puts its percentage behind lines that reach the edge
+
+
+class ProgressLines:
+    """Writes the lines; also a pytest plugin, to hear of tests that are done.
+
+    Parameters
+    ----------
+    writer
+        The terminal.
+    verbosity
+        Below 0 nothing is written.
+    session
+        Where records are looked up.
+    trials
+        Which trial each test is, by node id, in the order in which they run.
+    """
+
+    def __init__(
+        self,
+        writer: TerminalWriter,
+        verbosity: int,
+        session: MeasuringSession,
+        trials: Mapping[str, Cell],
+    ) -> None:
+        self._writer = writer
+        self._quiet = verbosity < 0
+        self._session = session
+        self._trials = trials
+        self._done = 0
+        self._begun_at: dict[str, float] = {}
+        self._took_s: dict[str, list[float]] = {}
+
+    def artifact(self, progress: Progress) -> None:
+        """Write what is going on with an artifact."""
+        if self._quiet:
+            return
+        name = "-".join(progress.wanted)
+        line = f"edgeai: artifact {progress.number} of {progress.total}, {name}: "
+        if progress.note:
+            self._over("")
+            self._line(f"edgeai: {progress.note}")
+        elif progress.done:
+            self._over("")
+            failure = f": {progress.failure}" if progress.failure else ""
+            self._line(f"{line}{progress.stage} after {progress.elapsed_s:.1f} s{failure}")
+        elif self._writer.hasmarkup:
+            self._over(f"{line}{progress.stage}, {progress.elapsed_s:.0f} s")
+        elif progress.stage == "starting":
+            self._line(f"{line}building")
+
+    def has_line(self, report: pytest.CollectReport | pytest.TestReport) -> bool:
+        """Whether a report is that of a trial, which gets a line here."""
+        return (
+            not self._quiet
+            and isinstance(report, pytest.TestReport)
+            and report.when == "call"
+            and not report.skipped
+            and report.nodeid in self._trials
+        )
+
+    def pytest_runtest_logstart(self, nodeid: str) -> None:
+        """Take the time."""
+        self._begun_at[nodeid] = time.monotonic()
+
+    def pytest_runtest_logfinish(self, nodeid: str) -> None:
+        """Write the line of a trial."""
+        cell = self._trials.get(nodeid)
+        if cell is None:
+            return
+        self._done += 1
+        self._took_s.setdefault(cell.strategy.id, []).append(time.monotonic() - self._begun_at[nodeid])
+        if self._quiet:
+            return
+        record = self._session.records.get(cell)
+        if record is None:
+            figures = "not measured"
+        elif record.status == "valid":
+            figures = f"median {np.median(record.latencies_s) * 1e3:.2f} ms"
+        else:
+            figures = f"invalid: {record.reason}"
+        width = len(str(len(self._trials)))
+        line = f"  trial {self._done:{width}} of {len(self._trials)}, {self._left()} left: {cell.id}, {figures}"
+        self._writer.write("\n" + line[: max(40, self._writer.fullwidth - _MARGIN)], flush=True)
+
+    def _left(self) -> str:
+        """An estimate from what each strategy took so far, or, not yet tried, from what all took."""
+        remaining = list(self._trials.values())[self._done :]
+        means = {name: statistics.fmean(values) for name, values in self._took_s.items()}
+        overall = statistics.fmean(means.values())
+        seconds = round(sum(means.get(cell.strategy.id, overall) for cell in remaining))
+        return f"{seconds // 60}:{seconds % 60:02}"
+
+    def _line(self, text: str) -> None:
+        self._writer.line(text)
+        self._writer.flush()
+
+    def _over(self, text: str) -> None:
+        if self._writer.hasmarkup:
+            width = self._writer.fullwidth - 1
+            self._writer.write(f"\r{text[:width]:<{width}}\r", flush=True)

@@ -1,0 +1,74 @@
+"""The verdict table as plain text cells, the same for the terminal and for Markdown."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pytest_edgeai.subjects.metrics import METRICS
+
+if TYPE_CHECKING:
+    from pytest_edgeai.outcome import StrategyResult
+
+HEADINGS = (
+    "strategy",
+    "verdict",
+    "median",
+    "p95",
+    "IQR",
+    "compute",
+    "stretch",
+    "transmit",
+    "load",
+    "size",
+    "accuracy",
+    "drop",
+    "trials",
+)
+"""Latencies in milliseconds, size in megabytes, drop in percentage points."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A row of the verdict table; the first two cells are text, the others numbers."""
+
+    result: StrategyResult
+    cells: Sequence[str]
+
+
+def verdict_rows(results: Sequence[StrategyResult]) -> list[Row]:
+    """A row for each strategy."""
+    return [Row(result, _cells(result)) for result in results]
+
+
+def accuracy_words(metrics: Sequence[tuple[str, float]]) -> str:
+    """Metrics as people write them, for example `top-1 95.8 %, top-5 99.6 %`."""
+    return ", ".join(f"{METRICS[name].label} {percent:.1f} %" for name, percent in metrics)
+
+
+def _cells(result: StrategyResult) -> list[str]:
+    spans = result.spans_s
+    transmit_s = sum(value for name, value in spans.items() if name.startswith("transmit"))
+    return [
+        result.strategy.id,
+        result.verdict.outcome,
+        _milliseconds(result.median_s),
+        _milliseconds(result.p95_s),
+        _milliseconds(result.iqr_s),
+        _milliseconds(spans.get("compute", math.nan)),
+        _milliseconds(spans.get("stretch", 0.0) if spans else math.nan),
+        _milliseconds(transmit_s if spans else math.nan),
+        _milliseconds(result.load_s),
+        "–" if result.size_bytes is None else f"{result.size_bytes / 1e6:.2f} MB",
+        accuracy_words(list(result.metrics.items())) or "–",
+        "–" if result.accuracy is None else f"{result.accuracy.drop_pp:+.2f} pp",
+        f"{result.valid}/{result.trials}",
+    ]
+
+
+def _milliseconds(seconds: float) -> str:
+    if math.isnan(seconds):
+        return "–"
+    return f"{seconds * 1e3:.0f} ms" if seconds >= 0.1 else f"{seconds * 1e3:.2f} ms"

@@ -1,0 +1,98 @@
+"""The verdicts on the terminal, at the end of pytest's output."""
+
+from __future__ import annotations
+
+import io
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pytest_edgeai.reporting.rows import HEADINGS, verdict_rows
+
+if TYPE_CHECKING:
+    from pytest_edgeai.outcome import SessionOutcome
+    from pytest_edgeai.session import MeasuringSession
+    from pytest_edgeai.verdicts import Outcome
+
+_STYLES: dict[Outcome, str] = {"pass": "green", "inconclusive": "yellow", "fail": "red", "invalid": "bold red"}
+
+
+def write_summary(reporter: pytest.TerminalReporter, session: MeasuringSession) -> None:
+    """Write the verdict table, the tests in short, the reasons and where the reports are.
+
+    Parameters
+    ----------
+    reporter
+        pytest's.
+    session
+        Finished, or without anything to be measured.
+    """
+    outcome = session.outcome
+    if outcome is None:
+        return
+    reporter.section("edgeai: verdicts", "=", bold=True)
+    reporter.write_line(_table(outcome, reporter.hasmarkup))
+    for line in _statistics(outcome):
+        reporter.write_line(line)
+    for result in outcome.results:
+        if result.verdict.outcome != "pass":
+            reporter.write_line(f"{result.strategy.id}: {result.verdict.outcome}: {result.verdict.reason}", red=True)
+    for remark in outcome.remarks:
+        reporter.write_line(f"edgeai: {remark}", yellow=True)
+    for (model, operator), sentence in session.failures.items():
+        reporter.write_line(f"artifact {model}-{operator} could not be made: {sentence}", red=True)
+    if session.report is not None:
+        reporter.write_line(f"edgeai: reports in {session.report.path}")
+    counts = [result.verdict.outcome for result in outcome.results]
+    words = ", ".join(f"{counts.count(kind)} {kind}" for kind in _STYLES if kind in counts)
+    reporter.write_line(
+        f"edgeai: {words} ({'green' if outcome.green else 'not green'})",
+        bold=True,
+        green=outcome.green,
+        red=not outcome.green,
+    )
+
+
+def _table(outcome: SessionOutcome, colours: bool) -> str:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, header_style="bold", show_edge=False)
+    for number, heading in enumerate(HEADINGS):
+        table.add_column(heading, justify="left" if number < 2 else "right", no_wrap=number < 2)
+    previous = None
+    for row in verdict_rows(outcome.results):
+        model = row.result.strategy.model
+        if previous is not None and model != previous:
+            table.add_section()
+        previous = model
+        name, verdict, *numbers = row.cells
+        style = _STYLES[row.result.verdict.outcome]
+        table.add_row(name, f"[{style}]{verdict}[/{style}]", *numbers)
+    text = io.StringIO()
+    # Wide enough for every column: a terminal wraps a line, but a column left out is lost.
+    console = Console(file=text, width=170, force_terminal=colours, no_color=not colours, highlight=False)
+    console.print(table)
+    return text.getvalue().rstrip("\n")
+
+
+def _statistics(outcome: SessionOutcome) -> list[str]:
+    """A line for each table of tests."""
+    if outcome.analysis is None:
+        return []
+    lines = []
+    for table in outcome.analysis.tables:
+        where = f"{table.model} on {table.tier}" if table.dimension == "operator" else f"{table.model}-{table.operator}"
+        what = "operators" if table.dimension == "operator" else "tiers"
+        found = [
+            f"{pair.a} {'>' if pair.delta_a_b > 0 else '<'} {pair.b} ({pair.magnitude})"
+            for pair in table.pairs
+            if pair.significant
+        ]
+        lines.append(
+            f"{what} of {where}: Kruskal–Wallis p = {table.kruskal.p:.2g}; "
+            + (", ".join(found) if found else "no significant pair")
+        )
+        if table.blocked is not None and table.blocked.words:
+            lines.append(f"  {table.blocked.words}")
+    return lines

@@ -1,0 +1,233 @@
+"""The state of one measuring session: what was asked for, what is prepared, what was measured.
+
+It knows the stages and hands the plain value of one to the next; it knows no pytest. The plugin creates it when the
+first test asks for the matrix, so that a run of other tests never pays for it.
+"""
+
+from __future__ import annotations
+
+import itertools
+import secrets
+import tempfile
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pytest_edgeai import artifacts
+from pytest_edgeai.matrix import Cell, Placement, Strategy, select
+from pytest_edgeai.measure.host import Host, this_host
+from pytest_edgeai.settings import Settings, SettingsError
+from pytest_edgeai.tiers.backend import Backend, BackendFactory, Order, Site
+from pytest_edgeai.tiers.specs import Allotment, allot
+
+if TYPE_CHECKING:
+    from pytest_edgeai.measure.trial import TrialRecord
+    from pytest_edgeai.operators import Operator
+    from pytest_edgeai.operators.preparation import Plan, Prepared
+    from pytest_edgeai.operators.worker import Progress
+    from pytest_edgeai.outcome import SessionOutcome
+    from pytest_edgeai.reporting.files import ReportFolder
+    from pytest_edgeai.subjects import SubjectModel
+
+
+@dataclass(frozen=True, slots=True)
+class Registered:
+    """What entry points and hooks offer."""
+
+    subjects: Mapping[str, SubjectModel]
+    operators: Mapping[str, Operator[Any]]
+    backends: Mapping[str, BackendFactory]
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """The axes of the matrix, in the order of reports."""
+
+    models: tuple[str, ...]
+    operators: tuple[str, ...]
+    placements: tuple[Placement, ...]
+
+    @classmethod
+    def from_settings(cls, settings: Settings, registered: Registered) -> Selection:
+        """The names that the settings select.
+
+        Raises
+        ------
+        SettingsError
+            A name is unknown.
+        """
+        tiers = select("tier", "tiers (--edgeai-tiers)", settings.tiers, tuple(settings.topology.tiers))
+        if settings.baseline not in registered.operators:
+            select("operator", "baseline", (settings.baseline,), tuple(registered.operators))
+        for model in settings.budgets.accuracy_drop_pp.models:
+            select("model", "budgets.accuracy_drop_pp.models", (model,), tuple(registered.subjects))
+        by_model = settings.budgets.accuracy_drop_pp.models.values()
+        for operator in itertools.chain(settings.budgets.accuracy_drop_pp.operators, *by_model):
+            select("operator", "budgets.accuracy_drop_pp", (operator,), tuple(registered.operators))
+        return cls(
+            models=select("model", "models (--edgeai-models)", settings.models, tuple(registered.subjects)),
+            operators=select(
+                "operator", "operators (--edgeai-operators)", settings.operators, tuple(registered.operators)
+            ),
+            placements=tuple(Placement((tier,)) for tier in tiers),
+        )
+
+
+@dataclass
+class MeasuringSession:
+    """One session.
+
+    Parameters
+    ----------
+    settings
+        What is asked for.
+    registered
+        What there is.
+    seed
+        Of the order of trials.
+    root
+        The project's root folder; relative paths in the settings file start there.
+    """
+
+    settings: Settings
+    registered: Registered
+    seed: int
+    root: Path
+    selection: Selection = field(init=False)
+    host: Host = field(init=False)
+    allotments: Mapping[str, Allotment] = field(init=False)
+    cells: tuple[Cell, ...] = ()
+    """The trials that are to be made, in their order."""
+    artifacts: tuple[tuple[str, str], ...] = ()
+    """Models and operators whose artifact is needed."""
+    records: dict[Cell, TrialRecord] = field(default_factory=dict)
+    """The trials that were made."""
+    prepared: dict[tuple[str, str], Prepared] = field(default_factory=dict)
+    """Artifacts by model and operator."""
+    failures: dict[tuple[str, str], str] = field(default_factory=dict)
+    """Why an artifact could not be made."""
+    outcome: SessionOutcome | None = None
+    """What was found, once the session is finished."""
+    report: ReportFolder | None = None
+    """Where reports are written, once trials are to be made."""
+    _backend: Backend | None = None
+    _stack: ExitStack = field(default_factory=ExitStack)
+
+    def __post_init__(self) -> None:
+        self.selection = Selection.from_settings(self.settings, self.registered)
+        self.host = this_host()
+        self.allotments = allot(self.settings.topology.tiers, self.host.cores, self.host.memory_bytes)
+
+    @property
+    def strategies(self) -> tuple[Strategy, ...]:
+        """The strategies that are to be measured, in the order of reports."""
+        wanted = {cell.strategy for cell in self.cells}
+        chosen = self.selection
+        every = itertools.product(chosen.models, chosen.operators, chosen.placements)
+        return tuple(strategy for strategy in itertools.starmap(Strategy, every) if strategy in wanted)
+
+    @property
+    def plan(self) -> Plan:
+        """How artifacts are found and built."""
+        from pytest_edgeai.operators.preparation import Plan
+
+        store = self.settings.store
+        root = self.root / store if store is not None else artifacts.default_root()
+        return Plan(root, self.registered.subjects, self.registered.operators, self.host)
+
+    @property
+    def backend(self) -> Backend:
+        """What runs the tiers."""
+        assert self._backend is not None, "the plugin opens it when collection is finished"
+        return self._backend
+
+    @property
+    def is_open(self) -> bool:
+        """Whether there is a backend."""
+        return self._backend is not None
+
+    def open_backend(self) -> None:
+        """Make the backend.
+
+        Raises
+        ------
+        SettingsError
+            It is unknown or cannot run these tiers.
+        """
+        from pytest_edgeai.tiers.registry import open_backend
+
+        folder = self._stack.enter_context(tempfile.TemporaryDirectory(prefix="edgeai-session-"))
+        site = Site(
+            self.settings.topology,
+            self.allotments,
+            tuple(dict.fromkeys(cell.strategy.placement for cell in self.cells)),
+            secrets.token_hex(4),
+            Path(folder),
+        )
+        self._backend = open_backend(self.settings.backend, site, self.registered.backends)
+
+    def prepare(self, report: Callable[[Progress], None]) -> None:
+        """Make the artifacts ready, and the baselines that drops are measured against.
+
+        Parameters
+        ----------
+        report
+            Is told about progress.
+        """
+        from pytest_edgeai.operators.worker import Failure, prepare_all
+        from pytest_edgeai.reporting.files import ReportFolder
+
+        if self.cells:
+            self.report = ReportFolder.open(self.root / self.settings.report, self.settings)
+        baselines = ((model, self.settings.baseline) for model, _ in self.artifacts)
+        wanted = tuple(dict.fromkeys(itertools.chain(baselines, self.artifacts)))
+        for one, result in prepare_all(self.plan, wanted, report).items():
+            if isinstance(result, Failure):
+                self.failures[one] = result.sentence
+            else:
+                self.prepared[one] = result
+
+    def artifact(self, model: str, operator: str) -> Prepared:
+        """An artifact that is ready.
+
+        Raises
+        ------
+        SettingsError
+            It could not be made; says why.
+        """
+        if (model, operator) in self.failures:
+            raise SettingsError(f"artifact {model}-{operator}: {self.failures[model, operator]}")
+        return self.prepared[model, operator]
+
+    def order(self, strategy: Strategy) -> Order:
+        """What to deploy for a strategy."""
+        artifact = self.artifact(*strategy.artifact).artifact
+        profile = self.settings.measurement
+        return Order(artifact.name, artifact.entry.folder, strategy.placement, profile.session, profile.wire)
+
+    def add(self, record: TrialRecord) -> TrialRecord:
+        """Keep a trial, on disk at once."""
+        record = replace(record, order=len(self.records))
+        self.records[record.cell] = record
+        if self.report is not None:
+            self.report.append(record)
+        return record
+
+    def invalidate(self, cell: Cell, reason: str) -> None:
+        """Keep why a trial has no numbers; a trial that is valid already stays so."""
+        from pytest_edgeai.measure.trial import TrialRecord
+
+        if cell not in self.records:
+            self.add(TrialRecord(cell, "invalid", reason))
+
+    def finish(self) -> SessionOutcome:
+        """Run the statistics, judge, and write the reports."""
+        from pytest_edgeai.outcome import conclude
+
+        self.outcome = conclude(self.strategies, self.cells, self.records, self.prepared, self.settings)
+        if self.report is not None:
+            self.report.finish(self, self.outcome)
+        self._stack.close()
+        return self.outcome

@@ -1,0 +1,320 @@
+"""The validated settings: from `edgeai.toml` or `[tool.edgeai]` in pyproject.toml, read once and frozen.
+
+Command line options are applied on top by the plugin. Names of models and operators are checked where the registered
+ones are known (`pytest_edgeai.matrix`).
+"""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+import typing
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from pydantic import Field, ValidationError, model_validator
+
+from pytest_edgeai.tiers.specs import Spec, Topology, paper_topology
+
+FILE_NAME = "edgeai.toml"
+_PATHS = ("store", "report")
+
+
+class SettingsError(ValueError):
+    """Settings that cannot be used; names the file, the setting and the mend."""
+
+
+class Profile(Spec):
+    """How much is measured.
+
+    Parameters
+    ----------
+    replicates
+        Trials of each strategy, each in a fresh deployment.
+    warmup
+        Requests before the measured ones.
+    inputs
+        Distinct samples that are sent: the largest of the validation set.
+    passes
+        How often each is sent.
+    session
+        `per_deployment` creates the ONNX Runtime session once; `per_request` for every request, as the study's
+        servers did.
+    wire
+        `binary`, or `base64` for JSON bodies as the study's servers had them.
+    probe_s
+        How long the larger payload of the link probe should take.
+    """
+
+    replicates: int = Field(ge=1, le=1000)
+    warmup: int = Field(ge=0, le=100_000)
+    inputs: int = Field(ge=1, le=100_000)
+    passes: int = Field(ge=1, le=10_000)
+    session: Literal["per_deployment", "per_request"] = "per_deployment"
+    wire: Literal["binary", "base64"] = "binary"
+    probe_s: float = Field(default=0.2, gt=0, le=60)
+
+    @property
+    def requests(self) -> int:
+        """Measured requests a trial."""
+        return self.inputs * self.passes
+
+
+PROFILES: Mapping[str, Mapping[str, Any]] = {
+    "quick": {"replicates": 5, "warmup": 2, "inputs": 10, "passes": 1},
+    "paper": {
+        "replicates": 1,
+        "warmup": 100,
+        "inputs": 100,
+        "passes": 5,
+        "session": "per_request",
+        "wire": "base64",
+        "probe_s": 1.0,
+    },
+}
+
+
+class AccuracyBudgets(Spec):
+    """How far accuracy may drop, in percentage points below the baseline operator.
+
+    The most specific entry holds: that of model and operator, then that of the operator, then the default.
+
+    Parameters
+    ----------
+    default
+        For every operator.
+    operators
+        By operator.
+    models
+        By model, then operator.
+    """
+
+    default: float = Field(default=2.0, ge=0, le=100)
+    operators: Mapping[str, float] = {}
+    models: Mapping[str, Mapping[str, float]] = {}
+
+    def budget_pp(self, model: str, operator: str) -> float:
+        """The budget of an operator on a model, in percentage points."""
+        by_operator = self.operators.get(operator, self.default)
+        return self.models.get(model, {}).get(operator, by_operator)
+
+
+class LatencyBudget(Spec):
+    """How long a request may take on the strategies that a pattern names.
+
+    Parameters
+    ----------
+    strategies
+        A pattern of strategy ids, for example `bert-*-edge`.
+    max_median_s
+        Limit of the median latency.
+    """
+
+    strategies: str
+    max_median_s: float = Field(gt=0)
+
+
+class Budgets(Spec):
+    """What must hold for a green verdict."""
+
+    accuracy_drop_pp: AccuracyBudgets = AccuracyBudgets()
+    latency: tuple[LatencyBudget, ...] = ()
+
+
+class Tolerances(Spec):
+    """How far a proof may be off before a trial is invalid.
+
+    Parameters
+    ----------
+    link_rate
+        Relative error of a link's measured rate.
+    link_delay_s
+        Absolute error of a link's round trip.
+    score
+        Difference between a score through the tiers and the same score computed locally.
+    """
+
+    link_rate: float = Field(default=0.05, gt=0, lt=1)
+    link_delay_s: float = Field(default=0.02, gt=0)
+    score: float = Field(default=1e-3, gt=0)
+
+
+class Settings(Spec):
+    """All settings of a session.
+
+    Parameters
+    ----------
+    models, operators, tiers
+        What the matrix is made of; None is every registered model, the operators `identity` and `sptq`, and the
+        topology's tiers.
+    baseline
+        The operator that accuracy drops are measured against.
+    profile
+        Name of an entry of `profiles`.
+    replicates
+        Trials of each strategy, or None for as many as the profile says.
+    profiles
+        `quick`, `paper` and those of the user; a user's entry may also change some values of a known one.
+    topology
+        Tiers and links.
+    backend
+        What runs the tiers.
+    store
+        Folder of the artifact store, or None for the user's cache folder.
+    report
+        Folder in which each session's folder of reports is made.
+    alpha
+        Significance level of the statistics.
+    p_adjust
+        How the p-values of a table's pairs are adjusted.
+    budgets, tolerances
+        What is asserted.
+    operator_parameters
+        Values for operators' parameters, by operator.
+    """
+
+    models: tuple[str, ...] | None = None
+    operators: tuple[str, ...] = ("identity", "sptq")
+    tiers: tuple[str, ...] | None = None
+    baseline: str = "identity"
+    profile: str = "quick"
+    replicates: int | None = Field(default=None, ge=1, le=1000)
+    profiles: Mapping[str, Profile] = Field(default=PROFILES, validate_default=True)
+    topology: Topology = Field(default_factory=lambda: Topology.model_validate(paper_topology()))
+    backend: str = "auto"
+    store: Path | None = None
+    report: Path = Path("reports")
+    alpha: float = Field(default=0.05, gt=0, lt=1)
+    p_adjust: str = "holm"
+    budgets: Budgets = Budgets()
+    tolerances: Tolerances = Tolerances()
+    operator_parameters: Mapping[str, Mapping[str, Any]] = {}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _merge_defaults(cls, given: Any) -> Any:
+        """Let a table change single values of a known profile or of the study's topology.
+
+        A topology with tiers of other names stands for itself.
+        """
+        if not isinstance(given, dict):
+            return given
+        merged = dict(given)
+        if isinstance(given.get("profiles"), dict):
+            merged["profiles"] = _merge(PROFILES, given["profiles"])
+        topology, known = given.get("topology"), paper_topology()
+        if isinstance(topology, dict) and set(topology.get("tiers", ())) <= set(known["tiers"]):
+            merged["topology"] = _merge(known, topology)
+        return merged
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.profile not in self.profiles:
+            raise ValueError(f"profile: {unknown('profile', self.profile, self.profiles)}")
+        return self
+
+    @property
+    def measurement(self) -> Profile:
+        """The profile that is in force."""
+        profile = self.profiles[self.profile]
+        return profile if self.replicates is None else profile.model_copy(update={"replicates": self.replicates})
+
+
+def unknown(kind: str, name: str, known: Sequence[str] | Mapping[str, Any]) -> str:
+    """A sentence that a name is unknown, with the nearest known one."""
+    near = difflib.get_close_matches(name, list(known), n=1)
+    hint = f"; did you mean {near[0]!r}?" if near else ""
+    return f"there is no {kind} {name!r}{hint} (known: {', '.join(known) or 'none'})"
+
+
+def find_settings(root: Path) -> tuple[Path | None, Mapping[str, Any]]:
+    """The settings file of a project and its content, not yet validated.
+
+    Raises
+    ------
+    SettingsError
+        A file is not TOML, or both files have settings.
+    """
+    own, shared = root / FILE_NAME, root / "pyproject.toml"
+    in_own = _read_toml(own) if own.is_file() else None
+    tools = _read_toml(shared).get("tool", {}) if shared.is_file() else {}
+    in_shared = tools.get("edgeai") if isinstance(tools, dict) else None
+    if in_own is not None and in_shared is not None:
+        raise SettingsError(f"both {own} and [tool.edgeai] in {shared} have settings: keep one")
+    if in_own is not None:
+        return own, in_own
+    return (shared, in_shared) if in_shared is not None else (None, {})
+
+
+def load_settings(root: Path, overrides: Mapping[str, Any], topology: Mapping[str, Any] | None = None) -> Settings:
+    """Read and validate a project's settings.
+
+    Parameters
+    ----------
+    root
+        The project's root folder.
+    overrides
+        Top-level settings from the command line; they win. Relative paths among them start at the current folder.
+    topology
+        The topology where the settings file has none.
+
+    Raises
+    ------
+    SettingsError
+        A setting is unknown or wrong; the message has one line for each.
+    """
+    path, content = find_settings(root)
+    defaults = {} if topology is None else {"topology": topology}
+    given = {key: Path(value).absolute() if key in _PATHS else value for key, value in overrides.items()}
+    try:
+        return Settings.model_validate({**defaults, **content, **given})
+    except ValidationError as error:
+        where = str(path) if path is not None else "settings"
+        raise SettingsError("\n".join(_describe(where, detail, Settings) for detail in error.errors())) from None
+
+
+def _describe(where: str, detail: Any, root: type[Spec]) -> str:
+    location = ".".join(str(part) for part in detail["loc"])
+    if detail["type"] != "extra_forbidden":
+        message = detail["msg"].removeprefix("Value error, ")
+        given = "" if detail["type"] in ("missing", "value_error") else f" (got {detail['input']!r})"
+        return f"{where}: {location + ': ' if location else ''}{message}{given}"
+    known = _known_keys(root, detail["loc"][:-1])
+    return f"{where}: {location}: {unknown('setting', str(detail['loc'][-1]), known)}"
+
+
+def _known_keys(root: type[Spec], path: Sequence[int | str]) -> list[str]:
+    """The keys that a table of the settings may have."""
+    table: type[Spec] | None = root
+    annotation: Any = root
+    for part in path:
+        if table is not None:
+            annotation = _fields(table).get(str(part))
+            table = annotation if _is_spec(annotation) else None
+        else:  # the key of a mapping or the number of an entry: its annotation names the type
+            table = next((inner for inner in typing.get_args(annotation) if _is_spec(inner)), None)
+    return list(_fields(table)) if table is not None else []
+
+
+def _fields(table: type[Spec]) -> dict[str, Any]:
+    return {field.alias or name: field.annotation for name, field in table.model_fields.items()}
+
+
+def _is_spec(annotation: Any) -> bool:
+    return isinstance(annotation, type) and issubclass(annotation, Spec)
+
+
+def _merge(base: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for key, value in change.items():
+        known = merged.get(key)
+        merged[key] = _merge(known, value) if isinstance(known, Mapping) and isinstance(value, Mapping) else value
+    return merged
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise SettingsError(f"{path} cannot be read: {error}") from None

@@ -1,0 +1,106 @@
+"""Subject models: a trained network with its samples, its pre- and post-processing and its accuracy metrics.
+
+A definition is data plus two callables (`network` and the sample source's `generate`), so that it can be imported,
+listed and pickled without torch; the callables import what they need when they are called. They must be
+module-level functions, because artifacts are built in another process.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+from pytest_edgeai.serving.pipeline import Pipeline
+from pytest_edgeai.serving.protocol import Array
+
+if TYPE_CHECKING:
+    import torch
+
+Split: TypeAlias = Literal["train", "calibration", "validation"]
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One request with its answer.
+
+    Parameters
+    ----------
+    inputs
+        The tensors that a client sends, as the pipeline's `inputs` describe them, for a batch of one.
+    label
+        The index of the true class.
+    """
+
+    inputs: Mapping[str, Array]
+    label: int
+
+
+@dataclass(frozen=True, slots=True)
+class SampleSource:
+    """Where samples come from.
+
+    Parameters
+    ----------
+    name
+        What the samples are, in a few words; appears in reports.
+    generate
+        Returns all samples of a split, the same ones every time. A module-level function.
+    sources
+        Files and folders whose content decides what `generate` returns: its own module, data files.
+    libraries
+        Distributions whose version decides it, too (an image encoder, a package that ships the data).
+    """
+
+    name: str
+    generate: Callable[[Split], Sequence[Sample]]
+    sources: tuple[Path, ...]
+    libraries: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SubjectModel:
+    """A trained network and all that is needed to compress, serve and judge it.
+
+    Parameters
+    ----------
+    name
+        Letters, digits and underscores; used in test ids, options and reports.
+    task
+        What the model does, in a few words; appears in reports.
+    network
+        Returns the trained network in eval mode, on the CPU. Its forward takes the graph's inputs as positional
+        tensors, in the order of `graph_inputs`, and returns logits [n, classes]. A module-level function.
+    graph_inputs
+        Names of the graph's inputs; dimension 0 of each is the batch.
+    samples
+        Training, calibration and validation samples.
+    pipeline
+        From a sample's inputs to the graph's, and from logits to ranked labels.
+    metrics
+        Names of accuracy metrics (`pytest_edgeai.subjects.metrics`); budgets are about the first.
+    assets
+        Files that the pipeline names (a tokenizer), copied beside the graph.
+    sources
+        Files whose content decides the artifact: the definition, the network's module, the weights.
+    libraries
+        Distributions whose version decides what `network` returns.
+    """
+
+    name: str
+    task: str
+    network: Callable[[], torch.nn.Module]
+    graph_inputs: tuple[str, ...]
+    samples: SampleSource
+    pipeline: Pipeline
+    metrics: tuple[str, ...]
+    assets: tuple[Path, ...] = ()
+    sources: tuple[Path, ...] = ()
+    libraries: tuple[str, ...] = field(default=("torch",))
+
+    def __post_init__(self) -> None:
+        if not self.name.isidentifier():
+            raise ValueError(f"the name of a subject model is letters, digits and underscores, not {self.name!r}")
+        if not self.metrics:
+            raise ValueError(f"subject model {self.name!r} declares no metric")

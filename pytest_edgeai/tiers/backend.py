@@ -1,0 +1,138 @@
+"""What every backend offers: it deploys an artifact on tiers, and the deployment proves its limits.
+
+Implementations are one file each; `pytest_edgeai.tiers.registry` finds them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar, Protocol, runtime_checkable
+
+from pytest_edgeai.matrix import Placement
+from pytest_edgeai.measure.client import Client, Wire
+from pytest_edgeai.serving.repository import SessionMode
+from pytest_edgeai.tiers.specs import Allotment, Hop, Topology
+
+
+class TierError(RuntimeError):
+    """A tier that could not be started or is gone; one sentence with the tier's name and its log's last lines."""
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What is to be deployed and where.
+
+    Parameters
+    ----------
+    name
+        The model's name on its tier.
+    folder
+        The artifact: `model.onnx` and what belongs to it.
+    placement
+        The tiers that run it.
+    session
+        When the ONNX Runtime session is created.
+    wire
+        How clients send tensors.
+    """
+
+    name: str
+    folder: Path
+    placement: Placement
+    session: SessionMode = "per_deployment"
+    wire: Wire = "binary"
+
+
+@dataclass(frozen=True, slots=True)
+class TierState:
+    """What a tier says of itself, read back from inside.
+
+    Parameters
+    ----------
+    tier
+        Its name.
+    limits
+        The fields of `pytest_edgeai.serving.limits.Limits`, threads, spinning, compute scale, load times. Empty where
+        the server is not ours.
+    unproven
+        What was asked of the tier and cannot be read back, in words.
+    """
+
+    tier: str
+    limits: Mapping[str, Any] = field(default_factory=dict)
+    unproven: tuple[str, ...] = ()
+
+
+class Deployment(Protocol):
+    """An artifact running on its tiers, with the links to it."""
+
+    hops: tuple[Hop, ...]
+    """The links that a request crosses, in order."""
+
+    def client(self) -> Client:
+        """A new connection to the model, from the origin over all links."""
+
+    def probe(self, hop: Hop) -> Client | None:
+        """A new connection over one link only, for the probe; None where there is no way to have it."""
+
+    def states(self) -> tuple[TierState, ...]:
+        """What the tiers of the placement say of themselves now.
+
+        Raises
+        ------
+        TierError
+            A tier is gone, or has other limits than it was given.
+        """
+
+    def diagnose(self) -> str | None:
+        """Why requests fail: a sentence about a tier that is gone, or None where all are alive."""
+
+
+@runtime_checkable
+class Backend(Protocol):
+    """A way to run tiers."""
+
+    name: ClassVar[str]
+
+    def describe(self) -> str:
+        """How it runs and limits tiers, in one line."""
+
+    def deploy(self, order: Order) -> AbstractContextManager[Deployment]:
+        """Start the tiers of a placement; they end with the context.
+
+        Raises
+        ------
+        TierError
+            A tier did not start.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """What a backend is made for.
+
+    Parameters
+    ----------
+    topology
+        Tiers and links.
+    allotments
+        What each tier gets of this host.
+    placements
+        Where strategies of this session are going to run.
+    session_id
+        Unique to the session; names what is left behind if the session is killed.
+    folder
+        For logs and repositories of this session.
+    """
+
+    topology: Topology
+    allotments: Mapping[str, Allotment]
+    placements: tuple[Placement, ...]
+    session_id: str
+    folder: Path
+
+
+BackendFactory = Callable[[Site], Backend]

@@ -1,0 +1,130 @@
+"""The link probe: whether a link has the rate and the delay that it should have.
+
+A small and a large payload cross the link; the rate is the slope between the two, so whatever every request costs
+(headers, waking up, a burst) cancels out. Both directions are probed apart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Literal, TypeAlias
+
+from pytest_edgeai.measure.client import Client
+from pytest_edgeai.serving.server import MAX_PROBE_BYTES, PROBE_PATH
+from pytest_edgeai.settings import Tolerances
+from pytest_edgeai.tiers.specs import Hop
+
+Direction: TypeAlias = Literal["up", "down"]
+
+SMALL_BYTES = 1000
+_LEAST_LARGE_BYTES = 10_000
+_SMALL_TRIES = 3
+_TRIES = 4
+"""A busy host makes a probe slow, never fast; a link that is right is seen to be right in one of a few tries."""
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """What a probe of one direction of a link found.
+
+    Parameters
+    ----------
+    link
+        The hop's name.
+    direction
+        `up` leads away from the origin.
+    rate_bps, expected_rate_bps
+        Payload bits a second, measured and declared.
+    round_trip_s, expected_round_trip_s
+        Of the small payload, measured and as rate and delay predict it without what a request costs.
+    large_bytes, large_s
+        The larger payload and how long it took.
+    tries
+        How often it was tried.
+    ok
+        Whether rate and round trip are within tolerance.
+    """
+
+    link: str
+    direction: Direction
+    rate_bps: float
+    expected_rate_bps: float
+    round_trip_s: float
+    expected_round_trip_s: float
+    large_bytes: int
+    large_s: float
+    tries: int
+    ok: bool
+
+    def as_json(self) -> dict[str, object]:
+        """A JSON object with the fields of this class."""
+        return asdict(self)
+
+    def sentence(self) -> str:
+        """What is wrong, or that nothing is."""
+        if self.ok:
+            return f"link {self.link} {self.direction} is as declared"
+        return (
+            f"link {self.link} {self.direction} lets {self.rate_bps / 1e6:.3g} Mbit/s through "
+            f"({self.rate_bps / self.expected_rate_bps - 1:+.1%} against {self.expected_rate_bps / 1e6:g}), "
+            f"with a round trip of {self.round_trip_s * 1e3:.3g} ms ({self.expected_round_trip_s * 1e3:.3g} expected)"
+        )
+
+
+def probe_link(client: Client, hop: Hop, seconds: float, tolerances: Tolerances) -> tuple[Probe, Probe]:
+    """Probe both directions of a link.
+
+    Parameters
+    ----------
+    client
+        A connection over this link alone.
+    hop
+        The link and how it is crossed.
+    seconds
+        How long the larger payload should take.
+    tolerances
+        What is within tolerance.
+
+    Raises
+    ------
+    RequestError
+        The other end does not answer.
+    """
+    up = _probe(lambda size: client.upload(PROBE_PATH, size), hop, "up", seconds, tolerances)
+    down = _probe(lambda size: client.download(f"{PROBE_PATH}?bytes={size}"), hop, "down", seconds, tolerances)
+    return up, down
+
+
+def _probe(
+    transfer: Callable[[int], float], hop: Hop, direction: Direction, seconds: float, tolerances: Tolerances
+) -> Probe:
+    link = hop.link
+    large_bytes = int(min(MAX_PROBE_BYTES, max(_LEAST_LARGE_BYTES, link.rate_bps / 8 * seconds)))
+    expected_round_trip_s = SMALL_BYTES * 8 / link.rate_bps + 2 * link.delay_s
+    transfer(1)  # opens the connection
+    found = None
+    for tries in range(1, _TRIES + 1):
+        small_s = min(transfer(SMALL_BYTES) for _ in range(_SMALL_TRIES))
+        large_s = transfer(large_bytes)
+        rate_bps = (large_bytes - SMALL_BYTES) * 8 / max(large_s - small_s, 1e-9)
+        ok = (
+            abs(rate_bps / link.rate_bps - 1) <= tolerances.link_rate
+            and abs(small_s - expected_round_trip_s) <= tolerances.link_delay_s
+        )
+        found = Probe(
+            hop.name,
+            direction,
+            rate_bps,
+            link.rate_bps,
+            small_s,
+            expected_round_trip_s,
+            large_bytes,
+            large_s,
+            tries,
+            ok,
+        )
+        if ok:
+            break
+    assert found is not None
+    return found

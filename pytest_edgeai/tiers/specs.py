@@ -1,0 +1,240 @@
+"""Tiers, links and topologies as values: where a model can run and what lies between.
+
+Validated by pydantic, because they come from settings files. Quantities are written with their unit ("1 Mbit/s",
+"10 ms", "4 GiB") and travel as plain numbers with the unit in the name.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Self
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+_UNITS: Mapping[str, Mapping[str, float]] = {
+    "rate": {"bit/s": 1, "kbit/s": 1e3, "Mbit/s": 1e6, "Gbit/s": 1e9},
+    "time": {"s": 1, "ms": 1e-3, "us": 1e-6, "µs": 1e-6},
+    "memory": {"B": 1, "kB": 1e3, "MB": 1e6, "GB": 1e9, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30},
+}
+_QUANTITY = re.compile(r"\s*([0-9]*\.?[0-9]+(?:[eE][+-]?[0-9]+)?)\s*([A-Za-zµ/]+)\s*")
+
+
+def parse_quantity(text: object, dimension: str) -> float:
+    """A quantity written with its unit, in the base unit of its dimension.
+
+    Parameters
+    ----------
+    text
+        For example `"200 Mbit/s"`.
+    dimension
+        `rate` (bit/s), `time` (s) or `memory` (B).
+
+    Raises
+    ------
+    ValueError
+        It is not a number with a known unit.
+    """
+    units = _UNITS[dimension]
+    match = _QUANTITY.fullmatch(text) if isinstance(text, str) else None
+    if match is None or match[2] not in units:
+        raise ValueError(f"expected a number with a unit ({', '.join(units)}), got {text!r}")
+    return float(match[1]) * units[match[2]]
+
+
+def _quantity(dimension: str) -> BeforeValidator:
+    return BeforeValidator(lambda value: parse_quantity(value, dimension))
+
+
+class Spec(BaseModel):
+    """Base of all settings: frozen, and an unknown key is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=False)
+
+
+class TierSpec(Spec):
+    """A place with compute limits.
+
+    Parameters
+    ----------
+    cores
+        CPU cores as in the study; a smaller host keeps the ratio of the tiers (`allot`).
+    memory_bytes
+        Memory limit; written `memory = "4 GiB"`.
+    compute_scale
+        The factor by which measured compute is stretched, or None to derive it from the host's cores.
+    threads
+        ONNX Runtime's intra-op threads, or None for as many as the tier gets cores.
+    url
+        Address of a running server of the Open Inference Protocol v2, for the `remote` backend.
+    token_file
+        File with the bearer token of that server.
+    """
+
+    cores: float = Field(gt=0, le=1024)
+    memory_bytes: Annotated[float, _quantity("memory")] = Field(alias="memory", gt=0)
+    compute_scale: float | None = Field(default=None, ge=1, le=1000)
+    threads: int | None = Field(default=None, ge=1, le=1024)
+    url: str | None = Field(default=None, pattern=r"^http://[^/:]+(:[0-9]+)?/?$")
+    token_file: Path | None = None
+
+
+class LinkSpec(Spec):
+    """A network path between two tiers, alike in both directions.
+
+    Parameters
+    ----------
+    rate_bps
+        Bits of payload a second; written `rate = "1 Mbit/s"`.
+    delay_s
+        One-way delay; written `delay = "10 ms"`.
+    jitter_s
+        Spread of the delay; written `jitter = "1 ms"`.
+    loss
+        Fraction of packets lost, 0 to below 1.
+    """
+
+    rate_bps: Annotated[float, _quantity("rate")] = Field(alias="rate", ge=1e3, le=1e12)
+    delay_s: Annotated[float, _quantity("time")] = Field(default=0.0, alias="delay", ge=0, le=60)
+    jitter_s: Annotated[float, _quantity("time")] = Field(default=0.0, alias="jitter", ge=0, le=60)
+    loss: float = Field(default=0.0, ge=0, lt=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Hop:
+    """A link crossed in one direction, from `near` to `far`."""
+
+    near: str
+    far: str
+    link: LinkSpec
+
+    @property
+    def name(self) -> str:
+        """As spans and reports name it."""
+        return f"{self.near}-{self.far}"
+
+
+class Topology(Spec):
+    """The tiers and the links between them.
+
+    Parameters
+    ----------
+    origin
+        The tier at which inputs originate and the client sits.
+    tiers
+        By name, in the order of reports.
+    links
+        By the names of the two tiers, `near-far`.
+    """
+
+    origin: str = "mobile"
+    tiers: Mapping[str, TierSpec]
+    links: Mapping[str, LinkSpec]
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.origin not in self.tiers:
+            raise ValueError(f"origin {self.origin!r} is not a tier; tiers are {', '.join(self.tiers)}")
+        for name in self.tiers:
+            if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
+                raise ValueError(f"the name of a tier is small letters, digits and underscores, not {name!r}")
+        for name in self.links:
+            ends = name.split("-")
+            if len(ends) != 2 or ends[0] == ends[1] or not set(ends) <= set(self.tiers):
+                raise ValueError(f"links.{name}: a link is named by two tiers, for example mobile-edge")
+        for name in self.tiers:
+            self.route(name)
+        return self
+
+    def route(self, tier: str) -> tuple[Hop, ...]:
+        """The hops from the origin to a tier, by the fewest links; empty for the origin itself.
+
+        Raises
+        ------
+        ValueError
+            There is no such tier or no path to it.
+        """
+        routes: dict[str, tuple[Hop, ...]] = {self.origin: ()}
+        frontier = [self.origin]
+        while frontier:
+            here = frontier.pop(0)
+            for name, link in self.links.items():
+                ends = name.split("-")
+                if here not in ends:
+                    continue
+                there = ends[1 - ends.index(here)]
+                if there not in routes:
+                    routes[there] = (*routes[here], Hop(here, there, link))
+                    frontier.append(there)
+        if tier not in routes:
+            raise ValueError(f"no link leads from {self.origin!r} to tier {tier!r}")
+        return routes[tier]
+
+
+@dataclass(frozen=True, slots=True)
+class Allotment:
+    """What a tier gets of this host.
+
+    Parameters
+    ----------
+    cores
+        Whole cores.
+    threads
+        ONNX Runtime's intra-op threads.
+    compute_scale
+        The factor that keeps the tiers' ratio where whole cores cannot.
+    memory_bytes
+        Memory limit.
+    """
+
+    cores: int
+    threads: int
+    compute_scale: float
+    memory_bytes: int
+
+
+def allot(tiers: Mapping[str, TierSpec], host_cores: int, host_memory_bytes: int) -> dict[str, Allotment]:
+    """Share a host's cores among tiers that run one after the other, keeping the ratio of their cores.
+
+    A tier should have `cores * H / largest` cores of a host with H; it gets that rounded to a whole number, at least
+    one, and the rest of the ratio as compute scale. A host with fewer cores than the largest tier keeps one for the
+    client and the links, because ONNX Runtime with as many threads as cores is slower than with one when anything
+    else runs. A host with enough cores gives every tier its own number at scale 1. Memory limits are scaled down
+    alike where the largest does not fit the host.
+
+    Parameters
+    ----------
+    tiers
+        The tiers by name.
+    host_cores
+        How many cores may be used.
+    host_memory_bytes
+        The host's memory.
+    """
+    largest = max(tier.cores for tier in tiers.values())
+    usable = host_cores if host_cores > largest else max(1, host_cores - 1)
+    share = min(1.0, usable / largest)
+    memory_share = min(1.0, host_memory_bytes / max(tier.memory_bytes for tier in tiers.values()))
+    allotments = {}
+    for name, tier in tiers.items():
+        ideal = tier.cores * share
+        cores = min(usable, max(1, round(ideal)))
+        scale = tier.compute_scale if tier.compute_scale is not None else max(1.0, cores / ideal)
+        memory_bytes = int(tier.memory_bytes * memory_share)
+        allotments[name] = Allotment(cores, tier.threads or cores, scale, memory_bytes)
+    return allotments
+
+
+def paper_topology() -> dict[str, Any]:
+    """The study's three tiers and two links, as a settings file would write them."""
+    return {
+        "origin": "mobile",
+        "tiers": {
+            "mobile": {"cores": 4, "memory": "4 GiB"},
+            "edge": {"cores": 8, "memory": "16 GiB"},
+            "cloud": {"cores": 16, "memory": "64 GiB"},
+        },
+        "links": {"mobile-edge": {"rate": "200 Mbit/s"}, "edge-cloud": {"rate": "1 Mbit/s"}},
+    }

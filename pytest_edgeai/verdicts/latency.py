@@ -1,0 +1,79 @@
+"""Latency budgets: whether the median latency of a strategy stays below a limit, judged on the medians of its trials.
+
+The trial is the statistical unit: requests of one trial share its drift and are no independent evidence.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from pytest_edgeai.verdicts import Verdict
+
+CONFIDENCE = 0.9
+
+
+def judge_latency(trial_medians_s: Sequence[float], max_median_s: float) -> Verdict:
+    """Judge a latency budget by the order-statistic confidence interval of the median over trials.
+
+    Parameters
+    ----------
+    trial_medians_s
+        Median latency of each valid trial.
+    max_median_s
+        The budget.
+
+    Returns
+    -------
+    Verdict
+        Pass where the whole interval is within the budget, fail where it is wholly above, else inconclusive.
+
+    Notes
+    -----
+    The k-th smallest and k-th largest of n independent trials enclose the median of their distribution with
+    probability 1 - 2 P(B < k), B binomial (n, 1/2), whatever the distribution (Conover, Practical Nonparametric
+    Statistics, 3rd edition, section 3.2).
+    """
+    low, high = median_interval(trial_medians_s)
+    limit = f"{max_median_s * 1e3:g} ms"
+    if high <= max_median_s:
+        return Verdict("pass")
+    if low > max_median_s:
+        return Verdict("fail", f"the median is above {limit} (at least {low * 1e3:.3g} ms)")
+    needed = trials_needed()
+    if len(trial_medians_s) < needed:
+        return Verdict(
+            "inconclusive",
+            f"{len(trial_medians_s)} trials cannot show that the median is within {limit}: {needed} replicates can",
+        )
+    return Verdict(
+        "inconclusive", f"the median is between {low * 1e3:.3g} and {high * 1e3:.3g} ms, around the budget of {limit}"
+    )
+
+
+def median_interval(values: Sequence[float]) -> tuple[float, float]:
+    """The narrowest order-statistic interval that holds the median with `CONFIDENCE`.
+
+    Parameters
+    ----------
+    values
+        Independent values, shape [n].
+
+    Returns
+    -------
+    low, high
+        From minus to plus infinity where there are too few values.
+    """
+    n, ordered = len(values), sorted(values)
+    best = (-math.inf, math.inf)
+    for k in range(1, n // 2 + 1):
+        outside = 2 * sum(math.comb(n, i) for i in range(k)) / 2**n
+        if 1 - outside < CONFIDENCE:
+            break
+        best = (ordered[k - 1], ordered[n - k])
+    return best
+
+
+def trials_needed() -> int:
+    """The fewest trials whose smallest and largest enclose the median with `CONFIDENCE`."""
+    return math.ceil(math.log2(2 / (1 - CONFIDENCE)))

@@ -1,0 +1,9 @@
+"""Measures every strategy: each model, compressed by each operator, on each tier."""
+
+from collections.abc import Callable
+
+from pytest_edgeai.measure.trial import TrialRecord
+
+
+def test_strategy(trial: Callable[[], TrialRecord]) -> None:
+    trial()
