@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from pytest_edgeai.matrix import Cell
+    from pytest_edgeai.matrix import Cell, Placement
     from pytest_edgeai.session import MeasuringSession, Selection
 
 AXES = ("edgeai_model", "edgeai_operator", "edgeai_tier", "edgeai_replicate")
@@ -98,14 +98,23 @@ def artifacts_of(items: Iterable[pytest.Item]) -> tuple[tuple[str, str], ...]:
     wanted: dict[tuple[str, str], None] = {}
     for item in items:
         parameters = _parameters(item)
-        if "edgeai_model" in parameters and "edgeai_operator" in parameters and _needs_artifact(item):
+        if _asks_for(item, "artifact", "deployment", "trial"):
             wanted[parameters["edgeai_model"], parameters["edgeai_operator"]] = None
     return tuple(wanted)
 
 
-def _needs_artifact(item: pytest.Item) -> bool:
+def placements_of(items: Iterable[pytest.Item]) -> tuple[Placement, ...]:
+    """Where tests deploy something, without repeats."""
+    from pytest_edgeai.matrix import Placement
+
+    names = [_parameters(item)["edgeai_tier"] for item in items if _asks_for(item, "deployment", "trial")]
+    return tuple(Placement.parse(name) for name in dict.fromkeys(names))
+
+
+def _asks_for(item: pytest.Item, *fixtures: str) -> bool:
+    """Whether a test needs one of our fixtures (and not one of its project's that has the same name)."""
     names = getattr(item, "fixturenames", ())
-    return any(name in names for name in ("artifact", "deployment", "trial"))
+    return "edgeai_session" in names and any(name in names for name in fixtures)
 
 
 def _parameters(item: pytest.Item) -> Mapping[str, Any]:

@@ -83,8 +83,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config) -> None:
     """End the session in one sentence where settings cannot be used."""
-    if _ERROR in config.stash:
-        raise pytest.UsageError(config.stash[_ERROR])
+    _refuse_unusable_settings(config)
 
 
 @pytest.hookimpl(trylast=True)
@@ -101,6 +100,7 @@ def pytest_itemcollected(item: pytest.Item) -> None:
 def pytest_collection_finish(session: pytest.Session) -> None:
     """Interleave the trials, after all other tests, and refuse at once what cannot be measured."""
     config = session.config
+    _refuse_unusable_settings(config)
     if SESSION not in config.stash:
         return
     from pytest_edgeai import parametrization
@@ -113,10 +113,12 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     session.items[:] = others + schedule(trials, edgeai.seed)
     wanted = [item for item in session.items if item.get_closest_marker("skip") is None]
     edgeai.cells = tuple(dict.fromkeys(item.stash[_CELL] for item in wanted if _CELL in item.stash))
+    edgeai.skipped = len(trials) - len(edgeai.cells)
     edgeai.artifacts = parametrization.artifacts_of(wanted)
-    if config.option.collectonly or not edgeai.cells or _is_worker(config):
+    edgeai.placements = parametrization.placements_of(wanted)
+    if config.option.collectonly or not edgeai.placements or _is_worker(config):
         return
-    if _benchmarks_disabled(config):
+    if edgeai.cells and _benchmarks_disabled(config):
         raise pytest.UsageError(
             f"{len(edgeai.cells)} trials are selected but benchmarks are disabled, so nothing would be measured: "
             "leave out --benchmark-disable, or leave out the trials by --benchmark-skip"
@@ -193,6 +195,11 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     from pytest_edgeai.reporting.terminal import write_summary
 
     write_summary(terminalreporter, config.stash[SESSION])
+
+
+def _refuse_unusable_settings(config: pytest.Config) -> None:
+    if _ERROR in config.stash:
+        raise pytest.UsageError(config.stash[_ERROR])
 
 
 def _seed(config: pytest.Config) -> int:

@@ -12,6 +12,7 @@ import tempfile
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -66,6 +67,13 @@ class Selection:
         by_model = settings.budgets.accuracy_drop_pp.models.values()
         for operator in itertools.chain(settings.budgets.accuracy_drop_pp.operators, *by_model):
             select("operator", "budgets.accuracy_drop_pp", (operator,), tuple(registered.operators))
+        every = itertools.product(registered.subjects, registered.operators, settings.topology.tiers)
+        ids = [Strategy(model, operator, Placement((tier,))).id for model, operator, tier in every]
+        for budget in settings.budgets.latency:
+            if not any(fnmatchcase(name, budget.strategies) for name in ids):
+                raise SettingsError(
+                    f"budgets.latency: no strategy is named by {budget.strategies!r}; one is named {ids[0]!r}"
+                )
         return cls(
             models=select("model", "models (--edgeai-models)", settings.models, tuple(registered.subjects)),
             operators=select(
@@ -100,6 +108,10 @@ class MeasuringSession:
     allotments: Mapping[str, Allotment] = field(init=False)
     cells: tuple[Cell, ...] = ()
     """The trials that are to be made, in their order."""
+    skipped: int = 0
+    """How many trials are marked to be skipped."""
+    placements: tuple[Placement, ...] = ()
+    """Where something is to be deployed."""
     artifacts: tuple[tuple[str, str], ...] = ()
     """Models and operators whose artifact is needed."""
     records: dict[Cell, TrialRecord] = field(default_factory=dict)
@@ -162,7 +174,7 @@ class MeasuringSession:
         site = Site(
             self.settings.topology,
             self.allotments,
-            tuple(dict.fromkeys(cell.strategy.placement for cell in self.cells)),
+            self.placements,
             secrets.token_hex(4),
             Path(folder),
         )

@@ -29,6 +29,8 @@ def write_summary(reporter: pytest.TerminalReporter, session: MeasuringSession) 
     """
     outcome = session.outcome
     if outcome is None:
+        if session.skipped and not session.cells:
+            reporter.write_line(f"edgeai: nothing was measured: all {session.skipped} trials were skipped", yellow=True)
         return
     reporter.section("edgeai: verdicts", "=", bold=True)
     reporter.write_line(_table(outcome, reporter.hasmarkup))

@@ -1,0 +1,115 @@
+"""A temporary project with toy models, in which the plugin is run."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import onnx  # noqa: F401
+import onnxruntime  # noqa: F401
+import pytest
+import rich.table  # noqa: F401
+import scikit_posthocs  # noqa: F401
+import scipy.stats  # noqa: F401
+
+import pytest_edgeai.measure.trial
+import pytest_edgeai.operators.worker
+import pytest_edgeai.outcome
+import pytest_edgeai.reporting.files
+import pytest_edgeai.reporting.markdown
+import pytest_edgeai.reporting.progress
+import pytest_edgeai.reporting.terminal
+import pytest_edgeai.stats
+import pytest_edgeai.tiers.registry  # noqa: F401
+
+# pytester forgets what a run in this process imported; all of the above is imported once and stays.
+pytest_plugins = ["pytester"]
+
+CONFTEST = """
+import toy_models
+
+def pytest_edgeai_subjects(config):
+    return [toy_models.subject("toy"), toy_models.subject("other")]
+
+def pytest_edgeai_operators(config):
+    return [toy_models.Plain, toy_models.Worse]
+
+def pytest_edgeai_backends(config):
+    return {"instant": toy_models.InstantBackend}
+"""
+SUITE = """
+def test_strategy(trial):
+    trial()
+"""
+SETTINGS = """
+models = ["toy"]
+operators = ["identity", "worse"]
+tiers = ["mobile", "edge"]
+backend = "instant"
+replicates = 2
+
+[budgets.accuracy_drop_pp]
+default = 100
+"""
+
+
+@pytest.fixture(scope="session")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store that tests share, so that most find their artifacts built."""
+    return tmp_path_factory.mktemp("store")
+
+
+class Project:
+    """A project that `pytest` is run in."""
+
+    def __init__(self, pytester: pytest.Pytester) -> None:
+        self.pytester = pytester
+        self.path = pytester.path
+
+    def run(self, *arguments: str, subprocess: bool = False) -> pytest.RunResult:
+        """Run pytest."""
+        if subprocess:
+            return self.pytester.runpytest_subprocess("-p", "no:cacheprovider", *arguments)
+        return self.pytester.runpytest_inprocess("-p", "no:cacheprovider", *arguments)
+
+    def settings(self, text: str) -> None:
+        """Add settings; top-level keys first."""
+        self.path.joinpath("edgeai.toml").write_text(text, encoding="utf-8")
+
+    @property
+    def report(self) -> Path:
+        """The folder of the newest report."""
+        return self.path / "reports" / "latest"
+
+    @property
+    def results(self) -> dict[str, Any]:
+        """The newest results."""
+        document: dict[str, Any] = json.loads((self.report / "results.json").read_text(encoding="utf-8"))
+        return document
+
+    def verdicts(self) -> dict[str, str]:
+        """The newest verdicts by strategy."""
+        return {row["id"]: row["verdict"] for row in self.results["strategies"]}
+
+
+@pytest.fixture
+def project(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, store: Path) -> Project:
+    """A project of toys, with a backend that takes no time and budgets that nothing breaks."""
+    monkeypatch.setenv("EDGEAI_STORE", str(store))
+    monkeypatch.delenv("TOY_FAULT", raising=False)
+    shutil.copy(Path(__file__).with_name("toy_models.py"), pytester.path)
+    pytester.makeini("[pytest]\npythonpath = .\n")
+    pytester.makeconftest(CONFTEST)
+    pytester.makepyfile(test_suite=SUITE)
+    made = Project(pytester)
+    made.settings(SETTINGS)
+    return made
+
+
+@pytest.fixture
+def fault(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Ask the toys for a fault."""
+    return lambda name: monkeypatch.setenv("TOY_FAULT", name)

@@ -1,0 +1,171 @@
+"""A subject model, operators and a backend that take no time: for tests of the plugin in projects of their own.
+
+This file is copied into the temporary projects of tests; faults are asked for by the environment variable TOY_FAULT.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pytest_edgeai.measure.client import Answer, RequestError
+from pytest_edgeai.operators import BuildError, Job, NoParameters, Operator
+from pytest_edgeai.serving.pipeline import Classification, Pipeline
+from pytest_edgeai.serving.protocol import Array
+from pytest_edgeai.serving.repository import Execution, Model
+from pytest_edgeai.serving.timing import Span
+from pytest_edgeai.subjects import Sample, SampleSource, Split, SubjectModel
+from pytest_edgeai.tiers.backend import Order, Site, TierError, TierState
+
+HERE = Path(__file__)
+CLASSES, WIDTH = 4, 16
+
+
+def generate(split: Split) -> Sequence[Sample]:
+    """Vectors whose label is the largest of the first four numbers."""
+    generator = np.random.default_rng({"train": 0, "calibration": 1, "validation": 2}[split])
+    rows = generator.normal(size=(40, 1, WIDTH)).astype(np.float32)
+    return [Sample({"x": row}, int(row[0, :CLASSES].argmax())) for row in rows]
+
+
+def network() -> Any:
+    """Nothing here needs torch."""
+    raise AssertionError("the network is never asked for")
+
+
+def subject(name: str) -> SubjectModel:
+    """A subject model."""
+    return SubjectModel(
+        name=name,
+        task="the largest of four numbers",
+        network=network,
+        graph_inputs=("x",),
+        samples=SampleSource("numbers", generate, ()),
+        pipeline=Pipeline(None, Classification(k=2)),
+        metrics=("top1",),
+        libraries=(),
+    )
+
+
+def write_graph(path: Path, weights: Array) -> None:
+    """A graph that multiplies by a matrix."""
+    import onnx
+    from onnx import TensorProto, helper, numpy_helper
+
+    graph = helper.make_graph(
+        [helper.make_node("MatMul", ["x", "w"], ["logits"])],
+        "toy",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", WIDTH])],
+        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["n", CLASSES])],
+        [numpy_helper.from_array(weights.astype(np.float32), "w")],
+    )
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
+
+
+class Plain(Operator[NoParameters]):
+    """Exact."""
+
+    name = "identity"
+
+    def build(self, job: Job) -> Mapping[str, Any]:
+        """Write a graph that is always right."""
+        weights = np.zeros((WIDTH, CLASSES))
+        weights[:CLASSES] = np.eye(CLASSES)
+        write_graph(job.folder / "model.onnx", weights)
+        return {"engine": "onnx"}
+
+
+class Worse(Operator[NoParameters]):
+    """Cannot tell two of the classes apart."""
+
+    name = "worse"
+    base = "identity"
+
+    def build(self, job: Job) -> Mapping[str, Any]:
+        """Write a graph that never says 3."""
+        if os.environ.get("TOY_FAULT") == "build":
+            raise BuildError("the toy is broken: mend it")
+        if os.environ.get("TOY_FAULT") == "crash":
+            os._exit(9)
+        weights = np.zeros((WIDTH, CLASSES))
+        weights[: CLASSES - 1, : CLASSES - 1] = np.eye(CLASSES - 1)
+        weights[:, CLASSES - 1] = -100 if os.environ.get("TOY_FAULT") != "nan" else np.nan
+        write_graph(job.folder / "model.onnx", weights)
+        return {"engine": "onnx"}
+
+
+class _Client:
+    def __init__(self, order: Order) -> None:
+        self._model = Model(order.folder, Execution(tier=str(order.placement)))
+
+    def __enter__(self) -> _Client:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        pass
+
+    def infer(self, model: str, inputs: Mapping[str, Array]) -> Answer:
+        """Answer from this process."""
+        fault = os.environ.get("TOY_FAULT")
+        if fault == "request":
+            raise RequestError("the toy does not answer")
+        if fault == "interrupt":
+            raise KeyboardInterrupt
+        started = time.perf_counter()
+        outputs, spans = self._model.infer(inputs)
+        if fault == "parity":
+            outputs["labels"] = outputs["labels"][:, ::-1]
+        latency_s = time.perf_counter() - started
+        rest_s = latency_s - sum(span.duration_s for span in spans)
+        return Answer(outputs, latency_s, (*spans, Span("transmit", "", rest_s)))
+
+
+class _Deployment:
+    hops = ()
+
+    def __init__(self, order: Order) -> None:
+        self._order = order
+
+    def client(self) -> Any:
+        """A connection."""
+        return _Client(self._order)
+
+    def probe(self, hop: object) -> None:
+        """There are no links."""
+
+    def states(self) -> tuple[TierState, ...]:
+        """Limits that are as they should be."""
+        if os.environ.get("TOY_FAULT") == "limits":
+            raise TierError("tier edge was given 1 core and has 2")
+        return (TierState(str(self._order.placement), {"load_s": {"toy": 0.001}}),)
+
+    def diagnose(self) -> str | None:
+        """Why requests fail."""
+        return "tier edge was killed by signal 9" if os.environ.get("TOY_FAULT") == "request" else None
+
+
+class InstantBackend:
+    """Runs graphs in this process."""
+
+    name = "instant"
+
+    def __init__(self, site: Site) -> None:
+        if os.environ.get("TOY_FAULT") == "backend":
+            raise TierError("the toy backend has no tiers")
+
+    def describe(self) -> str:
+        """How it runs tiers."""
+        return "in this process"
+
+    @contextlib.contextmanager
+    def deploy(self, order: Order) -> Iterator[_Deployment]:
+        """Start nothing."""
+        if os.environ.get("TOY_FAULT") == f"deploy {order.placement}":
+            raise TierError(f"tier {order.placement} was not ready after 60 s")
+        yield _Deployment(order)

@@ -1,0 +1,208 @@
+"""The store: complete or not there, verified when read, built once."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pytest_edgeai.artifacts import MANIFEST, Recipe, Store, StoreError, library_versions, source_digest
+
+RECIPE = Recipe("artifacts", {"name": "one"})
+
+
+def _writes(text: str, counter: list[int] | None = None) -> Callable[[Path], Mapping[str, Any]]:
+    def build(folder: Path) -> Mapping[str, Any]:
+        if counter is not None:
+            counter.append(1)
+        (folder / "model.onnx").write_text(text, encoding="utf-8")
+        (folder / "sub").mkdir()
+        (folder / "sub" / "data").write_bytes(b"\0" * 1000)
+        return {"engine": "test"}
+
+    return build
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(tmp_path / "store")
+
+
+def test_what_was_built_is_found_again_and_not_built_again(store: Store) -> None:
+    counter: list[int] = []
+    built = store.find_or_build(RECIPE, _writes("graph", counter))
+    found = store.find_or_build(RECIPE, _writes("graph", counter))
+    assert len(counter) == 1
+    assert found == built
+    assert store.find(RECIPE) == built
+    assert (built.folder / "model.onnx").read_text(encoding="utf-8") == "graph"
+    assert built.size_bytes == 1005
+    assert built.provenance["engine"] == "test"
+
+
+def test_nothing_is_found_before_it_is_built(store: Store) -> None:
+    assert store.find(RECIPE) is None
+
+
+@given(
+    st.dictionaries(st.text(max_size=5), st.integers() | st.text(max_size=5) | st.none(), max_size=4),
+    st.dictionaries(st.text(max_size=5), st.integers() | st.text(max_size=5) | st.none(), max_size=4),
+)
+def test_recipes_have_one_digest_exactly_when_they_are_equal(a: dict[str, Any], b: dict[str, Any]) -> None:
+    reordered = dict(reversed(list(a.items())))
+    assert Recipe("artifacts", a).digest == Recipe("artifacts", reordered).digest
+    assert (Recipe("artifacts", a).digest == Recipe("artifacts", b).digest) == (a == b)
+    assert Recipe("artifacts", a).digest != Recipe("samples", a).digest
+
+
+def test_entries_with_equal_files_have_equal_content(store: Store) -> None:
+    first = store.find_or_build(RECIPE, _writes("graph"))
+    second = store.find_or_build(Recipe("artifacts", {"name": "two"}), _writes("graph"))
+    third = store.find_or_build(Recipe("artifacts", {"name": "three"}), _writes("another graph"))
+    assert first.content == second.content != third.content
+
+
+def _truncate(folder: Path) -> None:
+    (folder / "model.onnx").write_text("gra", encoding="utf-8")
+
+
+def _flip(folder: Path) -> None:
+    (folder / "sub" / "data").write_bytes(b"\0" * 999 + b"\1")
+
+
+def _remove_file(folder: Path) -> None:
+    (folder / "model.onnx").unlink()
+
+
+def _remove_manifest(folder: Path) -> None:
+    (folder / MANIFEST).unlink()
+
+
+def _break_manifest(folder: Path) -> None:
+    (folder / MANIFEST).write_text('{"files": {"model.onnx"', encoding="utf-8")
+
+
+def _empty_manifest(folder: Path) -> None:
+    (folder / MANIFEST).write_text("[]", encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    "damage", [_truncate, _flip, _remove_file, _remove_manifest, _break_manifest, _empty_manifest]
+)
+def test_a_damaged_entry_is_never_used_and_built_again(store: Store, damage: Callable[[Path], None]) -> None:
+    built = store.find_or_build(RECIPE, _writes("graph"))
+    damage(built.folder)
+    assert store.find(RECIPE) is None
+    notes: list[str] = []
+    again = store.find_or_build(RECIPE, _writes("graph"), notes.append)
+    assert again.content == built.content
+    assert len(notes) == 1
+    assert "is corrupted" in notes[0]
+
+
+def test_a_build_that_fails_leaves_nothing(store: Store) -> None:
+    def fails(folder: Path) -> Mapping[str, Any]:
+        (folder / "model.onnx").write_text("half", encoding="utf-8")
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        store.find_or_build(RECIPE, fails)
+    assert store.find(RECIPE) is None
+    assert not [path for path in (store.root / "artifacts").iterdir() if path.is_dir()]
+
+
+def _dies_while_building(root: Path) -> None:
+    def build(folder: Path) -> Mapping[str, Any]:
+        (folder / "model.onnx").write_text("half", encoding="utf-8")
+        os._exit(1)
+
+    Store(root).find_or_build(RECIPE, build)
+
+
+def test_a_process_that_dies_while_building_leaves_nothing_that_is_used(store: Store) -> None:
+    process = multiprocessing.get_context("spawn").Process(target=_dies_while_building, args=(store.root,))
+    process.start()
+    process.join(60)
+    assert process.exitcode == 1
+    assert store.find(RECIPE) is None
+    entry = store.find_or_build(RECIPE, _writes("whole"))
+    assert (entry.folder / "model.onnx").read_text(encoding="utf-8") == "whole"
+
+
+def _builds_slowly(root: Path, log: Path) -> None:
+    def build(folder: Path) -> Mapping[str, Any]:
+        with log.open("a", encoding="utf-8") as file:
+            file.write("built\n")
+        time.sleep(0.5)
+        (folder / "model.onnx").write_text("graph", encoding="utf-8")
+        return {}
+
+    Store(root).find_or_build(RECIPE, build)
+
+
+def test_processes_that_want_the_same_build_it_once(store: Store, tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    context = multiprocessing.get_context("spawn")
+    processes = [context.Process(target=_builds_slowly, args=(store.root, log)) for _ in range(3)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(60)
+    assert [process.exitcode for process in processes] == [0, 0, 0]
+    assert log.read_text(encoding="utf-8") == "built\n"
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("", encoding="utf-8")
+    with pytest.raises(StoreError, match="file/store cannot be made"):
+        Store(tmp_path / "file" / "store").find_or_build(RECIPE, _writes("graph"))
+
+
+def test_clean_removes_everything_or_only_what_was_not_used_lately(store: Store) -> None:
+    old = store.find_or_build(RECIPE, _writes("graph"))
+    recent = Recipe("samples", {"name": "two"})
+    store.find_or_build(recent, _writes("graph"))
+    os.utime(old.folder, (1, 1))
+    assert store.clean(used_before=1000, dry_run=True)[0] == 1
+    assert store.clean(used_before=1000)[0] == 1
+    assert store.find(RECIPE) is None
+    assert store.find(recent) is not None
+    assert store.clean()[0] == 1
+    assert store.find(recent) is None
+
+
+def test_reading_an_entry_marks_it_as_used(store: Store) -> None:
+    entry = store.find_or_build(RECIPE, _writes("graph"))
+    os.utime(entry.folder, (1, 1))
+    store.find(RECIPE)
+    assert entry.folder.stat().st_mtime > 1000
+
+
+def test_the_manifest_says_what_an_entry_was_built_from(store: Store) -> None:
+    entry = store.find_or_build(RECIPE, _writes("graph"))
+    manifest = json.loads((entry.folder / MANIFEST).read_text(encoding="utf-8"))
+    assert manifest["recipe"] == {"name": "one"}
+
+
+def test_a_source_folders_digest_tells_content_and_names(tmp_path: Path) -> None:
+    (tmp_path / "a.py").write_text("x", encoding="utf-8")
+    before = source_digest(tmp_path)
+    (tmp_path / "__pycache__").mkdir()
+    (tmp_path / "__pycache__" / "a.pyc").write_text("", encoding="utf-8")
+    assert source_digest(tmp_path) == before
+    (tmp_path / "a.py").rename(tmp_path / "b.py")
+    assert source_digest(tmp_path) != before
+
+
+def test_a_library_that_is_not_installed_has_no_version() -> None:
+    versions = library_versions(("numpy", "no-such-distribution-anywhere"))
+    assert versions["numpy"] is not None
+    assert versions["no-such-distribution-anywhere"] is None

@@ -1,0 +1,52 @@
+"""Strategies, their ids, their selection and their schedule."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pytest_edgeai.matrix import Cell, Placement, Strategy, schedule, select
+from pytest_edgeai.settings import SettingsError
+
+
+def test_ids_read_model_operator_placement_replicate() -> None:
+    strategy = Strategy("bert", "sptq", Placement(("edge",)))
+    assert Cell(strategy, 0).id == "bert-sptq-edge-r0"
+
+
+@pytest.mark.parametrize("text", ["edge", "mobile+edge", "mobile+edge+cloud"])
+def test_a_placement_is_read_back_as_it_is_written(text: str) -> None:
+    assert str(Placement.parse(text)) == text
+
+
+def test_names_are_selected_in_the_order_in_which_they_are_known() -> None:
+    assert select("model", "models", ["c", "a"], ["a", "b", "c"]) == ("a", "c")
+    assert select("model", "models", None, ["a", "b"]) == ("a", "b")
+
+
+def test_an_unknown_name_is_refused_with_the_nearest() -> None:
+    with pytest.raises(SettingsError, match="models: there is no model 'brt'; did you mean 'bert'"):
+        select("model", "models", ["brt"], ["resnet", "bert"])
+
+
+def test_selecting_nothing_is_refused() -> None:
+    with pytest.raises(SettingsError, match="names no model"):
+        select("model", "models", [], ["bert"])
+
+
+@given(st.integers(1, 6), st.integers(1, 8), st.integers(0, 2**32))
+def test_a_schedule_has_every_trial_once_in_blocks(replicates: int, strategies: int, seed: int) -> None:
+    cells = [(replicate, (replicate, number)) for replicate in range(replicates) for number in range(strategies)]
+    ordered = schedule(cells, seed)
+    assert Counter(ordered) == Counter(cell for _, cell in cells)
+    assert [replicate for replicate, _ in ordered] == sorted(replicate for replicate, _ in cells)
+    assert schedule(cells, seed) == ordered
+
+
+def test_every_order_within_a_block_is_equally_likely() -> None:
+    orders = Counter(tuple(schedule([(0, "a"), (0, "b"), (0, "c")], seed)) for seed in range(6000))
+    assert len(orders) == 6
+    assert min(orders.values()) > 800
