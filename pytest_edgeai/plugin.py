@@ -76,8 +76,10 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         if SESSION not in config.stash:
             config.stash[SESSION] = parametrization.open_session(config, _seed(config))
         parametrization.parametrize(metafunc, axes, config.stash[SESSION])
-    except SettingsError as error:  # a collection error would bury the sentence in a traceback
-        config.stash[_ERROR] = str(error)
+    except SettingsError as error:
+        if _is_worker(config):  # the only error that a worker of pytest-xdist can hand to its controller
+            raise pytest.Collector.CollectError(str(error)) from None
+        config.stash[_ERROR] = str(error)  # the session ends with it, in one sentence
 
 
 @pytest.hookimpl(tryfirst=True)

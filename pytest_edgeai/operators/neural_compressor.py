@@ -10,6 +10,7 @@ import contextlib
 import importlib
 import random
 import types
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -93,7 +94,8 @@ def quantize_static(
     # Its shape inference runs over the graph again and takes what the dynamo exporter wrote for a contradiction.
     del model.graph.value_info[:]
     size = len(next(iter(batches[0].values())))
-    with imported(workspace) as package:
+    with imported(workspace) as package, warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # it deprecates its own parts, to which there is no other way
         settings = package.PostTrainingQuantConfig(
             approach="static",
             calibration_sampling_size=[size * len(batches)],
@@ -102,7 +104,8 @@ def quantize_static(
             recipes={"graph_optimization_level": "ENABLE_BASIC"},
             op_type_dict=None if operator_types is None else _only(operator_types, model),
         )
-        quantized = package.quantization.fit(model=model, conf=settings, calib_dataloader=_Loader(batches, size))
+        quantization = importlib.import_module("neural_compressor.quantization")
+        quantized = quantization.fit(model=model, conf=settings, calib_dataloader=_Loader(batches, size))
     if quantized is None:  # it logs what went wrong, and returns None
         raise BuildError("Intel Neural Compressor could not quantize the graph; its log is in the build log")
     return quantized.model

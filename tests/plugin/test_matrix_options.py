@@ -107,6 +107,13 @@ def test_an_unknown_name_is_one_sentence_and_exit_code_4(
     assert "Traceback" not in result.stderr.str() + result.stdout.str()
 
 
+def test_parallel_workers_say_it_too(project: Project) -> None:
+    result = project.run("-n2", "--edgeai-models=tyo", subprocess=True)
+    assert result.ret != 0
+    assert "there is no model 'tyo'; did you mean 'toy'?" in result.stdout.str()
+    assert "INTERNALERROR" not in result.stdout.str()
+
+
 def test_keywords_select_as_a_person_expects(project: Project) -> None:
     ids = _ids(project.run("--collect-only", "-q", "-k", "worse and edge and not r1"))
     assert ids == ["toy-worse-edge-r0"]

@@ -1,0 +1,92 @@
+"""Small subject models with real networks, defined at the top of a module as builds in another process need it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from pytest_edgeai.serving.pipeline import Classification, Pipeline
+from pytest_edgeai.subjects import Sample, SampleSource, Split, SubjectModel
+
+if TYPE_CHECKING:
+    import torch
+
+CLASSES = 4
+SEEDS = {"train": 0, "calibration": 1, "validation": 2}
+
+
+def images(split: Split) -> Sequence[Sample]:
+    """Noise with a bright quarter; the label says which."""
+    generator = np.random.default_rng(SEEDS[split])
+    samples = []
+    for _ in range(64):
+        label = int(generator.integers(CLASSES))
+        pixels = generator.normal(0, 0.3, size=(1, 3, 8, 8)).astype(np.float32)
+        row, column = divmod(label, 2)
+        pixels[:, :, 4 * row : 4 * row + 4, 4 * column : 4 * column + 4] += 1
+        samples.append(Sample({"pixels": pixels}, label))
+    return samples
+
+
+def vectors(split: Split) -> Sequence[Sample]:
+    """Vectors whose label is the largest of the first four numbers."""
+    generator = np.random.default_rng(SEEDS[split])
+    rows = generator.normal(size=(64, 1, 32)).astype(np.float32)
+    return [Sample({"x": row}, int(row[0, :CLASSES].argmax())) for row in rows]
+
+
+def convolutional() -> torch.nn.Module:
+    """A network that sums quarters, with weights that are right."""
+    import torch
+    from torch import nn
+
+    torch.manual_seed(0)
+    network = nn.Sequential(
+        nn.Conv2d(3, 16, 3, padding=1), nn.BatchNorm2d(16), nn.ReLU(), nn.AvgPool2d(4), nn.Flatten(), nn.Linear(64, 4)
+    )
+    with torch.no_grad():
+        network[0].weight.fill_(0.05)
+        network[0].weight += 0.01 * torch.randn_like(network[0].weight)
+        weight = torch.zeros(4, 16, 4)
+        for label in range(4):
+            weight[label, :, label] = 1.0
+        network[5].weight.copy_(weight.flatten(1))
+    return network.eval()
+
+
+def dense() -> torch.nn.Module:
+    """A network of matrix products that is right."""
+    import torch
+    from torch import nn
+
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Linear(32, 64), nn.Linear(64, 4))
+    with torch.no_grad():
+        network[0].weight.copy_(0.005 * torch.randn(64, 32) + torch.eye(64, 32))
+        network[1].weight.copy_(0.005 * torch.randn(4, 64) + torch.eye(4, 64))
+    return network.eval()
+
+
+IMAGES = SubjectModel(
+    name="images",
+    task="the bright quarter",
+    network=convolutional,
+    graph_inputs=("pixels",),
+    samples=SampleSource("bright quarters", images, (Path(__file__),)),
+    pipeline=Pipeline(None, Classification(k=2)),
+    metrics=("top1",),
+    sources=(Path(__file__),),
+)
+VECTORS = SubjectModel(
+    name="vectors",
+    task="the largest number",
+    network=dense,
+    graph_inputs=("x",),
+    samples=SampleSource("vectors", vectors, (Path(__file__),)),
+    pipeline=Pipeline(None, Classification(k=2)),
+    metrics=("top1",),
+    sources=(Path(__file__),),
+)
