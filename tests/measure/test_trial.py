@@ -116,7 +116,7 @@ def _stopwatch(factor: float = 1.0) -> Any:
     return run
 
 
-def _run(tier: Tier, validation: Samples, stopwatch: Any = None, **profile: Any) -> TrialRecord:
+def _run(tier: Any, validation: Samples, stopwatch: Any = None, **profile: Any) -> TrialRecord:
     numbers = np.arange(4)
     evaluation = Evaluation(
         np.stack([numbers, numbers + 1], axis=1), np.tile([0.9, 0.1], (4, 1)), numbers, {"top1": 100.0}

@@ -1,0 +1,185 @@
+"""A client of the Open Inference Protocol v2 that sends one request at a time and says where its time went.
+
+It works with any server of the protocol; the spans come from those that send `Server-Timing`. One connection is
+kept open. What a trial is, and how many requests it has, is not known here.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Literal, Self, TypeAlias
+from urllib.parse import quote
+
+from pytest_edgeai.serving import protocol, timing
+from pytest_edgeai.serving.connection import Connection, Response
+from pytest_edgeai.serving.http1 import MessageError
+from pytest_edgeai.serving.timing import Span
+
+Wire: TypeAlias = Literal["binary", "base64"]
+
+
+class RequestError(RuntimeError):
+    """A request without an answer, or with an answer that is none; says why in one sentence."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What came back for a request.
+
+    Parameters
+    ----------
+    outputs
+        The model's outputs.
+    latency_s
+        From before the request is encoded until after the answer is decoded.
+    spans
+        The parts of the latency; they add up to it. What no tier accounts for is `transmit` on the client's link.
+    """
+
+    outputs: Mapping[str, protocol.Array]
+    latency_s: float
+    spans: tuple[Span, ...]
+
+
+class Client:
+    """A connection to a tier.
+
+    Parameters
+    ----------
+    host, port
+        Where the tier listens, or the near end of the link to it.
+    place
+        The tier the client sits with; its own encoding and decoding are spans of this place.
+    link
+        Name of the hop that the client's requests cross, for their `transmit` span.
+    token
+        Bearer token of printable ASCII, or None.
+    timeout_s
+        How long to wait for anything to arrive.
+    wire
+        `binary`, or `base64` for JSON bodies as the paper's servers have them.
+    """
+
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        *,
+        place: str = "",
+        link: str = "",
+        token: str | None = None,
+        timeout_s: float = 60.0,
+        wire: Wire = "binary",
+    ) -> None:
+        self._place = place
+        self._link = link
+        self._wire = wire
+        self._timeout_s = timeout_s
+        self._connection = Connection(host, port, timeout_s=timeout_s)
+        if token is not None and not (token.isascii() and token.isprintable() and token):
+            raise ValueError("the token is not printable ASCII, which is all that a header can carry")
+        self._headers = {} if token is None else {"Authorization": f"Bearer {token}"}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._connection.close()
+
+    def infer(self, model: str, inputs: Mapping[str, protocol.Array]) -> Answer:
+        """Send one request and wait for its answer.
+
+        Raises
+        ------
+        RequestError
+            There is no answer, or it is an error.
+        """
+        started = time.perf_counter()
+        request = protocol.InferRequest(inputs=inputs, binary_outputs=self._wire == "binary")
+        body = protocol.encode_request(request, encoding=self._wire)
+        encoded = time.perf_counter()
+        headers = {"Content-Type": body.content_type}
+        if body.json_length is not None:
+            headers[protocol.JSON_LENGTH_HEADER] = str(body.json_length)
+        response = self._exchange("POST", _infer_path(model), headers, body.buffers)
+        received = time.perf_counter()
+        json_length = response.headers.get(protocol.JSON_LENGTH_HEADER.lower())
+        try:
+            outputs = protocol.decode_response(response.content, None if json_length is None else int(json_length))
+        except ValueError as error:
+            raise RequestError(f"{self._connection.address} sent no inference response: {error}") from None
+        ended = time.perf_counter()
+        spans = timing.parse_spans(response.headers.get(timing.HEADER.lower()))
+        spans.append(Span("serialize", self._place, (encoded - started) + (ended - received)))
+        known_s = sum(span.duration_s for span in spans)
+        spans.append(Span("transmit", self._link, ended - started - known_s))
+        return Answer(outputs, ended - started, tuple(spans))
+
+    def get(self, path: str) -> Any:
+        """Get a JSON document.
+
+        Raises
+        ------
+        RequestError
+            There is no answer, or it is an error or not JSON.
+        """
+        response = self._exchange("GET", path)
+        try:
+            return json.loads(bytes(response.content))
+        except ValueError:
+            raise RequestError(f"{self._connection.address}{path} did not send JSON") from None
+
+    def upload(self, path: str, size_bytes: int) -> float:
+        """Post `size_bytes` zeros; the seconds until the answer."""
+        body = [bytes(size_bytes)]
+        started = time.perf_counter()
+        self._exchange("POST", path, {"Content-Type": "application/octet-stream"}, body)
+        return time.perf_counter() - started
+
+    def download(self, path: str) -> float:
+        """Get a body and drop it; the seconds until its last byte."""
+        started = time.perf_counter()
+        self._exchange("GET", path)
+        return time.perf_counter() - started
+
+    def _exchange(
+        self,
+        method: str,
+        path: str,
+        headers: Mapping[str, str] | None = None,
+        body: Sequence[protocol.Buffer] | None = None,
+    ) -> Response:
+        connection = self._connection
+        try:
+            response = connection.exchange(method, path, {**self._headers, **(headers or {})}, body)
+        except TimeoutError:
+            raise RequestError(f"{connection.address} did not answer within {self._timeout_s:g} s") from None
+        except (OSError, MessageError) as error:
+            raise RequestError(f"the connection to {connection.address} failed: {error}") from None
+        if response.status != 200:
+            sentence = _sentence(bytes(response.content[:10_000]))
+            raise RequestError(f"{connection.address} answered {response.status}: {sentence}")
+        return response
+
+
+@functools.lru_cache(maxsize=64)
+def _infer_path(model: str) -> str:
+    return f"/v2/models/{quote(model, safe='')}/infer"
+
+
+def _sentence(content: bytes) -> str:
+    try:
+        return str(json.loads(content)["error"])
+    except (ValueError, KeyError, TypeError):
+        return content[:200].decode("utf-8", "replace") or "nothing"

@@ -1,0 +1,224 @@
+"""What a tier answers at which path: the Open Inference Protocol v2, the link probe and the limits.
+
+From a whole request to a whole reply; how either crosses a socket is the business of `server`.
+"""
+
+from __future__ import annotations
+
+import difflib
+import functools
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from http import HTTPStatus
+from types import MappingProxyType
+from typing import Any, NamedTuple, TypeAlias
+
+from pytest_edgeai import __version__
+from pytest_edgeai.serving import protocol, timing
+from pytest_edgeai.serving.http1 import MessageError, whole_number
+from pytest_edgeai.serving.limits import read_limits
+from pytest_edgeai.serving.pipeline import SampleError
+from pytest_edgeai.serving.repository import Model, ModelError
+from pytest_edgeai.serving.settings import ServerSettings
+
+PROBE_PATH = "/edgeai/probe"
+LIMITS_PATH = "/edgeai/limits"
+MAX_PROBE_BYTES = 64 * 2**20
+
+_ZEROS = memoryview(bytes(2**20))
+
+
+class Request(NamedTuple):
+    """A whole request.
+
+    Parameters
+    ----------
+    method, target
+        As the first line has them.
+    query
+        What follows the target's question mark, as it is.
+    headers
+        By names in lower case.
+    body
+        Valid until the request is answered, and no longer.
+    """
+
+    method: str
+    target: str
+    query: str
+    headers: Mapping[str, str]
+    body: memoryview
+
+
+class Reply(NamedTuple):
+    """A whole reply but for the headers that every reply has."""
+
+    status: int
+    buffers: Sequence[protocol.Buffer]
+    headers: Mapping[str, str] = MappingProxyType({})
+    content_type: str = "application/json"
+
+
+Endpoint: TypeAlias = Callable[[Request], Reply]
+
+
+class Refusal(MessageError):  # noqa: N818  # an answer, not an error of ours
+    """Ends a request with a status, one sentence and the headers that the status wants."""
+
+    def __init__(self, status: HTTPStatus, sentence: str, headers: Mapping[str, str] | None = None) -> None:
+        super().__init__(status, sentence)
+        self.headers = headers or {}
+
+
+def json_reply(document: Mapping[str, Any], status: int = HTTPStatus.OK) -> Reply:
+    """Reply with a JSON document."""
+    return Reply(status, [json.dumps(document).encode("ascii")])
+
+
+class Endpoints:
+    """The endpoints of a tier over its loaded models.
+
+    Parameters
+    ----------
+    models
+        By name.
+    settings
+        What of it the limits endpoint reports.
+    """
+
+    def __init__(self, models: Mapping[str, Model], settings: ServerSettings) -> None:
+        self._models = models
+        self._execution = settings.execution
+        self._table: dict[tuple[str, ...], Mapping[str, Endpoint]] = {
+            ("v2",): _readable(_server_metadata),
+            ("v2", "health", "live"): _readable(lambda _: json_reply({"live": True})),
+            ("v2", "health", "ready"): _readable(lambda _: json_reply({"ready": True})),
+            ("edgeai", "probe"): {**_readable(_download), "POST": _upload},
+            ("edgeai", "limits"): _readable(self._limits),
+        }
+        for name, model in models.items():
+            for prefix in (("v2", "models", name), ("v2", "models", name, "versions", "1")):
+                self._table[prefix] = _readable(functools.partial(_metadata, model))
+                self._table[*prefix, "ready"] = _readable(functools.partial(_ready, model))
+                self._table[*prefix, "infer"] = {"POST": functools.partial(self._infer, model)}
+
+    def resolve(self, method: str, path: tuple[str, ...], forward: Endpoint | None) -> Endpoint:
+        """Find what answers a method at a path; `forward` answers for models that are not here.
+
+        Raises
+        ------
+        Refusal
+            There is nothing at the path, or not for the method.
+        """
+        endpoints = self._table.get(path) or self._elsewhere(path, forward)
+        if method not in endpoints:
+            allowed = ", ".join(endpoints)
+            sentence = f"{method[:20]} is not possible at /{'/'.join(path)[:200]}, only {allowed}"
+            raise Refusal(HTTPStatus.METHOD_NOT_ALLOWED, sentence, {"Allow": allowed})
+        return endpoints[method]
+
+    def _elsewhere(self, path: tuple[str, ...], forward: Endpoint | None) -> Mapping[str, Endpoint]:
+        """What is at a path that is not in the table: a model that is not here, or nothing."""
+        methods: tuple[str, ...]
+        match path:
+            case ("v2", "models", name, "versions", version) | ("v2", "models", name, "versions", version, "ready"):
+                methods = ("GET", "HEAD")
+            case ("v2", "models", name, "versions", version, "infer"):
+                methods = ("POST",)
+            case ("v2", "models", name) | ("v2", "models", name, "ready"):
+                methods, version = ("GET", "HEAD"), "1"
+            case ("v2", "models", name, "infer"):
+                methods, version = ("POST",), "1"
+            case _:
+                raise Refusal(HTTPStatus.NOT_FOUND, f"there is nothing at /{'/'.join(path)[:200]}")
+        if forward is None or name in self._models:
+            forward = functools.partial(self._miss, name, version)
+        return dict.fromkeys(methods, forward)
+
+    def _miss(self, name: str, version: str, request: Request) -> Reply:  # noqa: ARG002  # the signature of an endpoint
+        if name in self._models:
+            raise Refusal(HTTPStatus.NOT_FOUND, f"model {name!r} has only version 1, not {version[:200]!r}")
+        near = difflib.get_close_matches(name[:200], self._models, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(self._models) or 'none'}"
+        raise Refusal(HTTPStatus.NOT_FOUND, f"there is no model {name[:200]!r}: {hint}")
+
+    def _infer(self, model: Model, request: Request) -> Reply:
+        started = time.perf_counter()
+        json_length = whole_number(request.headers, protocol.JSON_LENGTH_HEADER)
+        try:
+            asked = protocol.decode_request(request.body, json_length)
+            for name in asked.outputs:
+                _check_output(model, name)
+            decode_s = time.perf_counter() - started
+            outputs, spans = model.infer(asked.inputs)
+            started = time.perf_counter()
+            body = protocol.encode_response(model.name, outputs, asked)
+        except (protocol.ProtocolError, SampleError) as error:
+            raise Refusal(HTTPStatus.BAD_REQUEST, str(error)) from None
+        except ModelError as error:  # only where the session is created for every request
+            raise Refusal(HTTPStatus.SERVICE_UNAVAILABLE, str(error)) from None
+        encode_s = time.perf_counter() - started
+        spans.append(timing.Span("serialize", self._execution.tier, decode_s + encode_s))
+        headers = {timing.HEADER: timing.format_spans(spans)}
+        if body.json_length is not None:
+            headers[protocol.JSON_LENGTH_HEADER] = str(body.json_length)
+        return Reply(HTTPStatus.OK, body.buffers, headers, body.content_type)
+
+    def _limits(self, request: Request) -> Reply:  # noqa: ARG002  # the signature of an endpoint
+        execution = self._execution
+        return json_reply(
+            {
+                **read_limits().as_json(),
+                "threads": execution.threads,
+                "spinning": execution.spinning,
+                "compute_scale": execution.compute_scale,
+                "session": execution.session,
+                "load_s": {model.name: model.load_s for model in self._models.values()},
+                "providers": {model.name: model.providers for model in self._models.values()},
+            }
+        )
+
+
+def _readable(endpoint: Endpoint) -> Mapping[str, Endpoint]:
+    return {"GET": endpoint, "HEAD": endpoint}
+
+
+def _ready(model: Model, request: Request) -> Reply:  # noqa: ARG001  # the signature of an endpoint
+    return json_reply({"name": model.name, "ready": True})
+
+
+def _metadata(model: Model, request: Request) -> Reply:  # noqa: ARG001  # the signature of an endpoint
+    return json_reply(
+        {
+            "name": model.name,
+            "versions": ["1"],
+            "platform": "onnxruntime_onnx",
+            "inputs": [spec.as_json() for spec in model.inputs],
+            "outputs": [spec.as_json() for spec in model.outputs],
+        }
+    )
+
+
+def _check_output(model: Model, name: str) -> None:
+    known = [spec.name for spec in model.outputs]
+    if name not in known:
+        raise SampleError(f"the model has no output {name!r}; its outputs are {', '.join(known)}")
+
+
+def _server_metadata(request: Request) -> Reply:  # noqa: ARG001  # the signature of an endpoint
+    return json_reply({"name": "pytest-edgeai", "version": __version__, "extensions": ["binary_tensor_data"]})
+
+
+def _upload(request: Request) -> Reply:
+    return json_reply({"received_bytes": len(request.body)})
+
+
+def _download(request: Request) -> Reply:
+    fields = dict(one.partition("=")[::2] for one in request.query.split("&"))
+    text = fields.get("bytes", "")
+    size = int(text) if text.isascii() and text.isdigit() and len(text) < 12 else MAX_PROBE_BYTES + 1
+    if size > MAX_PROBE_BYTES:
+        raise Refusal(HTTPStatus.BAD_REQUEST, f"say ?bytes=N with N up to {MAX_PROBE_BYTES}")
+    whole, rest = divmod(size, len(_ZEROS))
+    return Reply(HTTPStatus.OK, [*[_ZEROS] * whole, _ZEROS[:rest]], content_type="application/octet-stream")

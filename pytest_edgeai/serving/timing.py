@@ -1,0 +1,62 @@
+"""Spans as `Server-Timing` entries, so that they travel back with the answer they belong to.
+
+An entry is `name;dur=milliseconds;desc="place"` (W3C Server Timing). The name is the span's, the place is the tier,
+or for `transmit` the two tiers of the hop joined by a hyphen; what a header cannot carry is percent-encoded in it.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal, TypeAlias, get_args
+from urllib.parse import quote, unquote
+
+HEADER = "Server-Timing"
+
+SpanName: TypeAlias = Literal["load", "preprocess", "compute", "stretch", "postprocess", "serialize", "transmit"]
+SPAN_NAMES: tuple[SpanName, ...] = get_args(SpanName)
+
+_ENTRY = re.compile(r'\s*([a-z]+);dur=(-?[0-9]{1,15}(?:\.[0-9]{1,15})?);desc="([^",]*)"\s*')
+_encode_place = functools.lru_cache(maxsize=64)(quote)
+_decode_place = functools.lru_cache(maxsize=64)(unquote)
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A part of a sample: what was done, where, and for how many seconds."""
+
+    name: SpanName
+    place: str
+    duration_s: float
+
+
+def format_spans(spans: Iterable[Span]) -> str:
+    """The value of a Server-Timing header; durations keep whole nanoseconds.
+
+    Examples
+    --------
+    >>> format_spans([Span("compute", "edge", 0.0025), Span("transmit", "edge-cloud", 0.03)])
+    'compute;dur=2.500000;desc="edge", transmit;dur=30.000000;desc="edge-cloud"'
+    """
+    return ", ".join(
+        f'{span.name};dur={span.duration_s * 1e3:.6f};desc="{_encode_place(span.place)}"' for span in spans
+    )
+
+
+def parse_spans(header: str | None) -> list[Span]:
+    """The spans in a Server-Timing header; entries that are not ours are left out (a proxy may add its own).
+
+    Examples
+    --------
+    >>> parse_spans('cache;desc="hit", compute;dur=2.5;desc="edge"')
+    [Span(name='compute', place='edge', duration_s=0.0025)]
+    """
+    spans = []
+    for entry in (header or "").split(","):
+        match = _ENTRY.fullmatch(entry)
+        if match and match[1] in SPAN_NAMES:
+            name: SpanName = match[1]
+            spans.append(Span(name, _decode_place(match[3]), float(match[2]) / 1e3))
+    return spans

@@ -1,0 +1,62 @@
+"""A tier stays small: what it imports, and only when it needs it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.serving import graphs, tiers
+
+NEVER = {"torch", "transformers", "pytest", "_pytest", "pydantic", "rich", "scipy", "onnx", "matplotlib", "email"}
+WHEN_NEEDED = {"PIL", "tokenizers"}
+
+
+def imported(code: str) -> set[str]:
+    script = f"import sys, json\n{code}\nprint(json.dumps([name.partition('.')[0] for name in sys.modules]))"
+    ended = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, env=tiers.environment(), timeout=60, check=True
+    )
+    return set(json.loads(ended.stdout))
+
+
+@pytest.fixture(scope="module")
+def of_a_running_tier(repository: Path) -> set[str]:
+    """What is imported after a model without a pipeline and one with a post-processing step were loaded and run."""
+    return imported(
+        "import numpy as np\n"
+        "from pathlib import Path\n"
+        "import pytest_edgeai.serving.__main__\n"
+        "from pytest_edgeai.serving.repository import Execution, load_repository\n"
+        f"models = load_repository(Path({str(repository)!r}), Execution())\n"
+        "models['classifier'].infer({'x': np.zeros((1, 3), np.float32)})"
+    )
+
+
+def test_a_tier_imports_nothing_large(of_a_running_tier: set[str]) -> None:
+    assert not of_a_running_tier & NEVER
+
+
+def test_a_tier_imports_image_and_text_libraries_only_for_pipelines_that_need_them(of_a_running_tier: set[str]) -> None:
+    assert not of_a_running_tier & WHEN_NEEDED
+
+
+def test_a_tier_is_ready_soon_after_its_runtime_could_be_imported(tmp_path: Path) -> None:
+    graphs.write_echo(tmp_path / "echo")
+    importing, starting = [], []
+    for _ in range(3):
+        began = time.perf_counter()
+        subprocess.run([sys.executable, "-c", "import onnxruntime"], env=tiers.environment(), check=True)
+        importing.append(time.perf_counter() - began)
+        began = time.perf_counter()
+        with tiers.started(tmp_path):
+            starting.append(time.perf_counter() - began)
+    assert min(starting) < 3 * min(importing)
+
+
+def test_a_client_imports_no_runtime() -> None:
+    assert not imported("import pytest_edgeai.measure.client") & (NEVER | WHEN_NEEDED | {"onnxruntime"})
