@@ -205,6 +205,9 @@ def _work(plan: Plan, one: Wanted) -> str | None:
         except BuildError as error:
             traceback.print_exc()
             return str(error)
+        except ModuleNotFoundError as error:
+            traceback.print_exc()
+            return f"it needs {error.name}, which is not installed: pip install 'pytest-edgeai[operators]'"
         except Exception as error:  # noqa: BLE001  # libraries raise what they like; the log has the whole story
             traceback.print_exc()
             return f"{type(error).__name__}: {error} (log: {log})"

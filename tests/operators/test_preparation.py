@@ -220,6 +220,21 @@ class Loud(Scaled):
         return {"engine": str(1 / 0)}
 
 
+class Needy(Scaled):
+    def build(self, job: Job) -> Mapping[str, Any]:
+        import no_such_library  # type: ignore[import-not-found]  # noqa: F401
+
+        return {}
+
+
+def test_a_library_that_is_not_installed_is_named_with_the_extra_to_install(tmp_path: Path) -> None:
+    failure = prepare_all(_plan(tmp_path, Needy(Size())), [("toy", "identity")], lambda progress: None)["toy", "identity"]
+    assert isinstance(failure, Failure)
+    assert failure.sentence == (
+        "it needs no_such_library, which is not installed: pip install 'pytest-edgeai[operators]'"
+    )
+
+
 def test_a_warm_store_is_read_without_heavy_libraries(tmp_path: Path) -> None:
     import subprocess
 
