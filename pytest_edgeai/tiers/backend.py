@@ -14,11 +14,15 @@ from typing import Any, ClassVar, Protocol, runtime_checkable
 from pytest_edgeai.matrix import Placement
 from pytest_edgeai.measure.client import Client, Wire
 from pytest_edgeai.serving.repository import SessionMode
+from pytest_edgeai.tiers.probe import Line
 from pytest_edgeai.tiers.specs import Allotment, Hop, Topology
 
 
 class TierError(RuntimeError):
-    """A tier that could not be started or is gone; one sentence with the tier's name and its log's last lines."""
+    """A tier or link that could not be started, is gone or is not what it should be.
+
+    One sentence with its name and, where it has one, its log's last lines.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +79,7 @@ class Deployment(Protocol):
     def client(self) -> Client:
         """A new connection to the model, from the origin over all links."""
 
-    def probe(self, hop: Hop) -> Client | None:
+    def probe(self, hop: Hop) -> Line | None:
         """A new connection over one link only, for the probe; None where there is no way to have it."""
 
     def states(self) -> tuple[TierState, ...]:
@@ -88,7 +92,7 @@ class Deployment(Protocol):
         """
 
     def diagnose(self) -> str | None:
-        """Why requests fail: a sentence about a tier that is gone, or None where all are alive."""
+        """Why requests fail: a sentence about a tier or link that is gone or silent, or None where all are well."""
 
 
 @runtime_checkable

@@ -1,11 +1,18 @@
 """Limits for a process by control groups, version 1 or 2, where they may be written.
 
 Setting is all it does; `pytest_edgeai.serving.limits` reads back, from inside the process, what holds.
+
+A group is named `edgeai-<process id of its owner>-<label>`. It is removed when it is left; what an owner that was
+killed leaves behind is removed by the next `sweep`.
 """
 
 from __future__ import annotations
 
 import contextlib
+import os
+import re
+import subprocess
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -14,6 +21,8 @@ from pathlib import Path
 MOUNT = Path("/sys/fs/cgroup")
 MEMBERSHIP = Path("/proc/self/cgroup")
 _V1_CONTROLLERS = ("cpuset", "memory")
+_NAME = re.compile(r"edgeai-([1-9][0-9]*)-.+")
+_REMOVE_TIMEOUT_S = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,31 +45,33 @@ class CgroupError(OSError):
     """Control groups cannot be written here; says what failed."""
 
 
-def writable(name: str, mount: Path = MOUNT, membership: Path = MEMBERSHIP) -> str | None:
+def writable(label: str, mount: Path = MOUNT, membership: Path = MEMBERSHIP) -> str | None:
     """Whether limits can be set: None, or the reason why not.
 
     Parameters
     ----------
-    name
-        Of a group that is made and removed again to find out.
+    label
+        Of a group that is made, given a process and removed again to find out.
     mount, membership
         Where the cgroup file systems are and the file that says which groups this process is in.
     """
+    cpus = sorted(os.sched_getaffinity(0))[:1] if hasattr(os, "sched_getaffinity") else [0]
     try:
-        with limited(name, Limit((0,), 2**30), mount, membership):
-            return None
+        with limited(label, Limit(cpus, 2**30), mount, membership) as folders, _idle_process() as pid:
+            add(folders, pid)
     except CgroupError as error:
         return str(error)
+    return None
 
 
 @contextlib.contextmanager
-def limited(name: str, limit: Limit, mount: Path = MOUNT, membership: Path = MEMBERSHIP) -> Iterator[tuple[Path, ...]]:
+def limited(label: str, limit: Limit, mount: Path = MOUNT, membership: Path = MEMBERSHIP) -> Iterator[tuple[Path, ...]]:
     """Make a group with limits; it is removed at the end, when its processes have to be gone.
 
     Parameters
     ----------
-    name
-        Unique on this host.
+    label
+        Unique in this process.
     limit
         What its processes may use.
     mount, membership
@@ -76,17 +87,19 @@ def limited(name: str, limit: Limit, mount: Path = MOUNT, membership: Path = MEM
     CgroupError
         The group cannot be made or limited.
     """
+    name = f"edgeai-{os.getpid()}-{label}"
     folders: list[Path] = []
     try:
         try:
-            if (mount / "cgroup.controllers").exists():
-                folders.append(_make_v2(name, limit, mount, membership))
+            if _is_v2(mount):
+                parent = _delegating(mount, membership)
+                folders.append(_make(parent, name))
+                _limit_v2(folders[0], limit)
             else:
-                cpuset, memory = (_folder_v1(name, controller, mount, membership) for controller in _V1_CONTROLLERS)
-                for folder in (cpuset, memory):
-                    folder.mkdir(exist_ok=True)
-                    folders.append(folder)
-                _limit_v1(cpuset, memory, limit)
+                cpuset, memory = _parents(mount, membership)
+                folders.append(_make(cpuset, name))
+                folders.append(_make(memory, name))
+                _limit_v1(folders[0], folders[1], limit)
         except OSError as error:
             raise CgroupError(f"control groups cannot be written ({error})") from None
         yield tuple(folders)
@@ -110,31 +123,73 @@ def add(folders: Sequence[Path], pid: int) -> None:
         raise CgroupError(f"process {pid} cannot be put into {folders[0].name} ({error})") from None
 
 
-def _make_v2(name: str, limit: Limit, mount: Path, membership: Path) -> Path:
-    """A group below our own or below the root: only where no other process is may controllers be enabled."""
-    own = mount / _groups(membership).get("", "/").lstrip("/")
-    for parent in dict.fromkeys((own, mount)):
+def memory_kills(folders: Sequence[Path]) -> int:
+    """How many processes of a group the kernel has killed for want of memory."""
+    kills = 0
+    for folder in folders:
+        for name in ("memory.events", "memory.oom_control"):  # version 2, version 1
+            with contextlib.suppress(OSError, ValueError):
+                lines = (folder / name).read_text(encoding="ascii").splitlines()
+                kills += sum(int(line.split()[1]) for line in lines if line.startswith("oom_kill "))
+    return kills
+
+
+def sweep(mount: Path = MOUNT, membership: Path = MEMBERSHIP) -> tuple[str, ...]:
+    """Remove the groups of owners that are gone; their names.
+
+    A group with a process in it stays: the kernel refuses to remove it.
+    """
+    names = []
+    for parent in _parents(mount, membership):
         with contextlib.suppress(OSError):
-            (parent / "cgroup.subtree_control").write_text("+cpuset +memory", encoding="ascii")
-            break
-    else:
-        raise OSError("no group may delegate the controllers cpuset and memory")
+            for folder in sorted(parent.iterdir()):
+                match = _NAME.fullmatch(folder.name)
+                if match is not None and not _is_alive(int(match[1])):
+                    with contextlib.suppress(OSError):
+                        folder.rmdir()
+                        names.append(folder.name)
+    return tuple(dict.fromkeys(names))
+
+
+def _is_v2(mount: Path) -> bool:
+    return (mount / "cgroup.controllers").exists()
+
+
+def _parents(mount: Path, membership: Path) -> tuple[Path, ...]:
+    """Where groups may be made: one folder for each controller in version 1, candidates in version 2."""
+    groups = _groups(membership)
+    if _is_v2(mount):
+        own = mount / groups.get("", "/").lstrip("/")
+        above = own.parent if own != mount else mount
+        return tuple(dict.fromkeys((own, above, mount)))
+    parents = []
+    for controller in _V1_CONTROLLERS:
+        own = mount / controller / groups.get(controller, "/").lstrip("/")
+        # A container may see its own group as the root, and still be told the path from outside.
+        parents.append(own if own.is_dir() else mount / controller)
+    return tuple(parents)
+
+
+def _delegating(mount: Path, membership: Path) -> Path:
+    """Our own group, the one above or the root: only where no other process is may controllers be enabled."""
+    for parent in _parents(mount, membership):
+        with contextlib.suppress(OSError):
+            _write(parent / "cgroup.subtree_control", "+cpuset +memory")
+            return parent
+    raise OSError("no group may delegate the controllers cpuset and memory")
+
+
+def _make(parent: Path, name: str) -> Path:
     folder = parent / name
-    folder.mkdir(exist_ok=True)
-    try:
-        _write(folder / "cpuset.cpus", ",".join(map(str, limit.cpus)))
-        _write(folder / "memory.max", str(limit.memory_bytes))
-        if (folder / "memory.swap.max").exists():
-            _write(folder / "memory.swap.max", "0")
-    except OSError:
-        _remove(folder)
-        raise
+    folder.mkdir()
     return folder
 
 
-def _folder_v1(name: str, controller: str, mount: Path, membership: Path) -> Path:
-    own = mount / controller / _groups(membership).get(controller, "/").lstrip("/")
-    return (own if own.is_dir() else mount / controller) / name
+def _limit_v2(folder: Path, limit: Limit) -> None:
+    _write(folder / "cpuset.cpus", ",".join(map(str, limit.cpus)))
+    _write(folder / "memory.max", str(limit.memory_bytes))
+    if (folder / "memory.swap.max").exists():
+        _write(folder / "memory.swap.max", "0")
 
 
 def _limit_v1(cpuset: Path, memory: Path, limit: Limit) -> None:
@@ -152,20 +207,43 @@ def _write(path: Path, text: str) -> None:
 def _groups(membership: Path) -> dict[str, str]:
     groups: dict[str, str] = {}
     with contextlib.suppress(OSError):
-        for line in membership.read_text(encoding="ascii").splitlines():
-            _, controllers, path = line.split(":", 2)
+        for line in membership.read_text(encoding="utf-8", errors="replace").splitlines():
+            _, _, controllers_and_path = line.partition(":")
+            controllers, _, path = controllers_and_path.partition(":")
             groups.update(dict.fromkeys(controllers.split(","), path))
     return groups
 
 
 def _remove(folder: Path) -> None:
     """Remove a group; the kernel takes a moment to see that its last process is gone."""
-    for _ in range(50):
+    deadline = time.monotonic() + _REMOVE_TIMEOUT_S
+    while True:
         try:
             folder.rmdir()
         except FileNotFoundError:
             return
         except OSError:
-            time.sleep(0.02)
+            if time.monotonic() > deadline:
+                return  # a process is still in it; the next sweep finds it
+            time.sleep(0.005)
         else:
             return
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except OSError:
+        return True
+    return True
+
+
+@contextlib.contextmanager
+def _idle_process() -> Iterator[int]:
+    process = subprocess.Popen([sys.executable, "-I", "-S", "-c", "input()"], stdin=subprocess.PIPE)
+    try:
+        yield process.pid
+    finally:
+        process.communicate(b"\n")

@@ -7,10 +7,10 @@ A small and a large payload cross the link; the rate is the slope between the tw
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
-from typing import Literal, TypeAlias
+from typing import Literal, Protocol, TypeAlias
 
-from pytest_edgeai.measure.client import Client
 from pytest_edgeai.serving.server import MAX_PROBE_BYTES, PROBE_PATH
 from pytest_edgeai.settings import Tolerances
 from pytest_edgeai.tiers.specs import Hop
@@ -22,6 +22,16 @@ _LEAST_LARGE_BYTES = 10_000
 _SMALL_TRIES = 3
 _TRIES = 4
 """A busy host makes a probe slow, never fast; a link that is right is seen to be right in one of a few tries."""
+
+
+class Line(AbstractContextManager["Line"], Protocol):
+    """A connection over one link; `pytest_edgeai.measure.client.Client` is one."""
+
+    def upload(self, path: str, size_bytes: int) -> float:
+        """Post so many bytes; the seconds until the answer."""
+
+    def download(self, path: str) -> float:
+        """Get a body; the seconds until its last byte."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,12 +82,12 @@ class Probe:
         )
 
 
-def probe_link(client: Client, hop: Hop, seconds: float, tolerances: Tolerances) -> tuple[Probe, Probe]:
+def probe_link(line: Line, hop: Hop, seconds: float, tolerances: Tolerances) -> tuple[Probe, Probe]:
     """Probe both directions of a link.
 
     Parameters
     ----------
-    client
+    line
         A connection over this link alone.
     hop
         The link and how it is crossed.
@@ -91,8 +101,8 @@ def probe_link(client: Client, hop: Hop, seconds: float, tolerances: Tolerances)
     RequestError
         The other end does not answer.
     """
-    up = _probe(lambda size: client.upload(PROBE_PATH, size), hop, "up", seconds, tolerances)
-    down = _probe(lambda size: client.download(f"{PROBE_PATH}?bytes={size}"), hop, "down", seconds, tolerances)
+    up = _probe(lambda size: line.upload(PROBE_PATH, size), hop, "up", seconds, tolerances)
+    down = _probe(lambda size: line.download(f"{PROBE_PATH}?bytes={size}"), hop, "down", seconds, tolerances)
     return up, down
 
 

@@ -7,47 +7,50 @@ written, else by affinity and thread counts, and it says which.
 from __future__ import annotations
 
 import contextlib
-import json
+import functools
+import itertools
 import os
-import select
-import subprocess
-import sys
-import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from pytest_edgeai.measure.client import Client, RequestError
+from pytest_edgeai.serving.repository import GRAPH_NAME
 from pytest_edgeai.serving.server import LIMITS_PATH
 from pytest_edgeai.tiers import cgroups
 from pytest_edgeai.tiers.backend import Order, Site, TierError, TierState
+from pytest_edgeai.tiers.children import Child, family
 from pytest_edgeai.tiers.specs import Allotment, Hop
 
 _HOST = "127.0.0.1"
-_START_TIMEOUT_S = 60.0
-_END_TIMEOUT_S = 5.0
-_LOG_LINES = 5
+_LIVE_PATH = "/v2/health/live"
+_SLOW_BPS = 1e6
+_LONGEST_TIMEOUT_S = 1e6
+_HEALTH_BYTES = 1000  # more than a question for the health of a tier and its answer take
 
 
 @dataclass(frozen=True, slots=True)
-class _Child:
-    """A server or relay that said it is ready."""
+class Timeouts:
+    """How long to wait before something counts as broken.
 
-    name: str
-    process: subprocess.Popen[bytes]
-    port: int
-    log: Path
-    said: Mapping[str, Any]
+    Parameters
+    ----------
+    start_s
+        For a process to be ready.
+    answer_s
+        For an answer to a request; a link below 1 Mbit/s makes it longer in proportion.
+    check_s
+        For a tier to say that it is alive, or its limits.
+    end_s
+        For a process to end by itself.
+    """
 
-    def obituary(self) -> str | None:
-        """A sentence if it has ended."""
-        code = self.process.poll()
-        if code is None:
-            return None
-        how = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
-        return f"{self.name} {how}{_tail(self.log)}"
+    start_s: float = 60.0
+    answer_s: float = 60.0
+    check_s: float = 10.0
+    end_s: float = 5.0
 
 
 class ProcessBackend:
@@ -57,19 +60,29 @@ class ProcessBackend:
     ----------
     site
         What it is made for.
+    timeouts
+        How long to wait.
+
+    Raises
+    ------
+    TierError
+        A link has properties that a relay cannot give it.
     """
 
     name: ClassVar[str] = "process"
 
-    def __init__(self, site: Site) -> None:
-        self._site = site
-        self._why_no_cgroups = cgroups.writable(f"edgeai-{site.session_id}-check")
-        self._count = 0
+    def __init__(self, site: Site, timeouts: Timeouts = Timeouts()) -> None:
         for link_name, link in site.topology.links.items():
             if link.loss or link.jitter_s:
                 raise TierError(
                     f"link {link_name}: the process backend cannot lose packets or jitter; set loss and jitter to 0"
                 )
+        self._site = site
+        self._timeouts = timeouts
+        self._numbers = itertools.count(1)
+        self._why_no_cgroups = cgroups.writable(f"{site.session_id}-check")
+        if self._why_no_cgroups is None:
+            cgroups.sweep()
 
     def describe(self) -> str:
         """How tiers are run and limited."""
@@ -82,130 +95,190 @@ class ProcessBackend:
         return f"server processes, links as relays in user space, limits by {limits}"
 
     @contextlib.contextmanager
-    def deploy(self, order: Order) -> Iterator[_ProcessDeployment]:
-        """Start the servers and relays of a placement, the farthest first."""
+    def deploy(self, order: Order) -> Iterator[ProcessDeployment]:
+        """Start the servers and relays of a placement.
+
+        Links start beside the server of the artifact; tiers on the way only after it, because they may share its
+        cores and would be seen in how long it takes to load.
+        """
         if len(order.placement.tiers) != 1:
             raise TierError(f"placement {order.placement}: an artifact in one part runs on one tier")
         tier = order.placement.tiers[0]
         hops = self._site.topology.route(tier)
-        self._count += 1
-        folder = self._site.folder / f"deployment-{self._count}"
+        graph = order.folder.absolute() / GRAPH_NAME
+        if not graph.is_file():
+            raise TierError(f"tier {tier} cannot serve {order.name}: there is no {graph}")
+        number = next(self._numbers)
+        folder = self._site.folder / f"deployment-{number}"
+        models, empty = folder / "models", folder / "no-models"
+        for new in (models, empty):
+            new.mkdir(parents=True)
+        (models / order.name).symlink_to(graph.parent, target_is_directory=True)
+        timeout_s = self._answer_timeout_s(hops)
         with ExitStack() as stack:
-            models = folder / "models"
-            models.mkdir(parents=True)
-            (models / order.name).symlink_to(order.folder, target_is_directory=True)
-            server = self._serve(stack, folder, tier, models, order, None)
-            children, servers, links = [server], {tier: server}, {}
-            for number, hop in reversed(list(enumerate(hops))):
-                relay = self._relay(stack, folder, hop, children[-1].port)
-                children.append(relay)
-                links[hop.name] = relay
-                if number > 0:  # the near end of this link is a tier on the way, which hands requests on
-                    empty = folder / f"no-models-{hop.near}"
-                    empty.mkdir()
-                    gateway = self._serve(stack, folder, hop.near, empty, order, (hop.name, relay.port))
-                    children.append(gateway)
-                    servers[hop.near] = gateway
-            yield _ProcessDeployment(self._site, order, hops, children, servers, links, self._why_no_cgroups)
+            groups = {
+                one: self._limit(stack, one, f"{self._site.session_id}-{number}-{one}")
+                for one in (tier, *(hop.near for hop in hops[1:]))
+            }
+            children = stack.enter_context(family(self._timeouts.end_s))
+            launch = _Launch(self._site, order, folder, groups, children, self._timeouts.start_s, timeout_s)
+            servers = {tier: launch.server(tier, models)}
+            relays = {hop.name: launch.relay(hop) for hop in hops}
+            if order.name not in servers[tier].said().get("load_s", ()):
+                raise TierError(f"tier {tier} has not loaded {order.name}{servers[tier].last_words()}")
+            for hop in hops[1:]:  # the near end of such a link is a tier on the way, which hands requests on
+                upstream = f"{_HOST}:{relays[hop.name].port}"
+                servers[hop.near] = launch.server(hop.near, empty, "--link", hop.name, "--upstream", upstream)
+            for hop in hops:
+                relays[hop.name].tell(f"{_HOST}:{servers[hop.far].port}")
+            yield ProcessDeployment(self._site, order, hops, servers, relays, groups, self._timeouts.check_s, timeout_s)
 
-    def _serve(
-        self,
-        stack: ExitStack,
-        folder: Path,
-        tier: str,
-        models: Path,
-        order: Order,
-        upstream: tuple[str, int] | None,
-    ) -> _Child:
+    def _limit(self, stack: ExitStack, tier: str, label: str) -> tuple[Path, ...]:
+        """Make the tier's control group; nothing where there are none."""
+        if self._why_no_cgroups is not None:
+            return ()
         allotment = self._site.allotments[tier]
-        command = ["pytest_edgeai.serving", "--repository", str(models), "--tier", tier, "--session", order.session]
+        limit = cgroups.Limit(_cpus(allotment), allotment.memory_bytes)
+        try:
+            return stack.enter_context(cgroups.limited(label, limit))
+        except cgroups.CgroupError as error:
+            raise TierError(f"tier {tier} cannot be limited: {error}") from None
+
+    def _answer_timeout_s(self, hops: Sequence[Hop]) -> float:
+        slowest_bps = min((hop.link.rate_bps for hop in hops), default=_SLOW_BPS)
+        delays_s = 2 * sum(hop.link.delay_s for hop in hops)
+        return min(_LONGEST_TIMEOUT_S, self._timeouts.answer_s * max(1.0, _SLOW_BPS / slowest_bps) + delays_s)
+
+
+@dataclass(frozen=True, slots=True)
+class _Launch:
+    """A deployment that is being started."""
+
+    site: Site
+    order: Order
+    folder: Path
+    groups: Mapping[str, Sequence[Path]]
+    children: list[Child]
+    start_timeout_s: float
+    answer_timeout_s: float
+
+    def server(self, tier: str, repository: Path, *arguments: str) -> Child:
+        """Start a tier's server, limited before it has threads or memory worth the name."""
+        allotment, groups = self.site.allotments[tier], self.groups[tier]
+        command = ["pytest_edgeai.serving", "--repository", str(repository), "--tier", tier, *arguments]
         command += ["--threads", str(allotment.threads), "--compute-scale", repr(allotment.compute_scale)]
-        if upstream is not None:
-            command += ["--link", upstream[0], "--upstream", f"{_HOST}:{upstream[1]}"]
-        groups: tuple[Path, ...] = ()
-        if self._why_no_cgroups is None:
-            limit = cgroups.Limit(_cpus(allotment), allotment.memory_bytes)
-            name = f"edgeai-{self._site.session_id}-{self._count}-{tier}"
-            groups = stack.enter_context(cgroups.limited(name, limit))
-        return self._start(stack, folder, f"tier {tier}", command, allotment, groups)
+        command += ["--session", self.order.session, "--timeout", repr(self.answer_timeout_s)]
+        server = self._start(f"tier {tier}", command, functools.partial(_memory_note, groups, allotment))
+        try:
+            if groups:
+                cgroups.add(groups, server.pid)
+            elif hasattr(os, "sched_setaffinity"):
+                os.sched_setaffinity(server.pid, _cpus(allotment))
+        except OSError as error:
+            raise TierError(server.obituary(wait_s=1) or f"tier {tier} cannot be limited: {error}") from None
+        return server
 
-    def _relay(self, stack: ExitStack, folder: Path, hop: Hop, target_port: int) -> _Child:
-        command = ["pytest_edgeai.tiers.relay", "--target", f"{_HOST}:{target_port}"]
-        command += ["--rate-bps", repr(hop.link.rate_bps), "--delay-s", repr(hop.link.delay_s)]
-        return self._start(stack, folder, f"link {hop.name}", command, None, ())
+    def relay(self, hop: Hop) -> Child:
+        """Start a link, whose far end has to be told."""
+        command = ["pytest_edgeai.tiers.relay", "--rate-bps", repr(hop.link.rate_bps)]
+        return self._start(f"link {hop.name}", [*command, "--delay-s", repr(hop.link.delay_s)])
 
-    def _start(
-        self,
-        stack: ExitStack,
-        folder: Path,
-        name: str,
-        command: list[str],
-        allotment: Allotment | None,
-        groups: tuple[Path, ...],
-    ) -> _Child:
-        log = folder / f"{name.replace(' ', '-')}.log"
-        errors = stack.enter_context(log.open("w", encoding="utf-8"))
-        process = subprocess.Popen(
-            [sys.executable, "-m", *command, "--exit-with-parent"],
-            stdin=subprocess.PIPE,  # it ends when this end is closed, also by our death
-            stdout=subprocess.PIPE,
-            stderr=errors,
-            env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"},
-        )
-        stack.callback(_end, process)
-        if groups:
-            cgroups.add(groups, process.pid)
-        elif allotment is not None and hasattr(os, "sched_setaffinity"):
-            os.sched_setaffinity(process.pid, _cpus(allotment))  # before it has threads
-        said = _first_line(process, name, log)
-        return _Child(name, process, said["port"], log, said)
+    def _start(self, name: str, command: Sequence[str], explain: Callable[[], str] = str) -> Child:
+        child = Child(name, command, self.folder, self.start_timeout_s, explain)
+        self.children.append(child)
+        return child
 
 
-class _ProcessDeployment:
-    """Servers and relays that are running."""
+class ProcessDeployment:
+    """Servers and relays that are running.
+
+    Parameters
+    ----------
+    site, order, hops
+        What was deployed where, and the way to it.
+    servers
+        By tier.
+    relays
+        By the name of the hop.
+    groups
+        The control groups by tier, empty where there are none.
+    check_timeout_s, answer_timeout_s
+        How long to wait for a sign of life and for an answer.
+    """
 
     def __init__(
         self,
         site: Site,
         order: Order,
         hops: tuple[Hop, ...],
-        children: list[_Child],
-        servers: Mapping[str, _Child],
-        links: Mapping[str, _Child],
-        why_no_cgroups: str | None,
+        servers: Mapping[str, Child],
+        relays: Mapping[str, Child],
+        groups: Mapping[str, Sequence[Path]],
+        check_timeout_s: float,
+        answer_timeout_s: float,
     ) -> None:
         self.hops = hops
         self._site = site
         self._order = order
-        self._children = children
         self._servers = servers
-        self._links = links
-        self._why_no_cgroups = why_no_cgroups
+        self._relays = relays
+        self._groups = groups
+        self._check_timeout_s = check_timeout_s
+        self._answer_timeout_s = answer_timeout_s
 
     def client(self) -> Client:
         """A new connection to the model, from the origin over all links."""
-        link = self.hops[0].name if self.hops else ""
         place = self._site.topology.origin
-        return Client(_HOST, self._children[-1].port, place=place, link=link, wire=self._order.wire)
+        entry = self._relays[self.hops[0].name] if self.hops else self._servers[place]
+        link = self.hops[0].name if self.hops else ""
+        timeout_s = self._answer_timeout_s
+        return Client(_HOST, entry.port, place=place, link=link, timeout_s=timeout_s, wire=self._order.wire)
 
     def probe(self, hop: Hop) -> Client:
         """A new connection over one link only."""
-        return Client(_HOST, self._links[hop.name].port)
+        return Client(_HOST, self._relays[hop.name].port, timeout_s=self._answer_timeout_s)
 
     def states(self) -> tuple[TierState, ...]:
         """What the tiers say of themselves, checked against what they were given."""
         return tuple(self._state(tier, server) for tier, server in self._servers.items())
 
     def diagnose(self) -> str | None:
-        """A sentence about a process that has ended."""
-        return next(filter(None, (child.obituary() for child in self._children)), None)
+        """A sentence about a process that has ended or does not answer."""
+        checks = itertools.chain(
+            (child.obituary() for child in (*self._servers.values(), *self._relays.values())),
+            (self._silence(server) for server in self._servers.values()),
+            (self._interruption(hop) for hop in self.hops),
+        )
+        return next(filter(None, checks), None)
 
-    def _state(self, tier: str, server: _Child) -> TierState:
+    def _silence(self, server: Child) -> str | None:
         try:
-            with Client(_HOST, server.port) as client:
+            with Client(_HOST, server.port, timeout_s=self._check_timeout_s) as client:
+                client.download(_LIVE_PATH)
+        except RequestError as error:
+            ended = server.obituary(wait_s=1)
+            return ended or f"{server.name} is running but does not answer: {error}{server.last_words()}"
+        return None
+
+    def _interruption(self, hop: Hop) -> str | None:
+        """What is wrong with a link whose ends are both well."""
+        relay = self._relays[hop.name]
+        timeout_s = self._check_timeout_s + 2 * hop.link.delay_s + _HEALTH_BYTES * 8 / hop.link.rate_bps
+        try:
+            with Client(_HOST, relay.port, timeout_s=timeout_s) as client:
+                client.download(_LIVE_PATH)
+        except RequestError as error:
+            ended = relay.obituary(wait_s=1)
+            return ended or f"{relay.name} is running but lets nothing through: {error}{relay.last_words()}"
+        return None
+
+    def _state(self, tier: str, server: Child) -> TierState:
+        try:
+            with Client(_HOST, server.port, timeout_s=self._check_timeout_s) as client:
                 limits = client.get(LIMITS_PATH)
         except RequestError as error:
-            raise TierError(server.obituary() or f"tier {tier} does not say its limits: {error}") from None
+            ended = server.obituary(wait_s=1)
+            raise TierError(ended or f"tier {tier} does not say its limits: {error}{server.last_words()}") from None
         allotment = self._site.allotments[tier]
         expected: dict[str, object] = {"threads": allotment.threads, "compute_scale": allotment.compute_scale}
         unproven = []
@@ -213,59 +286,26 @@ class _ProcessDeployment:
             expected["cpus"] = _cpus(allotment)
         else:
             unproven.append("cores")
-        if self._why_no_cgroups is not None:
-            unproven.append("memory")
         for key, value in expected.items():
             if limits[key] != value:
                 raise TierError(f"tier {tier} was given {key} {value} and has {limits[key]}")
-        if self._why_no_cgroups is None:
-            # The kernel rounds a limit to whole pages.
-            page = os.sysconf("SC_PAGE_SIZE")
-            if limits["memory_bytes"] is None or abs(limits["memory_bytes"] - allotment.memory_bytes) >= page:
-                raise TierError(
-                    f"tier {tier} was given {allotment.memory_bytes} bytes of memory and has {limits['memory_bytes']}"
-                )
+        if not self._groups[tier]:
+            unproven.append("memory")
+        else:
+            page = os.sysconf("SC_PAGE_SIZE")  # to which the kernel rounds
+            given, has = allotment.memory_bytes, limits["memory_bytes"]
+            if has is None or abs(has - given) >= page:
+                raise TierError(f"tier {tier} was given {given} bytes of memory and has {has or 'no limit'}")
         return TierState(tier, limits, tuple(unproven))
+
+
+def _memory_note(groups: Sequence[Path], allotment: Allotment) -> str:
+    if not cgroups.memory_kills(groups):
+        return ""
+    return f", because it wanted more than its {allotment.memory_bytes} bytes of memory"
 
 
 def _cpus(allotment: Allotment) -> list[int]:
     """The last cores of those that may be used; the client and the links are likelier to be on the first."""
     available = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else [0]
     return available[-allotment.cores :]
-
-
-def _first_line(process: subprocess.Popen[bytes], name: str, log: Path) -> Mapping[str, Any]:
-    """What a child says when it is ready."""
-    assert process.stdout is not None
-    deadline = time.monotonic() + _START_TIMEOUT_S
-    line = b""
-    while not line.endswith(b"\n"):
-        readable, _, _ = select.select([process.stdout], [], [], max(0.0, deadline - time.monotonic()))
-        piece = os.read(process.stdout.fileno(), 65536) if readable else b""
-        if not readable:
-            raise TierError(f"{name} was not ready after {_START_TIMEOUT_S:g} s{_tail(log)}")
-        if not piece:
-            raise TierError(f"{name} ended with exit code {process.wait()} before it was ready{_tail(log)}")
-        line += piece
-    said: Mapping[str, Any] = json.loads(line)
-    return said
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    for stream in (process.stdin, process.stdout):
-        if stream is not None:
-            with contextlib.suppress(OSError):
-                stream.close()
-    try:
-        process.wait(_END_TIMEOUT_S)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
-
-
-def _tail(log: Path) -> str:
-    with contextlib.suppress(OSError):
-        lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()[-_LOG_LINES:]
-        if lines:
-            return "; its log ends: " + " | ".join(lines)
-    return ""

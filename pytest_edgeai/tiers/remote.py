@@ -7,14 +7,22 @@ nothing is set there, and what cannot be read back is reported as unproven.
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Iterator
-from typing import ClassVar
-from urllib.parse import urlsplit
+from typing import Any, ClassVar
+from urllib.parse import quote, urlsplit
 
 from pytest_edgeai.measure.client import Client, RequestError
 from pytest_edgeai.serving.server import LIMITS_PATH
 from pytest_edgeai.tiers.backend import Order, Site, TierError, TierState
 from pytest_edgeai.tiers.specs import Hop, TierSpec
+
+_LIVE_PATH = "/v2/health/live"
+_SERVER_PATH = "/v2"
+_NOT_FOUND = 404
+_CHECK_TIMEOUT_S = 10.0
+_ANSWER_TIMEOUT_S = 60.0
+_STATUS = re.compile(r" answered ([0-9]{3}): ")
 
 
 class RemoteBackend:
@@ -24,49 +32,85 @@ class RemoteBackend:
     ----------
     site
         What it is made for.
+    check_timeout_s
+        How long a tier may take to say that it is alive, or what it serves.
 
     Raises
     ------
     TierError
-        A tier has no address, or its token cannot be read.
+        A tier has no address, its token cannot be read or is refused, or it does not answer.
     """
 
     name: ClassVar[str] = "remote"
 
-    def __init__(self, site: Site) -> None:
+    def __init__(self, site: Site, check_timeout_s: float = _CHECK_TIMEOUT_S) -> None:
         self._site = site
+        self._check_timeout_s = check_timeout_s
         for placement in site.placements:
             if len(placement.tiers) != 1:
                 raise TierError(f"placement {placement}: the remote backend runs an artifact on one tier")
-            self._open(placement.tiers[0], site.topology.tiers[placement.tiers[0]]).close()
+        for tier in dict.fromkeys(placement.tiers[0] for placement in site.placements):
+            self._check_answers(tier, _LIVE_PATH, _SERVER_PATH)
 
     def describe(self) -> str:
         """How tiers are run and limited."""
         return "servers elsewhere; their limits and links are unproven"
 
     @contextlib.contextmanager
-    def deploy(self, order: Order) -> Iterator[_RemoteDeployment]:
+    def deploy(self, order: Order) -> Iterator[RemoteDeployment]:
         """Make sure that the tier serves the model; nothing is started."""
+        if len(order.placement.tiers) != 1:
+            raise TierError(f"placement {order.placement}: the remote backend runs an artifact on one tier")
         tier = order.placement.tiers[0]
-        deployment = _RemoteDeployment(self, order, tier)
-        try:
-            with deployment.client() as client:
-                client.get(f"/v2/models/{order.name}")
-        except RequestError as error:
-            raise TierError(f"tier {tier} does not serve {order.name}: {error}") from None
-        yield deployment
+        with self._connect(tier) as client:
+            try:
+                client.get(f"/v2/models/{quote(order.name, safe='')}")
+            except RequestError as error:
+                raise TierError(self._sentence(tier, f"does not serve {order.name}", error)) from None
+        yield RemoteDeployment(self, order, tier)
 
-    def _open(self, tier: str, spec: TierSpec, order: Order | None = None) -> Client:
+    def connect(self, tier: str, order: Order) -> Client:
+        """A new connection to a tier, for the requests of an order."""
+        return self._connect(tier, wire=order.wire, timeout_s=_ANSWER_TIMEOUT_S)
+
+    def limits(self, tier: str) -> dict[str, Any] | None:
+        """What the tier says of its limits; None where it has nothing to say, not being one of ours.
+
+        Raises
+        ------
+        TierError
+            The tier does not answer.
+        """
+        with self._connect(tier) as client:
+            try:
+                limits = client.get(LIMITS_PATH)
+            except RequestError as error:
+                if _status(error) is None:
+                    self._check_answers(tier, _LIVE_PATH)
+                return None
+        return limits if isinstance(limits, dict) and "threads" in limits else None
+
+    def diagnose(self, tier: str) -> str | None:
+        """A sentence if the tier does not answer."""
+        try:
+            self._check_answers(tier, _LIVE_PATH)
+        except TierError as error:
+            return str(error)
+        return None
+
+    def _check_answers(self, tier: str, *paths: str) -> None:
+        with self._connect(tier) as client:
+            for path in paths:
+                try:
+                    client.download(path)
+                except RequestError as error:
+                    if _status(error) != _NOT_FOUND:  # some gateways show no more than the models
+                        raise TierError(self._sentence(tier, "does not answer", error)) from None
+
+    def _connect(self, tier: str, *, wire: Any = "binary", timeout_s: float | None = None) -> Client:
+        spec = self._site.topology.tiers[tier]
         if spec.url is None:
             raise TierError(f"tier {tier} has no address: set topology.tiers.{tier}.url for the remote backend")
-        token = None
-        if spec.token_file is not None:
-            try:
-                token = spec.token_file.read_text(encoding="utf-8").strip()
-            except OSError as error:
-                raise TierError(
-                    f"topology.tiers.{tier}.token_file: {spec.token_file} cannot be read: {error.strerror}"
-                ) from None
         url = urlsplit(spec.url)
         route = self._site.topology.route(tier)
         return Client(
@@ -74,12 +118,21 @@ class RemoteBackend:
             url.port or 80,
             place=self._site.topology.origin,
             link=route[0].name if route else "",
-            token=token,
-            wire="binary" if order is None else order.wire,
+            token=_token(tier, spec),
+            timeout_s=self._check_timeout_s if timeout_s is None else timeout_s,
+            wire=wire,
         )
 
+    def _sentence(self, tier: str, what: str, error: RequestError) -> str:
+        spec = self._site.topology.tiers[tier]
+        if _status(error) not in (401, 403):
+            return f"tier {tier} at {spec.url} {what}: {error}"
+        if spec.token_file is None:
+            return f"tier {tier} at {spec.url} wants a token: set topology.tiers.{tier}.token_file ({error})"
+        return f"tier {tier} at {spec.url} refuses the token in {spec.token_file} ({error})"
 
-class _RemoteDeployment:
+
+class RemoteDeployment:
     """A model on a server elsewhere."""
 
     hops: tuple[Hop, ...] = ()
@@ -91,8 +144,7 @@ class _RemoteDeployment:
 
     def client(self) -> Client:
         """A new connection to the server."""
-        spec = self._backend._site.topology.tiers[self._tier]  # noqa: SLF001  # of this module
-        return self._backend._open(self._tier, spec, self._order)  # noqa: SLF001
+        return self._backend.connect(self._tier, self._order)
 
     def probe(self, hop: Hop) -> Client | None:  # noqa: ARG002
         """There is no way to have one link alone."""
@@ -100,11 +152,39 @@ class _RemoteDeployment:
 
     def states(self) -> tuple[TierState, ...]:
         """The limits, where the server is one of ours and tells them."""
-        unproven = ("cores", "memory", "links", "load")
-        with self.client() as client, contextlib.suppress(RequestError):
-            return (TierState(self._tier, client.get(LIMITS_PATH), ("links",)),)
-        return (TierState(self._tier, {}, unproven),)
+        limits = self._backend.limits(self._tier)
+        if limits is None:
+            return (TierState(self._tier, {}, ("cores", "memory", "links", "load", "session")),)
+        if limits.get("session") != self._order.session:
+            raise TierError(
+                f"tier {self._tier} creates its session {limits.get('session')}, where {self._order.session} is asked "
+                f"for: start its server with --session {self._order.session}"
+            )
+        # The server may have loaded other models as well.
+        loads = {name: load_s for name, load_s in limits.get("load_s", {}).items() if name == self._order.name}
+        return (TierState(self._tier, {**limits, "load_s": loads}, ("links",)),)
 
     def diagnose(self) -> str | None:
-        """Nothing is known about a server elsewhere."""
+        """A sentence if the server does not answer any more."""
+        return self._backend.diagnose(self._tier)
+
+
+def _token(tier: str, spec: TierSpec) -> str | None:
+    if spec.token_file is None:
         return None
+    setting = f"topology.tiers.{tier}.token_file"
+    try:
+        token = spec.token_file.read_text(encoding="utf-8").strip()
+    except OSError as error:
+        raise TierError(f"{setting}: {spec.token_file} cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise TierError(f"{setting}: {spec.token_file} is not text") from None
+    if not (token and token.isascii() and token.isprintable()):
+        raise TierError(f"{setting}: {spec.token_file} has to hold one line of printable ASCII")
+    return token
+
+
+def _status(error: RequestError) -> int | None:
+    """The HTTP status that a request was refused with; None where there was no answer."""
+    match = _STATUS.search(str(error))
+    return None if match is None else int(match[1])

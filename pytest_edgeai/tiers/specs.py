@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 _UNITS: Mapping[str, Mapping[str, float]] = {
     "rate": {"bit/s": 1, "kbit/s": 1e3, "Mbit/s": 1e6, "Gbit/s": 1e9},
@@ -48,6 +48,18 @@ def _quantity(dimension: str) -> BeforeValidator:
     return BeforeValidator(lambda value: parse_quantity(value, dimension))
 
 
+_URL = re.compile(r"http://([A-Za-z0-9._~-]+|\[[0-9A-Fa-f:.]+\])(?::([0-9]{1,5}))?/?")
+
+
+def _check_url(url: str) -> str:
+    if url.startswith("https://"):
+        raise ValueError("https is not spoken to tiers: give the http:// address, or a tunnel's")
+    match = _URL.fullmatch(url)
+    if match is None or not 0 < int(match[2] or 80) < 2**16:
+        raise ValueError(f"expected http://HOST or http://HOST:PORT, got {url!r}")
+    return url
+
+
 class Spec(BaseModel):
     """Base of all settings: frozen, and an unknown key is an error."""
 
@@ -74,10 +86,10 @@ class TierSpec(Spec):
     """
 
     cores: float = Field(gt=0, le=1024)
-    memory_bytes: Annotated[float, _quantity("memory")] = Field(alias="memory", gt=0)
+    memory_bytes: Annotated[float, _quantity("memory")] = Field(alias="memory", ge=1, le=2**60)
     compute_scale: float | None = Field(default=None, ge=1, le=1000)
     threads: int | None = Field(default=None, ge=1, le=1024)
-    url: str | None = Field(default=None, pattern=r"^http://[^/:]+(:[0-9]+)?/?$")
+    url: Annotated[str, AfterValidator(_check_url)] | None = None
     token_file: Path | None = None
 
 
@@ -144,6 +156,8 @@ class Topology(Spec):
             ends = name.split("-")
             if len(ends) != 2 or ends[0] == ends[1] or not set(ends) <= set(self.tiers):
                 raise ValueError(f"links.{name}: a link is named by two tiers, for example mobile-edge")
+            if "-".join(reversed(ends)) in self.links:
+                raise ValueError(f"links.{name}: the link between these two tiers is given twice")
         for name in self.tiers:
             self.route(name)
         return self
@@ -199,7 +213,8 @@ def allot(tiers: Mapping[str, TierSpec], host_cores: int, host_memory_bytes: int
     """Share a host's cores among tiers that run one after the other, keeping the ratio of their cores.
 
     A tier should have `cores * H / largest` cores of a host with H; it gets that rounded to a whole number, at least
-    one, and the rest of the ratio as compute scale. A host with fewer cores than the largest tier keeps one for the
+    one, and the rest of the ratio as compute scale: `cores / compute_scale` is in the same ratio for all tiers, but
+    for those that declare a scale of their own. A host without more cores than the largest tier keeps one for the
     client and the links, because ONNX Runtime with as many threads as cores is slower than with one when anything
     else runs. A host with enough cores gives every tier its own number at scale 1. Memory limits are scaled down
     alike where the largest does not fit the host.
@@ -217,13 +232,17 @@ def allot(tiers: Mapping[str, TierSpec], host_cores: int, host_memory_bytes: int
     usable = host_cores if host_cores > largest else max(1, host_cores - 1)
     share = min(1.0, usable / largest)
     memory_share = min(1.0, host_memory_bytes / max(tier.memory_bytes for tier in tiers.values()))
+    ideal = {name: tier.cores * share for name, tier in tiers.items()}
+    cores = {name: min(usable, max(1, round(ideal[name]))) for name in tiers}
+    # Where rounding took from a tier, all others are as much slower.
+    slowest = min(1.0, *(cores[name] / ideal[name] for name in tiers))
     allotments = {}
     for name, tier in tiers.items():
-        ideal = tier.cores * share
-        cores = min(usable, max(1, round(ideal)))
-        scale = tier.compute_scale if tier.compute_scale is not None else max(1.0, cores / ideal)
-        memory_bytes = int(tier.memory_bytes * memory_share)
-        allotments[name] = Allotment(cores, tier.threads or cores, scale, memory_bytes)
+        scale = tier.compute_scale
+        if scale is None:
+            scale = max(1.0, cores[name] / ideal[name] / slowest)
+        memory_bytes = max(1, int(tier.memory_bytes * memory_share))
+        allotments[name] = Allotment(cores[name], tier.threads or cores[name], scale, memory_bytes)
     return allotments
 
 

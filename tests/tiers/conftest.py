@@ -1,0 +1,92 @@
+"""A tiny model, a topology that is quick to cross, and backends that leave nothing behind."""
+
+import os
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper
+
+from pytest_edgeai.matrix import Placement
+from pytest_edgeai.tiers import cgroups
+from pytest_edgeai.tiers.backend import Order, Site
+from pytest_edgeai.tiers.process import ProcessBackend
+from pytest_edgeai.tiers.specs import Topology, allot
+
+from .peers import children_of
+
+INPUTS: Mapping[str, Any] = {"x": np.arange(6, dtype=np.float32).reshape(1, 6)}
+LINKS = {"mobile-edge": {"rate": "100 Mbit/s"}, "edge-cloud": {"rate": "10 Mbit/s"}}
+
+needs_cgroups = pytest.mark.skipif(cgroups.writable("tests") is not None, reason=str(cgroups.writable("tests")))
+needs_proc = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="this system has no /proc")
+
+
+def make_model(folder: Path) -> Path:
+    """A model `x -> y` that gives back what it takes; the folder, as an artifact would have it."""
+    folder.mkdir(parents=True)
+    shape = [None, 6]
+    graph = helper.make_graph(
+        [helper.make_node("Identity", ["x"], ["y"])],
+        "tiny",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, shape)],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, shape)],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)])
+    model.ir_version = 9
+    onnx.save(model, str(folder / "model.onnx"))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def artifact(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_model(tmp_path_factory.mktemp("artifacts") / "tiny-identity")
+
+
+@pytest.fixture
+def order(artifact: Path) -> Callable[[str], Order]:
+    """What to deploy on a tier."""
+    return lambda tier: Order("tiny-identity", artifact, Placement((tier,)))
+
+
+def make_site(folder: Path, name: str = "test", **tiers: Mapping[str, Any]) -> Site:
+    """The study's tiers behind fast links; settings of a tier by its name."""
+    cores = {"mobile": 4, "edge": 8, "cloud": 16}
+    described = {tier: {"cores": n, "memory": "1 GiB", **tiers.get(tier, {})} for tier, n in cores.items()}
+    topology = Topology.model_validate({"tiers": described, "links": LINKS})
+    placements = tuple(Placement((tier,)) for tier in cores)
+    host_cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 2
+    return Site(topology, allot(topology.tiers, host_cores, 2**40), placements, name, folder)
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Site:
+    return make_site(tmp_path)
+
+
+@pytest.fixture
+def backend(site: Site) -> Iterator[ProcessBackend]:
+    """A backend; at the end no process, group or file descriptor may be left of it."""
+    before = resources()
+    yield ProcessBackend(site)
+    assert resources() == before
+
+
+def resources() -> tuple[set[int], int, list[str]]:
+    """What this process holds: children, file descriptors and control groups."""
+    descriptors = Path("/proc/self/fd")
+    count = len(list(descriptors.iterdir())) if descriptors.exists() else 0
+    return set(children_of(os.getpid())), count, groups_of(os.getpid())
+
+
+def groups_of(pid: int) -> list[str]:
+    """The control groups of an owner."""
+    found = []
+    for folder, folders, _ in os.walk(cgroups.MOUNT):
+        named = [name for name in folders if name.startswith("edgeai-")]
+        found += [f"{folder}/{name}" for name in named if name.startswith(f"edgeai-{pid}-")]
+        folders[:] = [name for name in folders if name not in named]
+    return sorted(found)
