@@ -94,9 +94,7 @@ def _empty_manifest(folder: Path) -> None:
     (folder / MANIFEST).write_text("[]", encoding="utf-8")
 
 
-@pytest.mark.parametrize(
-    "damage", [_truncate, _flip, _remove_file, _remove_manifest, _break_manifest, _empty_manifest]
-)
+@pytest.mark.parametrize("damage", [_truncate, _flip, _remove_file, _remove_manifest, _break_manifest, _empty_manifest])
 def test_a_damaged_entry_is_never_used_and_built_again(store: Store, damage: Callable[[Path], None]) -> None:
     built = store.find_or_build(RECIPE, _writes("graph"))
     damage(built.folder)

@@ -27,7 +27,9 @@ def test_without_a_file_the_defaults_are_the_studys(tmp_path: Path) -> None:
 
 
 def test_a_table_changes_single_values_of_a_known_profile(tmp_path: Path) -> None:
-    settings = _load(tmp_path, "[profiles.quick]\nreplicates = 3\n[profiles.mine]\nreplicates=1\nwarmup=0\ninputs=1\npasses=1")
+    settings = _load(
+        tmp_path, "[profiles.quick]\nreplicates = 3\n[profiles.mine]\nreplicates=1\nwarmup=0\ninputs=1\npasses=1"
+    )
     assert settings.profiles["quick"].replicates == 3
     assert settings.profiles["quick"].inputs == Settings().profiles["quick"].inputs
     assert "paper" in settings.profiles
@@ -35,7 +37,9 @@ def test_a_table_changes_single_values_of_a_known_profile(tmp_path: Path) -> Non
 
 
 def test_a_table_changes_single_values_of_the_studys_topology(tmp_path: Path) -> None:
-    settings = _load(tmp_path, '[topology.links.edge-cloud]\nrate = "5 Mbit/s"\n[topology.tiers.edge]\ncompute_scale = 3')
+    settings = _load(
+        tmp_path, '[topology.links.edge-cloud]\nrate = "5 Mbit/s"\n[topology.tiers.edge]\ncompute_scale = 3'
+    )
     assert settings.topology.links["edge-cloud"].rate_bps == 5e6
     assert settings.topology.links["mobile-edge"].rate_bps == 200e6
     assert settings.topology.tiers["edge"].compute_scale == 3

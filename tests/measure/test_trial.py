@@ -128,7 +128,7 @@ def _run(tier: Any, validation: Samples, stopwatch: Any = None, **profile: Any) 
 def test_the_largest_samples_are_sent_in_passes_after_the_warm_up(validation: Samples) -> None:
     tier = Tier()
     record = _run(tier, validation)
-    assert tier.sent == [1, 3, 1] + [1, 3, 1, 3]
+    assert tier.sent == [1, 3, 1, 1, 3, 1, 3]  # three to warm up, then two passes
     assert [one.input for one in record.measurements] == [1, 3, 1, 3]
     assert [one.run for one in record.measurements] == [0, 1, 2, 3]
 

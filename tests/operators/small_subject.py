@@ -44,17 +44,16 @@ def convolutional() -> torch.nn.Module:
     from torch import nn
 
     torch.manual_seed(0)
-    network = nn.Sequential(
-        nn.Conv2d(3, 16, 3, padding=1), nn.BatchNorm2d(16), nn.ReLU(), nn.AvgPool2d(4), nn.Flatten(), nn.Linear(64, 4)
-    )
+    convolution, linear = nn.Conv2d(3, 16, 3, padding=1), nn.Linear(64, 4)
     with torch.no_grad():
-        network[0].weight.fill_(0.05)
-        network[0].weight += 0.01 * torch.randn_like(network[0].weight)
+        convolution.weight.fill_(0.05)
+        convolution.weight += 0.01 * torch.randn_like(convolution.weight)
         weight = torch.zeros(4, 16, 4)
         for label in range(4):
             weight[label, :, label] = 1.0
-        network[5].weight.copy_(weight.flatten(1))
-    return network.eval()
+        linear.weight.copy_(weight.flatten(1))
+    layers = (convolution, nn.BatchNorm2d(16), nn.ReLU(), nn.AvgPool2d(4), nn.Flatten(), linear)
+    return nn.Sequential(*layers).eval()
 
 
 def dense() -> torch.nn.Module:
@@ -63,11 +62,11 @@ def dense() -> torch.nn.Module:
     from torch import nn
 
     torch.manual_seed(0)
-    network = nn.Sequential(nn.Linear(32, 64), nn.Linear(64, 4))
+    first, second = nn.Linear(32, 64), nn.Linear(64, 4)
     with torch.no_grad():
-        network[0].weight.copy_(0.005 * torch.randn(64, 32) + torch.eye(64, 32))
-        network[1].weight.copy_(0.005 * torch.randn(4, 64) + torch.eye(4, 64))
-    return network.eval()
+        first.weight.copy_(0.005 * torch.randn(64, 32) + torch.eye(64, 32))
+        second.weight.copy_(0.005 * torch.randn(4, 64) + torch.eye(4, 64))
+    return nn.Sequential(first, second).eval()
 
 
 IMAGES = SubjectModel(

@@ -6,6 +6,7 @@ import random
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -13,7 +14,7 @@ import pytest
 
 from pytest_edgeai.artifacts import Store
 from pytest_edgeai.measure.host import this_host
-from pytest_edgeai.operators import BuildError
+from pytest_edgeai.operators import BuildError, Operator
 from pytest_edgeai.operators.identity import Identity, IdentityParameters
 from pytest_edgeai.operators.preparation import Plan, Prepared
 from pytest_edgeai.operators.sptq import SptqParameters, StaticQuantization
@@ -34,7 +35,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def make(root: Path) -> Make:
     def prepare(model: str, operator: str, **parameters: object) -> Prepared:
-        operators = {
+        operators: dict[str, Operator[Any]] = {
             "identity": Identity(IdentityParameters()),
             "sptq": StaticQuantization(SptqParameters.model_validate(parameters)),
         }
@@ -99,7 +100,9 @@ def test_sptq_is_int8_between_quantize_and_dequantize_and_still_accurate(make: M
     prepared = make(model, "sptq", engine=engine, calibration_samples=32, batch=8)
     assert prepared.artifact.entry.provenance["engine"] == engine
     assert {"QuantizeLinear", "DequantizeLinear"} <= _types(prepared)
-    weights = [t for t in _graph(prepared).graph.initializer if t.data_type == onnx.TensorProto.INT8 and len(t.dims) > 1]
+    weights = [
+        t for t in _graph(prepared).graph.initializer if t.data_type == onnx.TensorProto.INT8 and len(t.dims) > 1
+    ]
     assert weights
     assert prepared.evaluation.metrics["top1"] > 90
 

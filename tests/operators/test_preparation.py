@@ -101,7 +101,9 @@ Build = Callable[..., list[str]]
 def built(tmp_path: Path, sources: dict[str, Path]) -> Build:
     """Prepare both operators; the names of those that were built and not found."""
 
-    def prepare(subject: SubjectModel | None = None, size: float = 1.0, copies: float = 1.0, seed: int = 0) -> list[str]:
+    def prepare(
+        subject: SubjectModel | None = None, size: float = 1.0, copies: float = 1.0, seed: int = 0
+    ) -> list[str]:
         operators = {"identity": Scaled(Size(size=size)), "copied": Copied(Size(size=copies))}
         plan = Plan(tmp_path / "store", {"toy": subject or toy_subject("toy")}, operators, this_host(), seed)
         names = []
@@ -228,7 +230,9 @@ class Needy(Scaled):
 
 
 def test_a_library_that_is_not_installed_is_named_with_the_extra_to_install(tmp_path: Path) -> None:
-    failure = prepare_all(_plan(tmp_path, Needy(Size())), [("toy", "identity")], lambda progress: None)["toy", "identity"]
+    failure = prepare_all(_plan(tmp_path, Needy(Size())), [("toy", "identity")], lambda progress: None)[
+        "toy", "identity"
+    ]
     assert isinstance(failure, Failure)
     assert failure.sentence == (
         "it needs no_such_library, which is not installed: pip install 'pytest-edgeai[operators]'"

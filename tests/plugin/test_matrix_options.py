@@ -98,9 +98,7 @@ def test_operators_tiers_and_replicates_are_selected_by_option(project: Project)
         (["--edgeai-replicates=0"], "*replicates: Input should be greater than or equal to 1 (got 0)*"),
     ],
 )
-def test_an_unknown_name_is_one_sentence_and_exit_code_4(
-    project: Project, arguments: list[str], sentence: str
-) -> None:
+def test_an_unknown_name_is_one_sentence_and_exit_code_4(project: Project, arguments: list[str], sentence: str) -> None:
     result = project.run(*arguments)
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines(["ERROR: " + sentence])

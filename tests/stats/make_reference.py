@@ -91,9 +91,7 @@ def invent_rows() -> list[Row]:
     return sorted(rows, key=lambda row: row[0])
 
 
-def answer_table(
-    rows: list[Row], dimension: str, model: str, fixed: str, labels: list[str]
-) -> dict[str, Any]:
+def answer_table(rows: list[Row], dimension: str, model: str, fixed: str, labels: list[str]) -> dict[str, Any]:
     strategies = [strategy_of(dimension, model, fixed, label) for label in labels]
     samples = [latencies_of(rows, strategy) for strategy in strategies]
     h, df = slow.kruskal_h(samples), len(samples) - 1
@@ -142,9 +140,7 @@ def answer_table(
     }
 
 
-def answer_blocked(
-    rows: list[Row], labels: list[str], strategies: list[tuple[str, str, str]]
-) -> dict[str, Any]:
+def answer_blocked(rows: list[Row], labels: list[str], strategies: list[tuple[str, str, str]]) -> dict[str, Any]:
     medians = []
     for strategy in strategies:
         own = [(row[3] % INPUTS, row[4]) for row in rows if row[:3] == strategy]

@@ -35,9 +35,7 @@ class Measurements:
     @cached_property
     def by_strategy(self) -> dict[tuple[str, str, str], npt.NDArray[np.float64]]:
         found: dict[tuple[str, str, str], list[float]] = {}
-        for model, operator, tier, latency in zip(
-            self.model, self.operator, self.tier, self.latency_s, strict=True
-        ):
+        for model, operator, tier, latency in zip(self.model, self.operator, self.tier, self.latency_s, strict=True):
             found.setdefault((model, operator, tier), []).append(latency)
         return {strategy: np.array(latencies) for strategy, latencies in found.items()}
 

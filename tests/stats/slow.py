@@ -21,10 +21,7 @@ def delta_counts(a: Numbers, b: Numbers) -> tuple[int, int]:
 
 def ranks(values: Numbers) -> list[Fraction]:
     """Rank of each value: one more than the smaller ones, ties sharing the middle."""
-    return [
-        Fraction(1 + 2 * sum(v < value for v in values) + sum(v == value for v in values), 2)
-        for value in values
-    ]
+    return [Fraction(1 + 2 * sum(v < value for v in values) + sum(v == value for v in values), 2) for value in values]
 
 
 def kruskal_h(groups: Sequence[Numbers]) -> Fraction:
@@ -81,18 +78,14 @@ def binomial_two_sided(successes: int, trials: int) -> float:
     """Probability that a fair coin is at least as far from its mean."""
     far = abs(2 * successes - trials)
     return float(
-        Fraction(
-            sum(math.comb(trials, i) for i in range(trials + 1) if abs(2 * i - trials) >= far), 2**trials
-        )
+        Fraction(sum(math.comb(trials, i) for i in range(trials + 1) if abs(2 * i - trials) >= far), 2**trials)
     )
 
 
 def holm(p_values: Numbers) -> list[float]:
     """Holm's adjustment: the largest of the products up to one's own place."""
     m = len(p_values)
-    return [
-        min(1.0, max((m - sum(r < q for r in p_values)) * q for q in p_values if q <= p)) for p in p_values
-    ]
+    return [min(1.0, max((m - sum(r < q for r in p_values)) * q for q in p_values if q <= p)) for p in p_values]
 
 
 def log10_chi2_tail(x: float, df: int) -> float:

@@ -43,9 +43,7 @@ def test_a_worked_family_comes_back_in_its_own_order() -> None:
     assert adjust_p([0.04, 0.01, 0.5], "bonferroni").tolist() == pytest.approx([0.12, 0.03, 1.0])
 
 
-@pytest.mark.parametrize(
-    "method", [m for m in P_ADJUST_METHODS if m != "fdr_tsbky"]
-)  # which charges 1 + alpha
+@pytest.mark.parametrize("method", [m for m in P_ADJUST_METHODS if m != "fdr_tsbky"])  # which charges 1 + alpha
 def test_a_family_of_one_needs_no_adjustment(method: str) -> None:
     assert adjust_p([0.03], method).tolist() == pytest.approx([0.03])
 
@@ -57,9 +55,7 @@ def test_an_empty_family_stays_empty() -> None:
 def test_a_two_stage_method_follows_alpha() -> None:
     family = [0.001, 0.02, 0.03, 0.2, 0.9]
 
-    assert (
-        adjust_p(family, "fdr_tsbh", alpha=0.05).tolist() != adjust_p(family, "fdr_tsbh", alpha=0.3).tolist()
-    )
+    assert adjust_p(family, "fdr_tsbh", alpha=0.05).tolist() != adjust_p(family, "fdr_tsbh", alpha=0.3).tolist()
 
 
 def test_other_names_that_statsmodels_knows_are_taken() -> None:

@@ -42,9 +42,7 @@ def columns(samples: Mapping[tuple[str, str, str], Sequence[float]]) -> dict[str
     }
 
 
-def test_the_reference_rows_give_their_independently_computed_tables(
-    rows: Measurements, answers: Any
-) -> None:
+def test_the_reference_rows_give_their_independently_computed_tables(rows: Measurements, answers: Any) -> None:
     tables = analysis_of(rows).as_json()["tables"]
 
     assert len(tables) == len(answers["tables"])
@@ -67,9 +65,7 @@ def test_the_reference_rows_have_every_kind_of_cell(answers: Any) -> None:
     assert any(table["kruskal"]["p"] > 0.05 for table in answers["tables"])
 
 
-def test_the_reference_rows_give_their_independently_computed_strategies(
-    rows: Measurements, answers: Any
-) -> None:
+def test_the_reference_rows_give_their_independently_computed_strategies(rows: Measurements, answers: Any) -> None:
     strategies = analysis_of(rows).as_json()["strategies"]
 
     expected = {(s["model"], s["operator"], s["tier"]): s for s in answers["strategies"]}
@@ -77,15 +73,11 @@ def test_the_reference_rows_give_their_independently_computed_strategies(
     for strategy in strategies:
         wanted = expected[strategy["model"], strategy["operator"], strategy["tier"]]
         assert strategy["n"] == wanted["n"]
-        assert (strategy["median_s"], strategy["p95_s"]) == pytest.approx(
-            (wanted["median_s"], wanted["p95_s"])
-        )
+        assert (strategy["median_s"], strategy["p95_s"]) == pytest.approx((wanted["median_s"], wanted["p95_s"]))
         assert 0 < strategy["shapiro"]["w"] <= 1
 
 
-def test_the_reference_rows_give_their_independently_computed_blocks(
-    rows: Measurements, answers: Any
-) -> None:
+def test_the_reference_rows_give_their_independently_computed_blocks(rows: Measurements, answers: Any) -> None:
     tables = analysis_of(rows, run=rows.run, inputs=answers["inputs"]).tables
 
     for table, answer in zip(tables, answers["tables"], strict=True):
@@ -100,9 +92,7 @@ def test_the_reference_rows_give_their_independently_computed_blocks(
 
 def test_the_order_of_rows_changes_nothing(rows: Measurements) -> None:
     order = np.random.default_rng(0).permutation(len(rows.model))
-    shuffled = [
-        [column[i] for i in order] for column in (rows.model, rows.operator, rows.tier, rows.latency_s)
-    ]
+    shuffled = [[column[i] for i in order] for column in (rows.model, rows.operator, rows.tier, rows.latency_s)]
 
     tables = analyze(*shuffled).tables
 
@@ -265,9 +255,7 @@ def test_only_inputs_measured_in_every_group_are_blocks() -> None:
         ([0.1, 0.2, math.inf], "strategy m-sptq-edge holds inf, which is not a finite number"),
     ],
 )
-def test_a_strategy_that_cannot_be_analysed_is_named_in_one_sentence(
-    latencies: list[float], said: str
-) -> None:
+def test_a_strategy_that_cannot_be_analysed_is_named_in_one_sentence(latencies: list[float], said: str) -> None:
     tidy = columns({("m", "identity", "edge"): [0.1, 0.2, 0.3], ("m", "sptq", "edge"): latencies})
 
     with pytest.raises(StatisticsInputError) as error:

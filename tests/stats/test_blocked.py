@@ -89,9 +89,7 @@ def test_a_blocked_test_needs_blocks_and_treatments(shape: tuple[int, ...]) -> N
 def test_each_input_is_represented_by_the_median_of_its_repetitions(rows: list[tuple[int, float]]) -> None:
     inputs, medians = block_medians([value for _, value in rows], [name for name, _ in rows])
 
-    expected = {
-        name: statistics.median([value for other, value in rows if other == name]) for name, _ in rows
-    }
+    expected = {name: statistics.median([value for other, value in rows if other == name]) for name, _ in rows}
     assert inputs.tolist() == sorted(expected)
     assert medians.tolist() == pytest.approx([expected[name] for name in sorted(expected)], rel=1e-12)
 

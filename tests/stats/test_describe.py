@@ -23,9 +23,7 @@ def test_median_percentile_and_spread_are_those_of_the_order_statistics(values: 
     assert description.n == len(values)
     assert description.median == pytest.approx(slow.percentile(values, 50))
     assert description.p95 == pytest.approx(slow.percentile(values, 95))
-    assert description.iqr == pytest.approx(
-        slow.percentile(values, 75) - slow.percentile(values, 25), abs=1e-12
-    )
+    assert description.iqr == pytest.approx(slow.percentile(values, 75) - slow.percentile(values, 25), abs=1e-12)
 
 
 def test_the_example_of_shapiro_and_wilk_gives_what_r_prints() -> None:

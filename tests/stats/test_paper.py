@@ -43,9 +43,7 @@ def test_the_paper_has_36_tables_with_324_pairs_in_the_printed_order(analysis: A
     for table, expected in zip(analysis.tables, golden["tables"], strict=True):
         assert (table.dimension, table.model) == (expected["dimension"], expected["model"])
         groups = [(g.model, g.operator, g.tier, g.n, g.median_s) for g in table.groups]
-        assert groups == [
-            (g["model"], g["operator"], g["tier"], g["n"], g["median"]) for g in expected["groups"]
-        ]
+        assert groups == [(g["model"], g["operator"], g["tier"], g["n"], g["median"]) for g in expected["groups"]]
 
 
 def test_every_h_agrees(analysis: Analysis, golden: Any) -> None:
@@ -61,9 +59,7 @@ def test_every_h_agrees(analysis: Analysis, golden: Any) -> None:
 
 def test_every_delta_is_exact(measurements: Measurements, analysis: Analysis, golden: Any) -> None:
     for table, expected in zip(analysis.tables, golden["tables"], strict=True):
-        samples = {
-            g["label"]: measurements.of(g["model"], g["operator"], g["tier"]) for g in expected["groups"]
-        }
+        samples = {g["label"]: measurements.of(g["model"], g["operator"], g["tier"]) for g in expected["groups"]}
         for pair, cell in zip(table.pairs, expected["cells"], strict=True):
             counts = cliffs_delta_counts(samples[cell["a"]], samples[cell["b"]])
             assert counts == (cell["delta_num"], cell["delta_den"])
@@ -140,9 +136,7 @@ def test_friedmans_test_agrees_by_run_and_by_median_of_each_input(
     for expected in golden["structure"]["blocked"]:
         table = tables[expected["model"], expected["tier"]]
         by_run = np.column_stack([measurements.of(g.model, g.operator, g.tier) for g in table.groups])
-        by_input = np.column_stack(
-            [block_medians(column, np.arange(RUNS) % INPUTS)[1] for column in by_run.T]
-        )
+        by_input = np.column_stack([block_medians(column, np.arange(RUNS) % INPUTS)[1] for column in by_run.T])
         for blocks, name in ((by_run, "friedman_500_runs"), (by_input, "friedman_100_input_medians")):
             result = friedman(blocks)
             q, p = expected[name]
@@ -153,9 +147,7 @@ def test_friedmans_test_agrees_by_run_and_by_median_of_each_input(
         assert table.kruskal.p_lower == pytest.approx(expected["kruskal_lower_tail"], rel=1e-6)
 
 
-def test_the_share_of_the_input_and_the_drift_of_the_repetitions_agree(
-    measurements: Measurements, golden: Any
-) -> None:
+def test_the_share_of_the_input_and_the_drift_of_the_repetitions_agree(measurements: Measurements, golden: Any) -> None:
     for expected in golden["structure"]["per_strategy"]:
         latencies = measurements.of(expected["model"], expected["operator"], expected["tier"])
         share = input_share(latencies, np.arange(RUNS) % INPUTS)

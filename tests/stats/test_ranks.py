@@ -16,9 +16,7 @@ from . import slow
 
 tied_group = st.lists(st.integers(0, 5).map(float), min_size=1, max_size=12)
 spread_group = st.lists(st.floats(0, 1e6), min_size=1, max_size=12)
-groups_of_any_kind = st.lists(tied_group, min_size=2, max_size=5) | st.lists(
-    spread_group, min_size=2, max_size=5
-)
+groups_of_any_kind = st.lists(tied_group, min_size=2, max_size=5) | st.lists(spread_group, min_size=2, max_size=5)
 
 
 @settings(deadline=None)

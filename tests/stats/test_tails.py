@@ -14,9 +14,7 @@ from . import slow
 
 @settings(deadline=None)
 @given(x=st.floats(0, 2000), half=st.integers(1, 12))
-def test_the_chi_squared_tail_agrees_with_its_poisson_sum_at_even_degrees_of_freedom(
-    x: float, half: int
-) -> None:
+def test_the_chi_squared_tail_agrees_with_its_poisson_sum_at_even_degrees_of_freedom(x: float, half: int) -> None:
     _, log10_p = chi2_tail(x, 2 * half)
 
     assert log10_p == pytest.approx(slow.log10_chi2_tail(x, 2 * half), rel=1e-11, abs=1e-14)
@@ -34,9 +32,7 @@ def test_the_chi_squared_tail_agrees_with_erfc_at_odd_degrees_of_freedom(x: floa
 
 @pytest.mark.parametrize("df", [1, 2, 5, 6, 35])
 @pytest.mark.parametrize("x", [1.6e3, 1e4, 1e6, 1e9])
-def test_the_logarithm_of_a_chi_squared_tail_that_underflowed_lies_between_its_neighbours(
-    x: float, df: int
-) -> None:
+def test_the_logarithm_of_a_chi_squared_tail_that_underflowed_lies_between_its_neighbours(x: float, df: int) -> None:
     p, log10_p = chi2_tail(x, df)
 
     even_below, even_above = df - df % 2, df + df % 2
@@ -61,9 +57,7 @@ def test_both_ways_to_a_chi_squared_tail_agree_where_both_work(
 
 
 @pytest.mark.parametrize(("t", "df"), [(9.0, 40), (30.0, 300), (37.0, 2994), (36.0, 1_000_000), (1e90, 3)])
-def test_both_ways_to_t_tails_agree_where_both_work(
-    t: float, df: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_both_ways_to_t_tails_agree_where_both_work(t: float, df: int, monkeypatch: pytest.MonkeyPatch) -> None:
     by_scipy = t_two_sided(t, df)
     monkeypatch.setattr("pytest_edgeai.stats.tails._SMALL", math.inf)
 

@@ -7,13 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pytest_edgeai.serving.protocol import Array
 from pytest_edgeai.subjects.metrics import METRICS, f1, top_k
 
 Rows = list[tuple[list[int], int]]
 rows = st.lists(st.tuples(st.permutations(range(6)).map(lambda order: order[:5]), st.integers(0, 5)), min_size=1)
 
 
-def _arrays(given_rows: Rows) -> tuple[np.ndarray, np.ndarray]:
+def _arrays(given_rows: Rows) -> tuple[Array, Array]:
     return np.array([ranked for ranked, _ in given_rows]), np.array([truth for _, truth in given_rows])
 
 

@@ -10,13 +10,14 @@ import pytest
 
 from pytest_edgeai.artifacts import Store
 from pytest_edgeai.serving.pipeline import Classification, Pipeline
+from pytest_edgeai.serving.protocol import Array
 from pytest_edgeai.subjects import Sample, SampleSource, Split, SubjectModel
 from pytest_edgeai.subjects.samples import Samples, recipe, stored
 
 calls: list[str] = []
 
 
-def _objects(*elements: bytes) -> np.ndarray:
+def _objects(*elements: bytes) -> Array:
     array = np.empty(len(elements), object)
     array[:] = elements
     return array
@@ -27,7 +28,9 @@ def _generate(split: Split) -> Sequence[Sample]:
     if split == "train":
         return []
     return [
-        Sample({"text": _objects(b"a" * size, "ä".encode()).reshape(1, 2), "x": np.full((1, 3), size, np.float32)}, size)
+        Sample(
+            {"text": _objects(b"a" * size, "ä".encode()).reshape(1, 2), "x": np.full((1, 3), size, np.float32)}, size
+        )
         for size in (3, 0, 7, 5)
     ]
 
