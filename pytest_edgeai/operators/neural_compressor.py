@@ -95,7 +95,9 @@ def quantize_static(
     del model.graph.value_info[:]
     size = len(next(iter(batches[0].values())))
     with imported(workspace) as package, warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # it deprecates its own parts, to which there is no other way
+        warnings.simplefilter(
+            "ignore", DeprecationWarning
+        )  # it deprecates its own parts, to which there is no other way
         settings = package.PostTrainingQuantConfig(
             approach="static",
             calibration_sampling_size=[size * len(batches)],

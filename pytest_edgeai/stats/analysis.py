@@ -134,9 +134,7 @@ def _joining(
     }
 
 
-def _table(
-    dimension: Dimension, members: Mapping[str, Strategy], measured: Measured, settings: Settings
-) -> Table:
+def _table(dimension: Dimension, members: Mapping[str, Strategy], measured: Measured, settings: Settings) -> Table:
     model, operator, tier = next(iter(members.values()))
     samples = [measured.latencies[strategy] for strategy in members.values()]
     labels = list(members)

@@ -175,9 +175,7 @@ def accuracy_drop(
     return AccuracyDrop(100.0 * (lost - gained) / n, float(low), float(high), confidence)
 
 
-def _as_correctness(
-    a: npt.ArrayLike, b: npt.ArrayLike
-) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
+def _as_correctness(a: npt.ArrayLike, b: npt.ArrayLike) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
     first, second = as_pairs(a, b, "the correctness vectors")
     for side in (first, second):
         if not np.isin(side, (0.0, 1.0)).all():

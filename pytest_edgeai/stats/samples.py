@@ -77,9 +77,7 @@ def as_pairs(
     first = as_sample(a, f"{name}, first side,", minimum=minimum)
     second = as_sample(b, f"{name}, second side,", minimum=minimum)
     if first.size != second.size:
-        raise StatisticsInputError(
-            f"{name} must have two sides of one length, not {first.size} and {second.size}."
-        )
+        raise StatisticsInputError(f"{name} must have two sides of one length, not {first.size} and {second.size}.")
     return first, second
 
 

@@ -72,10 +72,7 @@ def split_columns(
     ValueError
         If `inputs` is below 2, or given without `run`.
     """
-    names = [
-        list(column) if isinstance(column, Sequence) else column.tolist()
-        for column in (model, operator, tier)
-    ]
+    names = [list(column) if isinstance(column, Sequence) else column.tolist() for column in (model, operator, tier)]
     try:
         latencies = np.asarray(latency_s, dtype=np.float64)
     except (TypeError, ValueError) as error:
@@ -89,10 +86,7 @@ def split_columns(
     for index, strategy in enumerate(zip(names[0], names[1], names[2], strict=True)):
         rows.setdefault(strategy, []).append(index)
     return Measured(
-        {
-            strategy: as_latencies(latencies[own], f"strategy {name_of(strategy)}")
-            for strategy, own in rows.items()
-        },
+        {strategy: as_latencies(latencies[own], f"strategy {name_of(strategy)}") for strategy, own in rows.items()},
         {} if input_of_row is None else {strategy: input_of_row[own] for strategy, own in rows.items()},
     )
 
