@@ -1,0 +1,3 @@
+"""Wires the suite's fixtures and subject models into `suites/`."""
+
+pytest_plugins = ["fixtures.subjects"]

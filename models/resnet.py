@@ -1,0 +1,56 @@
+"""`resnet`: a wide residual network that reads two handwritten digits, the small sibling of Wide ResNet-101-2."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from fixtures import digit_pairs
+from models import checkpoint
+from pytest_edgeai.serving.pipeline import Classification, ImagePreprocess, Pipeline
+from pytest_edgeai.subjects import SubjectModel
+
+if TYPE_CHECKING:
+    import torch
+
+LAYERS: Final = (2, 3, 2)
+PLANES: Final = (64, 64, 96)
+_WEIGHTS: Final = checkpoint.path_of("resnet")
+_FAMILY: Final = Path(__file__).parents[1] / "pytest_edgeai" / "subjects" / "resnet.py"
+
+
+def build(layers: tuple[int, ...] = LAYERS, planes: tuple[int, ...] = PLANES) -> torch.nn.Module:
+    """An untrained network with blocks twice as wide as a ResNet's.
+
+    Parameters
+    ----------
+    layers
+        Blocks in each stage; a student has fewer.
+    planes
+        Base channels of each stage; a student may have fewer, in multiples of 16.
+    """
+    from pytest_edgeai.subjects.resnet import Architecture, ResNet
+
+    architecture = Architecture(layers, groups=1, width_per_group=128)
+    return ResNet(architecture, planes, digit_pairs.CLASSES, stem="small")
+
+
+def network() -> torch.nn.Module:
+    """The trained network."""
+    return checkpoint.load(build(), _WEIGHTS)
+
+
+SUBJECT: Final = SubjectModel(
+    name="resnet",
+    task="two handwritten digits in a photograph, 100 classes",
+    network=network,
+    graph_inputs=("pixels",),
+    samples=digit_pairs.SAMPLES,
+    pipeline=Pipeline(
+        preprocess=ImagePreprocess("image", "pixels", resize=(40, 40), mean=(0.38,) * 3, std=(0.12,) * 3),
+        postprocess=Classification(k=5),
+    ),
+    metrics=("top1", "top5"),
+    sources=(Path(__file__), Path(checkpoint.__file__), _FAMILY, _WEIGHTS),
+    libraries=("torch", "safetensors"),
+)

@@ -1,0 +1,183 @@
+"""Trains the subject models and writes their weights: `python -m models.train [name ...]`.
+
+One thread and one seed, so that the same libraries on the same processor give the same weights. Rerun it when a network
+or a sample generator changes; whoever uses the weights needs neither this nor the training samples.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+import time
+import warnings
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from models import checkpoint, vocabulary
+from models.lessons import DigitPairs, Lesson, Paraphrases, graph_inputs
+from pytest_edgeai.subjects import SubjectModel
+from pytest_edgeai.subjects.metrics import METRICS
+
+if TYPE_CHECKING:
+    import torch
+
+_BATCH: Final = 250
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """How long and how fast to learn.
+
+    Parameters
+    ----------
+    lesson
+        From a subject model and its untrained network to what that is to learn.
+    epochs
+        Passes over the training samples.
+    learning_rate
+        At its highest, after a tenth of all steps; it begins and ends near zero.
+    weight_decay
+        Of AdamW.
+    batch
+        Samples a step.
+    seed
+        For the initial weights and the order of samples.
+    """
+
+    lesson: Any
+    epochs: int
+    learning_rate: float
+    weight_decay: float
+    batch: int = 32
+    seed: int = 0
+
+
+RECIPES: Final = {
+    "resnet": Recipe(DigitPairs, epochs=6, learning_rate=0.002, weight_decay=0.02),
+    "resnext": Recipe(DigitPairs, epochs=6, learning_rate=0.002, weight_decay=0.02),
+    "bert": Recipe(Paraphrases, epochs=1, learning_rate=0.001, weight_decay=0.01),
+    "roberta": Recipe(Paraphrases, epochs=2, learning_rate=0.0005, weight_decay=0.01),
+}
+
+
+def fit(lesson: Lesson, recipe: Recipe) -> Iterator[float]:
+    """Train, step by step.
+
+    Parameters
+    ----------
+    lesson
+        What to learn; its network is in train mode.
+    recipe
+        Its seed decides the order of samples.
+
+    Yields
+    ------
+    float
+        The loss of each step.
+    """
+    import torch
+
+    order = torch.Generator().manual_seed(recipe.seed)
+    steps = len(lesson) // recipe.batch
+    parameters = list(lesson.parameters())
+    optimizer = torch.optim.AdamW(parameters, recipe.learning_rate, weight_decay=recipe.weight_decay)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, recipe.learning_rate, total_steps=steps * recipe.epochs, pct_start=0.1
+    )
+    for _ in range(recipe.epochs):
+        shuffled = torch.randperm(len(lesson), generator=order)
+        for step in range(steps):
+            loss = lesson.loss(shuffled[step * recipe.batch : (step + 1) * recipe.batch])
+            optimizer.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            torch.nn.utils.clip_grad_norm_(parameters, 1.0)
+            optimizer.step()
+            schedule.step()
+            yield loss.item()
+
+
+def accuracy(subject: SubjectModel, network: torch.nn.Module, limit: int | None = None) -> dict[str, float]:
+    """Accuracy of a network on validation samples in percent, by the subject's metrics.
+
+    Parameters
+    ----------
+    subject
+        Whose samples, pipeline and metrics are taken.
+    network
+        In eval mode.
+    limit
+        How many samples are taken, or None for all.
+    """
+    import torch
+
+    samples = subject.samples.generate("validation")[:limit]
+    inputs = graph_inputs(subject, samples)
+    postprocess = subject.pipeline.postprocess
+    assert postprocess is not None
+    with torch.inference_mode():
+        batches = [slice(at, at + _BATCH) for at in range(0, len(samples), _BATCH)]
+        logits = torch.cat([network(*(tensor[batch] for tensor in inputs)) for batch in batches])
+    ranked = postprocess({postprocess.input: logits.numpy()})["labels"]
+    truth = np.array([sample.label for sample in samples])
+    return {name: METRICS[name].percent(ranked, truth) for name in subject.metrics}
+
+
+def train(name: str) -> None:
+    """Train a subject model, write its weights (and its tokenizer, if it has one) and print its accuracy.
+
+    Parameters
+    ----------
+    name
+        Of the subject model.
+    """
+    import torch
+
+    recipe = RECIPES[name]
+    definition = importlib.import_module(f"models.{name}")
+    subject: SubjectModel = definition.SUBJECT
+    if name in vocabulary.MAKERS:
+        vocabulary.MAKERS[name]().save(str(subject.assets[0]))
+    torch.manual_seed(recipe.seed)
+    network: torch.nn.Module = definition.build().train()
+    lesson: Lesson = recipe.lesson(subject, network)
+    steps = len(lesson) // recipe.batch * recipe.epochs
+    print(f"{name}: {sum(p.numel() for p in network.parameters()):,} parameters, {steps} steps", flush=True)
+    wall, processor = time.monotonic(), time.process_time()
+    recent = None
+    for step, loss in enumerate(fit(lesson, recipe), start=1):
+        recent = loss if recent is None else 0.98 * recent + 0.02 * loss
+        if step % (steps // 20) == 0 or step == steps:
+            left = (time.monotonic() - wall) / step * (steps - step)
+            print(f"{name}: step {step} of {steps}, loss {recent:.3f}, {left:.0f} s left", flush=True)
+    processor = time.process_time() - processor
+    checkpoint.save(network, checkpoint.path_of(name))
+    measured = accuracy(subject, subject.network())
+    report = ", ".join(f"{METRICS[metric].label} {percent:.1f} %" for metric, percent in measured.items())
+    print(f"{name}: validation {report} after {processor:.0f} CPU-seconds", flush=True)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Train the subject models that the command line names, or all."""
+    import torch
+
+    parser = argparse.ArgumentParser(prog="python -m models.train", description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="name", help=f"of {', '.join(RECIPES)}; all if none is given")
+    names = parser.parse_args(arguments).names or RECIPES
+    unknown = set(names) - set(RECIPES)
+    if unknown:
+        parser.error(f"no subject model is called {', '.join(sorted(unknown))}; there are {', '.join(RECIPES)}")
+    torch.set_num_threads(1)
+    torch.set_flush_denormal(True)  # vanishing gradients would take ten times as long
+    warnings.filterwarnings("ignore", "The value of the smallest subnormal", UserWarning)  # numpy notices
+    torch.use_deterministic_algorithms(mode=True)
+    for name in names:
+        train(name)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,59 @@
+"""Makes the tokenizers of the text models from their training sentences."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Final
+
+from fixtures import paraphrases
+from models import bert, roberta
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
+
+def word_pieces() -> Tokenizer:
+    """BERT's: lower case, WordPiece, `[CLS] first [SEP] second [SEP]`.
+
+    The pieces are all words and all letters: the library's trainer makes others each time.
+    """
+    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
+
+    normalizer, splitter = normalizers.BertNormalizer(), pre_tokenizers.BertPreTokenizer()
+    sentences = (normalizer.normalize_str(sentence) for sentence in _sentences())
+    words = {word for sentence in sentences for word, _ in splitter.pre_tokenize_str(sentence)}
+    letters = set(itertools.chain.from_iterable(words))
+    pieces = words | letters | {f"##{letter}" for letter in letters}
+    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    numbered = {piece: number for number, piece in enumerate([*special, *sorted(pieces)])}
+    assert len(numbered) == bert.VOCABULARY, f"models/bert.py has to say that there are {len(numbered)} pieces"
+    tokenizer = Tokenizer(models.WordPiece(numbered, unk_token="[UNK]"))
+    tokenizer.normalizer, tokenizer.pre_tokenizer = normalizer, splitter
+    tokenizer.post_processor = processors.BertProcessing(("[SEP]", 3), ("[CLS]", 2))
+    return tokenizer
+
+
+def byte_pairs() -> Tokenizer:
+    """RoBERTa's: bytes, merged pair by pair, `<s> first </s></s> second </s>`."""
+    from tokenizers import Tokenizer, models, pre_tokenizers, processors, trainers
+
+    special = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
+    trainer = trainers.BpeTrainer(
+        vocab_size=roberta.VOCABULARY,
+        special_tokens=special,
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(_sentences(), trainer)
+    tokenizer.post_processor = processors.RobertaProcessing(("</s>", 2), ("<s>", 0))
+    return tokenizer
+
+
+MAKERS: Final[Mapping[str, Callable[[], Tokenizer]]] = {"bert": word_pieces, "roberta": byte_pairs}
+
+
+def _sentences() -> list[str]:
+    return [sentence.text for pair in paraphrases.pairs("train") for sentence in (pair.first, pair.second)]

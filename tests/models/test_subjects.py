@@ -1,0 +1,131 @@
+"""The suite's subject models: trained, light to list, and learnt from what they say they learnt from."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import pickle
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from fixtures.subjects import pytest_edgeai_subjects
+from models import checkpoint
+from pytest_edgeai.subjects import Sample, Split, SubjectModel
+
+SUBJECTS = {subject.name: subject for subject in pytest_edgeai_subjects()}
+BY_GUESSING = {
+    "top1": 1.0,  # of 100 classes
+    "f1": 100 * 2 * 0.6 / 1.6,  # whoever calls everything a paraphrase
+}
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(params=SUBJECTS)
+def subject(request: pytest.FixtureRequest) -> SubjectModel:
+    return SUBJECTS[request.param]
+
+
+def test_there_is_one_of_each_family() -> None:
+    assert list(SUBJECTS) == ["resnet", "resnext", "bert", "roberta"]
+
+
+def test_listing_them_imports_nothing_heavy() -> None:
+    script = (
+        "import sys; from fixtures.subjects import pytest_edgeai_subjects; pytest_edgeai_subjects(); "
+        "print([m for m in ('torch', 'transformers', 'onnxruntime', 'sklearn', 'PIL') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_definitions_can_be_sent_to_the_process_that_builds(subject: SubjectModel) -> None:
+    assert pickle.loads(pickle.dumps(subject)) == subject
+
+
+def test_files_are_there_and_small(subject: SubjectModel) -> None:
+    for path in (*subject.assets, *subject.sources):
+        assert path.is_file(), path
+    weights = checkpoint.path_of(subject.name)
+    assert weights in subject.sources
+    assert weights.stat().st_size < 5_000_000
+    assert sum(path.stat().st_size for path in subject.assets) < 100_000
+
+
+def test_accuracy_is_far_above_guessing(subject: SubjectModel) -> None:
+    pytest.importorskip("torch")
+    from models.train import accuracy
+
+    measured = accuracy(subject, subject.network(), limit=300)
+    metric = subject.metrics[0]
+    assert measured[metric] > BY_GUESSING[metric] + (100 - BY_GUESSING[metric]) / 2
+    assert measured.get("top5", 100.0) >= measured[metric]
+
+
+def test_weights_of_another_network_are_refused(tmp_path: Path) -> None:
+    torch = pytest.importorskip("torch")
+    checkpoint.save(torch.nn.Linear(2, 2), tmp_path / "other.safetensors")
+    with pytest.raises(RuntimeError, match="size mismatch"):
+        checkpoint.load(torch.nn.Linear(3, 2), tmp_path / "other.safetensors")
+
+
+def test_weights_are_halves_on_disk_and_singles_in_memory(tmp_path: Path) -> None:
+    torch = pytest.importorskip("torch")
+    from safetensors.torch import load_file
+
+    network = torch.nn.Sequential(torch.nn.Linear(3, 3), torch.nn.BatchNorm1d(3))
+    network[1].running_var.fill_(1e-9)  # nothing in half precision
+    path = tmp_path / "network.safetensors"
+    checkpoint.save(network, path)
+    stored = load_file(path)
+    assert stored["0.weight"].dtype == torch.float16
+    assert stored["1.running_var"].dtype == torch.float32
+    loaded = checkpoint.load(torch.nn.Sequential(torch.nn.Linear(3, 3), torch.nn.BatchNorm1d(3)), path)
+    assert loaded[0].weight.dtype == torch.float32
+    assert torch.equal(loaded[0].weight, network[0].weight.half().float())
+    assert loaded[1].running_var[0].item() == pytest.approx(1e-9)
+    assert not loaded.training
+
+
+@pytest.mark.parametrize("name", ["resnet", "bert"])
+def test_training_learns(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    torch = pytest.importorskip("torch")
+    from fixtures import paraphrases
+    from models import train
+
+    definition = importlib.import_module(f"models.{name}")
+    few = definition.SUBJECT.samples.generate("calibration")[:64]
+
+    def generate(split: Split) -> list[Sample]:
+        return list(few)
+
+    pairs = paraphrases.pairs("calibration")[:64]
+    monkeypatch.setattr(paraphrases, "pairs", lambda split: pairs)
+    samples = dataclasses.replace(definition.SUBJECT.samples, generate=generate)
+    subject = dataclasses.replace(definition.SUBJECT, samples=samples)
+    torch.manual_seed(0)
+    recipe = dataclasses.replace(train.RECIPES[name], epochs=10, batch=16)
+    lesson = recipe.lesson(subject, definition.build().train())
+    losses = list(train.fit(lesson, recipe))
+    assert len(losses) == 40
+    assert sum(losses[-4:]) < 0.8 * sum(losses[:4])
+
+
+@pytest.mark.parametrize("name", ["bert", "roberta"])
+def test_tokenizers_are_what_the_training_script_makes(name: str) -> None:
+    pytest.importorskip("tokenizers")
+    from models import vocabulary
+
+    committed = SUBJECTS[name].assets[0].read_text(encoding="utf-8")
+    assert vocabulary.MAKERS[name]().to_str(pretty=True) == committed
+
+
+def test_the_training_script_knows_its_models(capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("torch")
+    from models import train
+
+    with pytest.raises(SystemExit):
+        train.main(["resnot"])
+    assert "no subject model is called resnot; there are resnet, resnext, bert, roberta" in capsys.readouterr().err
