@@ -165,7 +165,7 @@ def _table(ours: Sequence[Cell], theirs: Sequence[Cell]) -> Table:
         table.add_column("up, burst 1 s", justify="right")
         table.add_column("down, burst 1 s", justify="right")
     for up, down in zip(ours[::2], ours[1::2], strict=True):
-        row = [f"{up.rate_mbps:g}", up.size, f"{up.ideal_s * 1e3:.4g} ms", _errors(up), _errors(down)]
+        row = [f"{up.rate_mbps:g}", up.size, f"{up.ideal_s * 1e3:,.1f} ms", _errors(up), _errors(down)]
         row += [_errors(cell) for cell in theirs if (cell.rate_mbps, cell.size) == (up.rate_mbps, up.size)]
         table.add_row(*row, end_section=up.size == list(SIZES)[-1])
     return table

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pytest_edgeai.operators.worker import Progress
     from pytest_edgeai.session import MeasuringSession
 
-_MARGIN = 10  # pytest puts its percentage behind lines that reach the edge
+_MARGIN = 8  # pytest puts its percentage behind lines that reach the edge
 
 
 class ProgressLines:
@@ -102,8 +102,10 @@ class ProgressLines:
         else:
             figures = f"invalid: {record.reason}"
         width = len(str(len(self._trials)))
-        line = f"  trial {self._done:{width}} of {len(self._trials)}, {self._left()} left: {cell.id}, {figures}"
-        self._writer.write("\n" + line[: max(40, self._writer.fullwidth - _MARGIN)], flush=True)
+        line = f"  trial {self._done:{width}}/{len(self._trials)}, {self._left()} left: {cell.id}, {figures}"
+        if self._writer.hasmarkup:
+            line = line[: max(40, self._writer.fullwidth - _MARGIN)]
+        self._writer.write(f"\n{line}", flush=True)
 
     def _left(self) -> str:
         """An estimate from what each strategy took so far, or, not yet tried, from what all took."""
