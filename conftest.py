@@ -1,3 +1,3 @@
-"""Wires the suite's fixtures and subject models into `suites/`."""
+"""Wires the suite's subject models into `suites/`, and pytest's own tester into `tests/`."""
 
-pytest_plugins = ["fixtures.subjects"]
+pytest_plugins = ["fixtures.subjects", "pytester"]

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+# pytester forgets what a run in this process imported; all of this is imported once and stays.
 import onnx  # noqa: F401
 import onnxruntime  # noqa: F401
 import pytest
@@ -24,9 +25,6 @@ import pytest_edgeai.reporting.progress
 import pytest_edgeai.reporting.terminal
 import pytest_edgeai.stats
 import pytest_edgeai.tiers.registry  # noqa: F401
-
-# pytester forgets what a run in this process imported; all of the above is imported once and stays.
-pytest_plugins = ["pytester"]
 
 CONFTEST = """
 import toy_models
