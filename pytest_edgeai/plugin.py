@@ -32,7 +32,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     add("--edgeai-tiers", metavar="A,B", help="tiers to measure on (default: all of the topology)")
     add("--edgeai-profile", metavar="NAME", help="how much to measure: quick (default), paper, or one of your settings")
     add("--edgeai-replicates", type=int, metavar="N", help="trials of each strategy (default: the profile's)")
-    add("--edgeai-backend", metavar="NAME", help="what runs the tiers: auto (default), process or remote")
+    add("--edgeai-backend", metavar="NAME", help="what runs the tiers: auto (default), process, docker or remote")
     add("--edgeai-report", metavar="DIR", help="where each session makes its folder of reports (default: reports)")
     add("--edgeai-store", metavar="DIR", help="artifact store (default: $EDGEAI_STORE or the user's cache folder)")
     add("--edgeai-seed", type=int, metavar="N", help="seed of the order of trials (default: a new one, printed)")
@@ -126,7 +126,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
             "leave out --benchmark-disable, or leave out the trials by --benchmark-skip"
         )
     try:
-        edgeai.open_backend()
+        edgeai.open_backend(lambda sentence: _note(config, sentence))
     except SettingsError as error:
         raise pytest.UsageError(str(error)) from None
 
@@ -197,6 +197,18 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     from pytest_edgeai.reporting.terminal import write_summary
 
     write_summary(terminalreporter, config.stash[SESSION])
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """End what the session holds, however it ended."""
+    if SESSION in config.stash:
+        config.stash[SESSION].close()
+
+
+def _note(config: pytest.Config, sentence: str) -> None:
+    writer = config.get_terminal_writer()
+    writer.line(f"edgeai: {sentence}")
+    writer.flush()
 
 
 def _refuse_unusable_settings(config: pytest.Config) -> None:

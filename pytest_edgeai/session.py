@@ -10,7 +10,7 @@ import itertools
 import secrets
 import tempfile
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -160,8 +160,13 @@ class MeasuringSession:
         """Whether there is a backend."""
         return self._backend is not None
 
-    def open_backend(self) -> None:
+    def open_backend(self, note: Callable[[str], None]) -> None:
         """Make the backend.
+
+        Parameters
+        ----------
+        note
+            Is told about what takes long.
 
         Raises
         ------
@@ -177,8 +182,12 @@ class MeasuringSession:
             self.placements,
             secrets.token_hex(4),
             Path(folder),
+            self.settings.image,
+            note,
         )
         self._backend = open_backend(self.settings.backend, site, self.registered.backends)
+        if isinstance(self._backend, AbstractContextManager):
+            self._stack.enter_context(self._backend)
 
     def prepare(self, report: Callable[[Progress], None]) -> None:
         """Make the artifacts ready, and the baselines that drops are measured against.
@@ -241,5 +250,8 @@ class MeasuringSession:
         self.outcome = conclude(self.strategies, self.cells, self.records, self.prepared, self.settings)
         if self.report is not None:
             self.report.finish(self, self.outcome)
-        self._stack.close()
         return self.outcome
+
+    def close(self) -> None:
+        """End what the backend holds."""
+        self._stack.close()

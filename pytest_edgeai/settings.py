@@ -15,7 +15,7 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, ValidationError, model_validator
 
-from pytest_edgeai.tiers.specs import Spec, Topology, paper_topology
+from pytest_edgeai.tiers.specs import ImageSpec, Spec, Topology, paper_topology
 
 FILE_NAME = "edgeai.toml"
 _PATHS = ("store", "report")
@@ -135,7 +135,7 @@ class Tolerances(Spec):
         Difference between a score through the tiers and the same score computed locally.
     """
 
-    link_rate: float = Field(default=0.05, gt=0, lt=1)
+    link_rate: float = Field(default=0.03, gt=0, lt=1)
     link_delay_s: float = Field(default=0.02, gt=0)
     score: float = Field(default=1e-3, gt=0)
 
@@ -160,6 +160,8 @@ class Settings(Spec):
         Tiers and links.
     backend
         What runs the tiers.
+    image
+        What the tier image of the `docker` backend is made from.
     store
         Folder of the artifact store, or None for the user's cache folder.
     report
@@ -187,6 +189,7 @@ class Settings(Spec):
     report: Path = Path("reports")
     alpha: float = Field(default=0.05, gt=0, lt=1)
     p_adjust: str = "holm"
+    image: ImageSpec = ImageSpec()
     budgets: Budgets = Budgets()
     tolerances: Tolerances = Tolerances()
     operator_parameters: Mapping[str, Mapping[str, Any]] = {}

@@ -191,6 +191,7 @@ def _initialize(messages: _Messages) -> None:
     # Waiting OpenMP threads that spin make training up to ten times slower when anything else runs.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 
 def _work(plan: Plan, one: Wanted) -> str | None:

@@ -15,7 +15,7 @@ from pytest_edgeai.matrix import Placement
 from pytest_edgeai.measure.client import Client, Wire
 from pytest_edgeai.serving.repository import SessionMode
 from pytest_edgeai.tiers.probe import Line
-from pytest_edgeai.tiers.specs import Allotment, Hop, Topology
+from pytest_edgeai.tiers.specs import Allotment, Hop, ImageSpec, Topology
 
 
 class TierError(RuntimeError):
@@ -97,7 +97,7 @@ class Deployment(Protocol):
 
 @runtime_checkable
 class Backend(Protocol):
-    """A way to run tiers."""
+    """A way to run tiers. One that is a context manager as well is entered for the session."""
 
     name: ClassVar[str]
 
@@ -112,6 +112,10 @@ class Backend(Protocol):
         TierError
             A tier did not start.
         """
+
+
+def _ignore(sentence: str) -> None:
+    """Nobody listens."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +134,10 @@ class Site:
         Unique to the session; names what is left behind if the session is killed.
     folder
         For logs and repositories of this session.
+    image
+        What the tier image is made from, for backends that have one.
+    note
+        Is told about what takes long, a sentence at a time.
     """
 
     topology: Topology
@@ -137,6 +145,8 @@ class Site:
     placements: tuple[Placement, ...]
     session_id: str
     folder: Path
+    image: ImageSpec = field(default_factory=ImageSpec)
+    note: Callable[[str], None] = _ignore
 
 
 BackendFactory = Callable[[Site], Backend]

@@ -18,6 +18,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from pytest_edgeai.tiers.children import is_alive
+
 MOUNT = Path("/sys/fs/cgroup")
 MEMBERSHIP = Path("/proc/self/cgroup")
 _V1_CONTROLLERS = ("cpuset", "memory")
@@ -144,7 +146,7 @@ def sweep(mount: Path = MOUNT, membership: Path = MEMBERSHIP) -> tuple[str, ...]
         with contextlib.suppress(OSError):
             for folder in sorted(parent.iterdir()):
                 match = _NAME.fullmatch(folder.name)
-                if match is not None and not _is_alive(int(match[1])):
+                if match is not None and not is_alive(int(match[1])):
                     with contextlib.suppress(OSError):
                         folder.rmdir()
                         names.append(folder.name)
@@ -228,16 +230,6 @@ def _remove(folder: Path) -> None:
             time.sleep(0.005)
         else:
             return
-
-
-def _is_alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except (ProcessLookupError, OverflowError):
-        return False
-    except OSError:
-        return True
-    return True
 
 
 @contextlib.contextmanager

@@ -22,6 +22,7 @@ from pytest_edgeai.serving.server import LIMITS_PATH
 from pytest_edgeai.tiers import cgroups
 from pytest_edgeai.tiers.backend import Order, Site, TierError, TierState
 from pytest_edgeai.tiers.children import Child, family
+from pytest_edgeai.tiers.proof import cpus_of, prove
 from pytest_edgeai.tiers.specs import Allotment, Hop
 
 _HOST = "127.0.0.1"
@@ -138,7 +139,7 @@ class ProcessBackend:
         if self._why_no_cgroups is not None:
             return ()
         allotment = self._site.allotments[tier]
-        limit = cgroups.Limit(_cpus(allotment), allotment.memory_bytes)
+        limit = cgroups.Limit(cpus_of(allotment), allotment.memory_bytes)
         try:
             return stack.enter_context(cgroups.limited(label, limit))
         except cgroups.CgroupError as error:
@@ -173,7 +174,7 @@ class _Launch:
             if groups:
                 cgroups.add(groups, server.pid)
             elif hasattr(os, "sched_setaffinity"):
-                os.sched_setaffinity(server.pid, _cpus(allotment))
+                os.sched_setaffinity(server.pid, cpus_of(allotment))
         except OSError as error:
             raise TierError(server.obituary(wait_s=1) or f"tier {tier} cannot be limited: {error}") from None
         return server
@@ -279,33 +280,11 @@ class ProcessDeployment:
         except RequestError as error:
             ended = server.obituary(wait_s=1)
             raise TierError(ended or f"tier {tier} does not say its limits: {error}{server.last_words()}") from None
-        allotment = self._site.allotments[tier]
-        expected: dict[str, object] = {"threads": allotment.threads, "compute_scale": allotment.compute_scale}
-        unproven = []
-        if hasattr(os, "sched_getaffinity"):
-            expected["cpus"] = _cpus(allotment)
-        else:
-            unproven.append("cores")
-        for key, value in expected.items():
-            if limits[key] != value:
-                raise TierError(f"tier {tier} was given {key} {value} and has {limits[key]}")
-        if not self._groups[tier]:
-            unproven.append("memory")
-        else:
-            page = os.sysconf("SC_PAGE_SIZE")  # to which the kernel rounds
-            given, has = allotment.memory_bytes, limits["memory_bytes"]
-            if has is None or abs(has - given) >= page:
-                raise TierError(f"tier {tier} was given {given} bytes of memory and has {has or 'no limit'}")
-        return TierState(tier, limits, tuple(unproven))
+        cpus = cpus_of(self._site.allotments[tier]) if hasattr(os, "sched_getaffinity") else None
+        return prove(tier, self._site.allotments[tier], limits, cpus=cpus, memory=bool(self._groups[tier]))
 
 
 def _memory_note(groups: Sequence[Path], allotment: Allotment) -> str:
     if not cgroups.memory_kills(groups):
         return ""
     return f", because it wanted more than its {allotment.memory_bytes} bytes of memory"
-
-
-def _cpus(allotment: Allotment) -> list[int]:
-    """The last cores of those that may be used; the client and the links are likelier to be on the first."""
-    available = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else [0]
-    return available[-allotment.cores :]

@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
@@ -185,6 +185,22 @@ class Topology(Spec):
         if tier not in routes:
             raise ValueError(f"no link leads from {self.origin!r} to tier {tier!r}")
         return routes[tier]
+
+
+class ImageSpec(Spec):
+    """What the tier image of the `docker` backend is made from.
+
+    Parameters
+    ----------
+    base
+        An image with Python; with iproute2 as well where builds have no network. None takes EDGEAI_IMAGE_BASE, else
+        Python's own image.
+    runtime
+        `onnxruntime`, or `onnxruntime-gpu` for a base with CUDA.
+    """
+
+    base: str | None = None
+    runtime: Literal["onnxruntime", "onnxruntime-gpu"] = "onnxruntime"
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,54 @@
+"""Asks from inside a tier: `python -m pytest_edgeai.serving.prober` takes a question on each line and answers it.
+
+A question is `{"address": "HOST:PORT", "method": "GET" or "POST", "path": …, "bytes": N, "timeout_s": S}`; a POST sends
+N zeros. The answer says how long the exchange took and its status, with the body where it is JSON, or what failed. One
+connection is kept open for each address. It ends with its input.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from typing import Any
+
+from pytest_edgeai.serving.connection import Connection
+from pytest_edgeai.serving.http1 import MessageError
+
+_LARGEST_DOCUMENT_BYTES = 2**20
+
+
+def main() -> int:
+    """Answer until the input ends."""
+    connections: dict[str, Connection] = {}
+    print(json.dumps({"ready": True}), flush=True)
+    for line in sys.stdin:
+        question = json.loads(line)
+        address = question["address"]
+        if address not in connections:
+            host, _, port = address.rpartition(":")
+            connections[address] = Connection(host, int(port), timeout_s=question["timeout_s"])
+        print(json.dumps(_ask(connections[address], question)), flush=True)
+    return 0
+
+
+def _ask(connection: Connection, question: dict[str, Any]) -> dict[str, Any]:
+    posts = question["method"] == "POST"
+    headers = {"Content-Type": "application/octet-stream"} if posts else {}
+    body = [bytes(question["bytes"])] if posts else None
+    started = time.perf_counter()
+    try:
+        response = connection.exchange(question["method"], question["path"], headers, body)
+    except TimeoutError:
+        return {"error": f"{connection.address} did not answer within {question['timeout_s']:g} s"}
+    except (OSError, MessageError) as error:
+        return {"error": f"the connection to {connection.address} failed: {error}"}
+    took_s = time.perf_counter() - started
+    answer: dict[str, Any] = {"took_s": took_s, "status": response.status}
+    if response.headers.get("content-type") == "application/json" and len(response.content) < _LARGEST_DOCUMENT_BYTES:
+        answer["document"] = json.loads(bytes(response.content))
+    return answer
+
+
+if __name__ == "__main__":
+    sys.exit(main())

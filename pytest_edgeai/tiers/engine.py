@@ -1,0 +1,137 @@
+"""A container engine: whether one answers, what a session leaves behind on it, and how that is removed.
+
+Everything that a session makes carries two labels: the session, and the process that owns it. What belongs to a process
+of this host that is gone is left over, and any later session may remove it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from pytest_edgeai.tiers.backend import TierError
+from pytest_edgeai.tiers.children import is_alive
+
+if TYPE_CHECKING:
+    import docker
+
+SESSION_LABEL: Final = "edgeai.session"
+OWNER_LABEL: Final = "edgeai.owner"
+_SOCKET = Path("/var/run/docker.sock")
+_CONTEXTS = Path("~/.docker/contexts").expanduser()
+_CONNECT_TIMEOUT_S = 3
+_TIMEOUT_S = 60
+
+
+class EngineError(TierError):
+    """There is no container engine, or it does not do what it is asked."""
+
+
+def socket_is_there() -> bool:
+    """Whether it is worth asking for an engine: somebody named one, or the usual socket exists. Imports nothing."""
+    return "DOCKER_HOST" in os.environ or "DOCKER_CONTEXT" in os.environ or _SOCKET.exists() or _CONTEXTS.exists()
+
+
+def connect(timeout_s: int = _TIMEOUT_S) -> docker.DockerClient:
+    """A client of the engine that DOCKER_HOST or the current Docker context names.
+
+    Parameters
+    ----------
+    timeout_s
+        How long the engine may take for an answer.
+
+    Raises
+    ------
+    EngineError
+        The extra `docker` is not installed, or no engine answers.
+    """
+    try:
+        import requests
+        from testcontainers.core.docker_client import get_docker_host
+
+        import docker
+    except ImportError as error:
+        raise EngineError(f"{error.name} is not installed: pip install 'pytest-edgeai[docker]'") from None
+    host = get_docker_host()
+    where = host or "the local socket"
+    options: dict[str, Any] = {} if host is None else {"base_url": host, "use_ssh_client": host.startswith("ssh://")}
+    try:
+        # from_env is what reads the settings of TLS, and needs the address in the environment's words.
+        client = docker.from_env(timeout=_CONNECT_TIMEOUT_S) if host is None else docker.DockerClient(**options)
+        client.ping()
+    except (docker.errors.DockerException, requests.RequestException, OSError) as error:
+        raise EngineError(f"no container engine answers at {where}: {first_line(error)}") from None
+    client.api.timeout = timeout_s
+    return client
+
+
+def labels(session_id: str) -> dict[str, str]:
+    """What everything that this process makes for a session is labelled with."""
+    return {SESSION_LABEL: session_id, OWNER_LABEL: f"{socket.gethostname()}/{os.getpid()}"}
+
+
+def remove(client: docker.DockerClient, session_id: str) -> list[str]:
+    """Remove what a session has made; the names of it."""
+    return _remove(client, {"label": f"{SESSION_LABEL}={session_id}"}, only_left_over=False)
+
+
+def sweep(client: docker.DockerClient, *, dry_run: bool = False) -> list[str]:
+    """Remove what sessions of this host that were killed have left behind; the names of it.
+
+    Parameters
+    ----------
+    client
+        Of the engine.
+    dry_run
+        Only find it.
+    """
+    return _remove(client, {"label": OWNER_LABEL}, only_left_over=True, dry_run=dry_run)
+
+
+def leave_cleaning_to_ryuk_if_there(client: docker.DockerClient) -> None:
+    """Let testcontainers start its reaper where its image is there; else it would stop at trying to fetch it."""
+    from docker.errors import ImageNotFound
+    from testcontainers.core.config import testcontainers_config
+
+    try:
+        client.images.get(testcontainers_config.ryuk_image)
+    except ImageNotFound:
+        testcontainers_config.ryuk_disabled = True
+
+
+def first_line(error: BaseException) -> str:
+    """What an error of the engine says, in one line."""
+    explanation = getattr(error, "explanation", None) or str(error)
+    return " ".join(str(explanation).split())[:300] or type(error).__name__
+
+
+def _remove(
+    client: docker.DockerClient, filters: Mapping[str, str], *, only_left_over: bool, dry_run: bool = False
+) -> list[str]:
+    from docker.errors import APIError
+
+    names = []
+    # Containers first: a network with one in it cannot be removed.
+    for container in client.containers.list(all=True, filters=dict(filters), ignore_removed=True):
+        if not only_left_over or _is_left_over(container.labels.get(OWNER_LABEL, "")):
+            names.append(str(container.name))
+            with contextlib.suppress(APIError):  # somebody else was faster
+                if not dry_run:
+                    container.remove(force=True, v=True)
+    for network in client.networks.list(filters=dict(filters)):
+        if not only_left_over or _is_left_over((network.attrs.get("Labels") or {}).get(OWNER_LABEL, "")):
+            names.append(str(network.name))
+            with contextlib.suppress(APIError):
+                if not dry_run:
+                    network.remove()
+    return names
+
+
+def _is_left_over(owner: str) -> bool:
+    """Whether the owner was a process of this host and is gone."""
+    host, _, pid = owner.rpartition("/")
+    return host == socket.gethostname() and pid.isdigit() and not is_alive(int(pid))

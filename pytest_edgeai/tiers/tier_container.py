@@ -1,0 +1,215 @@
+"""One tier's container, through testcontainers: created, filled, started, asked why it ended, removed."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from pytest_edgeai.tiers.backend import TierError
+from pytest_edgeai.tiers.engine import EngineError, first_line
+
+if TYPE_CHECKING:
+    from docker.models.containers import Container
+    from testcontainers.core.container import DockerContainer
+    from testcontainers.core.network import Network
+
+PORT: Final = 8080
+MODELS: Final = "/models"
+_POLL_S = 0.02
+_LOG_LINES = 3
+_LOG_LINE_LENGTH = 300
+_KILLED = 128  # exit codes above are signals
+
+
+@dataclass(frozen=True, slots=True)
+class ContainerPlan:
+    """What to start.
+
+    Parameters
+    ----------
+    tier
+        Its name; other containers find it by that on the networks they share.
+    name
+        Of the container.
+    image
+        Its image.
+    arguments
+        Of the tier's server.
+    options
+        Limits and labels, as the engine's interface names them.
+    networks
+        What it is attached to; the first one when it is created.
+    published
+        Whether the client reaches it from this host.
+    model
+        Name and folder of the model that it serves, or None.
+    start_timeout_s
+        How long it may take to be ready.
+    """
+
+    tier: str
+    name: str
+    image: str
+    arguments: Sequence[str]
+    options: Mapping[str, Any]
+    networks: Sequence[Network]
+    published: bool
+    model: tuple[str, Path] | None
+    start_timeout_s: float
+
+
+@dataclass
+class TierContainer:
+    """A container that runs a tier's server.
+
+    Parameters
+    ----------
+    plan
+        What to start.
+    """
+
+    plan: ContainerPlan
+    ready: Mapping[str, Any] = field(default_factory=dict)
+    """What the server says when it is ready."""
+    _container: DockerContainer | None = None
+
+    def start(self) -> None:
+        """Create and start it and wait until its server is ready.
+
+        Raises
+        ------
+        TierError
+            The engine refuses it, it has ended, or it is not ready in time.
+        """
+        from docker.errors import DockerException
+        from requests import RequestException
+        from testcontainers.core.container import DockerContainer
+
+        plan = self.plan
+        container = DockerContainer(plan.image).with_name(plan.name).with_command(list(plan.arguments))
+        container.with_network(plan.networks[0]).with_network_aliases(plan.tier).with_kwargs(**plan.options)
+        if plan.published:
+            # On loopback only; testcontainers' own method would publish it to everybody.
+            container.ports[f"{PORT}/tcp"] = ("127.0.0.1",)  # type: ignore[assignment]
+        if plan.model is not None:
+            name, folder = plan.model
+            for file in sorted(folder.iterdir()):
+                container.with_copy_into_container(file, f"{MODELS}/{name}/{file.name}")
+        deadline = time.monotonic() + plan.start_timeout_s
+        try:
+            self._container = container
+            container.start()
+            for network in plan.networks[1:]:
+                network.connect(container.get_container_id(), [plan.tier])
+            self._wait_until_ready(deadline)
+        except (DockerException, RequestException) as error:
+            raise TierError(f"tier {plan.tier} cannot be started: {first_line(error)}") from None
+
+    def stop(self) -> None:
+        """Remove it, whatever state it is in."""
+        from docker.errors import DockerException
+        from requests import RequestException
+
+        if self._container is not None:
+            with contextlib.suppress(DockerException, RequestException):
+                self._container.stop()
+            self._container = None
+
+    @property
+    def inner(self) -> Container:
+        """The container as the engine's client has it.
+
+        Raises
+        ------
+        EngineError
+            It was never created.
+        """
+        if self._container is None or self._container._container is None:  # noqa: SLF001  # before a start that failed
+            raise EngineError(f"tier {self.plan.tier} has no container")
+        return self._container.get_wrapped_container()
+
+    def port(self) -> int:
+        """The port of this host that leads to its server."""
+        self.inner.reload()
+        bindings = self.inner.ports.get(f"{PORT}/tcp")
+        if not bindings:
+            raise EngineError(self.obituary() or f"tier {self.plan.tier} has no port on this host")
+        return int(bindings[0]["HostPort"])
+
+    def address(self, network: Network) -> str:
+        """Its address on a network."""
+        self.inner.reload()
+        address: str = self.inner.attrs["NetworkSettings"]["Networks"][network.name]["IPAddress"]
+        return address
+
+    def as_root(self, script: str) -> None:
+        """Run a script inside as root, which the server is not.
+
+        Raises
+        ------
+        TierError
+            It failed; says how.
+        """
+        code, output = self.inner.exec_run(["sh", "-ec", script], user="0")
+        if code:
+            assert isinstance(output, bytes)
+            said = " ".join(output.decode("utf-8", "replace").split())
+            raise TierError(f"tier {self.plan.tier}: {script.splitlines()[-1]!r} failed: {said}")
+
+    def obituary(self) -> str | None:
+        """A sentence if it has ended, or if the engine does not know it any more."""
+        from docker.errors import DockerException, NotFound
+        from requests import RequestException
+
+        tier = f"tier {self.plan.tier}"
+        try:
+            self.inner.reload()
+            state = self.inner.attrs["State"]
+        except NotFound:
+            return f"{tier}'s container was removed"
+        except EngineError as error:
+            return str(error)
+        except (DockerException, RequestException) as error:
+            return f"the container engine does not answer any more, so {tier} is lost: {first_line(error)}"
+        if state["Paused"]:
+            return f"{tier} is paused"
+        if state["Running"]:
+            return None
+        if state["OOMKilled"]:
+            limit = self.plan.options.get("mem_limit")
+            return f"{tier} was killed because it wanted more than its {limit} bytes of memory{self.last_words()}"
+        code = state["ExitCode"]
+        how = f"was killed by signal {code - _KILLED}" if code > _KILLED else f"ended with exit code {code}"
+        return f"{tier} {how}{self.last_words()}"
+
+    def last_words(self) -> str:
+        """The end of its log as the end of a sentence; nothing where the log is empty."""
+        from docker.errors import DockerException
+        from requests import RequestException
+
+        with contextlib.suppress(DockerException, RequestException, EngineError):
+            log = self.inner.logs(stdout=False, stderr=True, tail=_LOG_LINES).decode("utf-8", "replace")
+            lines = [line[:_LOG_LINE_LENGTH].strip() for line in log.strip().splitlines()]
+            if lines:
+                return f"; its log ends: {' | '.join(lines)}"
+        return ""
+
+    def _wait_until_ready(self, deadline: float) -> None:
+        while True:
+            said = self.inner.logs(stdout=True, stderr=False).decode("utf-8", "replace")
+            if said.endswith("\n"):
+                self.ready = json.loads(said.splitlines()[0])
+                return
+            ended = self.obituary()
+            if ended is not None:
+                raise TierError(ended)
+            if time.monotonic() > deadline:
+                raise TierError(
+                    f"tier {self.plan.tier} was not ready after {self.plan.start_timeout_s:g} s{self.last_words()}"
+                )
+            time.sleep(_POLL_S)

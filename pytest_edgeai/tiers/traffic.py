@@ -1,0 +1,50 @@
+"""What the kernel has to be told to shape a link: `tc` commands as values. Running them is the backend's business.
+
+A link is shaped where bytes leave, at both of its ends. The rate of a link is that of payload; packets also carry
+headers, so the kernel's rate is higher by their share.
+"""
+
+from __future__ import annotations
+
+from pytest_edgeai.tiers.specs import LinkSpec
+
+PACKET_BYTES = 1514
+PAYLOAD_BYTES = 1448
+BURST_S = 500e-6
+_LEAST_BURST_BYTES = 1600  # a bucket smaller than a packet lets none through
+_QUEUE = "60s"  # a shorter queue drops packets of a large body, and TCP slows down
+
+
+def shaping_commands(interface: str, link: LinkSpec, burst_bytes: int | None = None) -> list[list[str]]:
+    """The commands that shape what leaves an interface.
+
+    Parameters
+    ----------
+    interface
+        The link's end.
+    link
+        Its properties.
+    burst_bytes
+        The bucket's depth, or None for what the link sends in half a millisecond, at least one packet.
+
+    Returns
+    -------
+    list of list of str
+        Each a command with its arguments. A token bucket, and behind it netem where there is delay, jitter or loss.
+    """
+    burst = burst_bytes or max(_LEAST_BURST_BYTES, round(link.rate_bps / 8 * BURST_S))
+    rate_bps = round(link.rate_bps * PACKET_BYTES / PAYLOAD_BYTES)
+    base = ["tc", "qdisc", "add", "dev", interface]
+    commands = [
+        [*base, "root", "handle", "1:", "tbf", "rate", f"{rate_bps}bit", "burst", f"{burst}b", "latency", _QUEUE]
+    ]
+    impairments = []
+    if link.delay_s or link.jitter_s:
+        impairments += ["delay", f"{round(link.delay_s * 1e6)}us"]
+        if link.jitter_s:
+            impairments += [f"{round(link.jitter_s * 1e6)}us"]
+    if link.loss:
+        impairments += ["loss", f"{link.loss:.6%}"]
+    if impairments:
+        commands.append([*base, "parent", "1:1", "handle", "10:", "netem", *impairments, "limit", "100000"])
+    return commands

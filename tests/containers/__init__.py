@@ -1,0 +1,1 @@
+"""Tests of the `docker` backend with a real engine."""

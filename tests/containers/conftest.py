@@ -1,0 +1,89 @@
+"""A real engine and its tier image, or the reason why there is none."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pytest_edgeai.matrix import Placement
+from pytest_edgeai.tiers import engine
+from pytest_edgeai.tiers.backend import Order, Site, TierError
+from pytest_edgeai.tiers.containers import DockerBackend
+from pytest_edgeai.tiers.image import ensure_image
+from pytest_edgeai.tiers.specs import ImageSpec, Topology, allot
+from tests.tiers.conftest import make_model
+
+if TYPE_CHECKING:
+    from docker import DockerClient
+
+Open = Callable[[], DockerBackend]
+NAME = "tiny-identity"
+CORES = {"mobile": 4, "edge": 8, "cloud": 16}
+
+
+@pytest.fixture(scope="session")
+def client() -> DockerClient:
+    try:
+        connected = engine.connect()
+        ensure_image(connected, ImageSpec(), print)
+    except TierError as error:
+        pytest.skip(str(error))
+    return connected
+
+
+@pytest.fixture(scope="session")
+def artifact(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_model(tmp_path_factory.mktemp("artifacts") / NAME)
+
+
+@pytest.fixture
+def order(artifact: Path) -> Callable[[str], Order]:
+    """What to deploy on a tier."""
+    return lambda tier: Order(NAME, artifact, Placement((tier,)))
+
+
+def make_site(folder: Path, memory: str = "512 MiB", edge_cloud: str = "10 Mbit/s", **tiers: dict[str, object]) -> Site:
+    """The study's tiers with little memory; settings of a tier by its name."""
+    described = {tier: {"cores": cores, "memory": memory, **tiers.get(tier, {})} for tier, cores in CORES.items()}
+    links = {"mobile-edge": {"rate": "100 Mbit/s"}, "edge-cloud": {"rate": edge_cloud}}
+    topology = Topology.model_validate({"tiers": described, "links": links})
+    placements = tuple(Placement((tier,)) for tier in CORES)
+    return Site(topology, allot(topology.tiers, 2, 2**40), placements, secrets.token_hex(4), folder)
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Site:
+    return make_site(tmp_path)
+
+
+@pytest.fixture
+def open_backend(client: DockerClient) -> Iterator[Callable[[Site], DockerBackend]]:
+    """Backends that are open until the test ends, when nothing may be left of them."""
+    sessions: list[str] = []
+    with ExitStack() as stack:
+
+        def enter(site: Site) -> DockerBackend:
+            sessions.append(site.session_id)
+            return stack.enter_context(DockerBackend(site))
+
+        yield enter
+    for session in sessions:
+        assert left_of(client, session) == []
+
+
+@pytest.fixture
+def backend(open_backend: Callable[[Site], DockerBackend], site: Site) -> DockerBackend:
+    return open_backend(site)
+
+
+def left_of(client: DockerClient, session: str) -> list[str]:
+    """What there is of a session on the engine."""
+    label = f"{engine.SESSION_LABEL}={session}"
+    containers = client.containers.list(all=True, filters={"label": label}, ignore_removed=True)
+    networks = client.networks.list(filters={"label": label})
+    return [*(str(one.name) for one in containers), *(str(one.name) for one in networks)]

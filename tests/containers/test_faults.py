@@ -1,0 +1,196 @@
+"""Faults, each provoked in a real container: one sentence with the tier's name, and other trials go on."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pytest_edgeai.measure.client import RequestError
+from pytest_edgeai.settings import SettingsError
+from pytest_edgeai.tiers import engine
+from pytest_edgeai.tiers.backend import Order, Site, TierError
+from pytest_edgeai.tiers.containers import DockerBackend
+from pytest_edgeai.tiers.image import ImageError, ensure_image
+from pytest_edgeai.tiers.registry import open_backend as open_named
+from pytest_edgeai.tiers.specs import ImageSpec
+from tests.containers.conftest import NAME, left_of, make_site
+from tests.tiers.conftest import INPUTS
+
+if TYPE_CHECKING:
+    from docker import DockerClient
+
+OrderOn = Callable[[str], Order]
+Enter = Callable[[Site], DockerBackend]
+
+SESSION = """
+import sys, time
+from pathlib import Path
+from pytest_edgeai.matrix import Placement
+from pytest_edgeai.tiers.backend import Order
+from pytest_edgeai.tiers.containers import DockerBackend
+from tests.containers.conftest import make_site
+
+site = make_site(Path(sys.argv[1]))
+with DockerBackend(site) as backend:
+    with backend.deploy(Order("tiny-identity", Path(sys.argv[2]), Placement(("cloud",)))):
+        print(site.session_id, flush=True)
+        time.sleep(600)
+"""
+
+
+@pytest.mark.parametrize("tier", ["cloud", "edge", "mobile"])
+def test_a_tier_that_was_killed_is_named_and_the_next_trial_goes_on(
+    backend: DockerBackend, order: OrderOn, tier: str
+) -> None:
+    with backend.deploy(order("cloud")) as deployment, deployment.client() as client:
+        client.infer(NAME, INPUTS)
+        deployment.containers[tier].inner.kill()
+        with pytest.raises(RequestError):
+            client.infer(NAME, INPUTS)
+        assert deployment.diagnose() == f"tier {tier} was killed by signal 9"
+        with pytest.raises(TierError, match=f"tier {tier} was killed by signal 9"):
+            deployment.states()
+    with backend.deploy(order("mobile")) as deployment, deployment.client() as client:
+        client.infer(NAME, INPUTS)
+
+
+def test_a_tier_without_memory_is_told_apart_from_one_that_was_killed(
+    open_backend: Enter, order: OrderOn, tmp_path: Path
+) -> None:
+    with (
+        open_backend(make_site(tmp_path, memory="128 MiB")).deploy(order("mobile")) as deployment,
+        deployment.client() as client,
+    ):
+        # A request that is larger than the memory is read into it, and the kernel ends the server.
+        with pytest.raises(RequestError):
+            client.upload("/v2/models/tiny-identity/infer", 200 * 2**20)
+        deadline = time.monotonic() + 10
+        while (sentence := deployment.diagnose()) is None and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert sentence == "tier mobile was killed because it wanted more than its 134217728 bytes of memory"
+
+
+def test_a_container_that_was_removed_or_paused_is_named(backend: DockerBackend, order: OrderOn) -> None:
+    with backend.deploy(order("edge")) as deployment:
+        deployment.containers["edge"].inner.pause()
+        assert deployment.diagnose() == "tier edge is paused"
+        deployment.containers["edge"].inner.unpause()
+        assert deployment.diagnose() is None
+        deployment.containers["edge"].inner.remove(force=True)
+        assert deployment.diagnose() == "tier edge's container was removed"
+
+
+def test_a_tier_that_cannot_load_its_model_says_why(
+    backend: DockerBackend, order: OrderOn, tmp_path: Path, client: DockerClient, site: Site
+) -> None:
+    broken = tmp_path / "broken"
+    broken.mkdir()
+    (broken / "model.onnx").write_bytes(b"no graph")
+    wrong = Order("broken", broken, order("edge").placement)
+    with (
+        pytest.raises(TierError, match=r"tier edge ended with exit code 1; its log ends: .*broken"),
+        backend.deploy(wrong),
+    ):
+        pass
+    assert not [name for name in left_of(client, site.session_id) if "-1-" in name]
+
+
+def test_a_tier_that_is_never_ready_is_given_up(client: DockerClient, order: OrderOn, site: Site) -> None:
+    with (
+        DockerBackend(site, start_timeout_s=0.0) as backend,
+        pytest.raises(TierError, match=r"tier mobile was not ready after 0 s"),
+        backend.deploy(order("mobile")),
+    ):
+        pass
+
+
+def test_without_an_engine_docker_is_refused_and_auto_takes_processes(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    pytest.importorskip("testcontainers")
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/no.sock")
+    site = make_site(tmp_path)
+    said: list[str] = []
+    site = Site(site.topology, site.allotments, site.placements, site.session_id, tmp_path, note=said.append)
+    with pytest.raises(SettingsError, match=r"backend docker: no container engine answers at unix://.*no\.sock"):
+        open_named("docker", site, {})
+    assert open_named("auto", site, {}).name == "process"
+    assert len(said) == 1
+    assert said[0].startswith("tiers are processes, not containers: no container engine answers")
+
+
+def test_auto_takes_containers_where_an_engine_answers(client: DockerClient, site: Site) -> None:
+    assert open_named("auto", site, {}).name == "docker"
+
+
+def test_an_image_without_python_is_no_base(client: DockerClient) -> None:
+    tag = "edgeai-test-base:empty"
+    client.api.import_image_from_data(b"\0" * 10240, repository="edgeai-test-base", tag="empty")
+    try:
+        with pytest.raises(ImageError, match=r"the base image edgeai-test-base:empty has no python3 that runs"):
+            ensure_image(client, ImageSpec(base=tag), lambda sentence: None)
+    finally:
+        client.images.remove(tag)  # refused where a container of it was left
+
+
+def test_an_image_that_is_built_is_not_built_again(client: DockerClient) -> None:
+    said: list[str] = []
+    assert ensure_image(client, ImageSpec(), said.append) == ensure_image(client, ImageSpec(), said.append)
+    assert said == []
+
+
+def _session(folder: Path, artifact: Path) -> tuple[subprocess.Popen[str], str]:
+    """Another process with a deployment; its session."""
+    root = Path(__file__).parents[2]
+    process = subprocess.Popen(
+        [sys.executable, "-c", SESSION, str(folder), str(artifact)], cwd=root, stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    return process, process.stdout.readline().strip()
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)
+def test_nothing_is_left_of_a_session_that_was_killed(
+    client: DockerClient, artifact: Path, tmp_path: Path, number: signal.Signals
+) -> None:
+    process, session = _session(tmp_path, artifact)
+    try:
+        assert len(left_of(client, session)) == 6  # three containers, two links and the entry
+    finally:
+        process.send_signal(number)
+        process.communicate()
+    deadline = time.monotonic() + 30
+    while left_of(client, session) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert left_of(client, session) == []
+
+
+def test_the_next_session_sweeps_what_was_left_when_even_the_watchdog_was_killed(
+    client: DockerClient, artifact: Path, tmp_path: Path
+) -> None:
+    process, session = _session(tmp_path, artifact)
+    try:
+        listed = subprocess.run(["ps", "-eo", "pid,args"], capture_output=True, text=True, check=True).stdout
+        watchdogs = [
+            int(line.split()[0]) for line in listed.splitlines() if "tiers.watchdog" in line and line.endswith(session)
+        ]
+        assert len(watchdogs) == 1
+        engine.sweep(client)
+        assert len(left_of(client, session)) == 6, "a session that is alive is nobody's to sweep"
+        os.kill(watchdogs[0], signal.SIGKILL)
+    finally:
+        process.kill()
+        process.communicate()
+    assert len(left_of(client, session)) == 6
+    assert len(engine.sweep(client, dry_run=True)) >= 6
+    removed = engine.sweep(client)
+    assert len([name for name in removed if session in name]) == 6
+    assert left_of(client, session) == []
