@@ -37,7 +37,19 @@ def _parser() -> argparse.ArgumentParser:
     doctor.add_argument("--json", action="store_true", help="print JSON")
     doctor.set_defaults(command=_doctor)
 
-    clean = commands.add_parser("clean", help="remove built artifacts", description=_clean.__doc__)
+    image = commands.add_parser("image", help="the tier image of the docker backend")
+    actions = image.add_subparsers(title="actions", required=True, metavar="ACTION")
+    build = actions.add_parser("build", help="build it, unless it is there already", description=_image_build.__doc__)
+    build.add_argument("--root", type=Path, default=Path(), metavar="DIR", help="the project (default: here)")
+    build.add_argument("--base", metavar="IMAGE", help="the base image (default: the project's settings)")
+    build.add_argument(
+        "--runtime", choices=("onnxruntime", "onnxruntime-gpu"), help="(default: the project's settings)"
+    )
+    build.set_defaults(command=_image_build)
+
+    clean = commands.add_parser(
+        "clean", help="remove built artifacts, and containers that were left behind", description=_clean.__doc__
+    )
     clean.add_argument("--store", type=Path, metavar="DIR", help="artifact store (default: as pytest would use it)")
     clean.add_argument(
         "--unused-for", type=_days, metavar="DAYS", help="only entries that no session has used for so long"
@@ -63,17 +75,46 @@ def _doctor(options: argparse.Namespace) -> int:
     return 1 if any(finding.level == "broken" for finding in findings) else 0
 
 
+def _image_build(options: argparse.Namespace) -> int:
+    """Build the tier image from the installed package; prints its tag, which changes with its content."""
+    from pytest_edgeai.settings import SettingsError, load_settings
+    from pytest_edgeai.tiers import engine
+    from pytest_edgeai.tiers.image import ensure_image
+
+    given = {"base": options.base, "runtime": options.runtime}
+    try:
+        settings = load_settings(options.root, {})
+        spec = settings.image.model_copy(update={key: value for key, value in given.items() if value is not None})
+        tag = ensure_image(engine.connect(), spec, lambda sentence: print(sentence, file=sys.stderr, flush=True))
+    except (SettingsError, engine.EngineError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    print(tag)
+    return 0
+
+
 def _clean(options: argparse.Namespace) -> int:
-    """Remove artifacts, samples and evaluations from the store; the next session builds what it needs."""
+    """Remove artifacts, samples and evaluations from the store, and what killed sessions left on a container engine.
+
+    The next session builds what it needs.
+    """
     import time
 
     from pytest_edgeai.artifacts import Store, default_root
+    from pytest_edgeai.tiers import engine
 
     store = Store(options.store or default_root())
     before = None if options.unused_for is None else time.time() - options.unused_for * 86400
     removed, size_bytes = store.clean(used_before=before, dry_run=options.dry_run)
     verb = "would remove" if options.dry_run else "removed"
     print(f"{verb} {removed} entries, {size_bytes / 1e6:.1f} MB, from {store.root}")
+    if engine.socket_is_there():
+        try:
+            names = engine.sweep(engine.connect(), dry_run=options.dry_run)
+        except engine.EngineError as error:
+            print(f"left what may be on a container engine: {error}")
+        else:
+            print(f"{verb} {len(names)} containers and networks that were left behind")
     return 0
 
 

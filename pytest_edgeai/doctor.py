@@ -65,6 +65,7 @@ def examine(root: Path) -> list[Finding]:
         _host(host),
         *_extras(),
         *_cgroups(),
+        _engine(),
     ]
     settings = None
     try:
@@ -83,7 +84,7 @@ def show(findings: Sequence[Finding], console: Console) -> None:
     for finding in findings:
         style = _STYLES[finding.level]
         console.print(f"[{style}]{finding.level:8}[/{style}] [bold]{finding.what}[/bold]: ", end="", highlight=False)
-        console.print(finding.sentence, markup=False, highlight=False)
+        console.print(finding.sentence, markup=False, highlight=False, soft_wrap=True)
 
 
 def _host(host: Host) -> Finding:
@@ -115,6 +116,16 @@ def _cgroups() -> Iterator[Finding]:
         yield Finding("limits", "fine", "cores and memory of tiers by control groups")
     else:
         yield Finding("limits", "limited", f"cores by affinity, memory unlimited: {reason}")
+
+
+def _engine() -> Finding:
+    from pytest_edgeai.tiers import engine
+
+    try:
+        version = engine.connect().version()
+    except engine.EngineError as error:
+        return Finding("engine", "limited", f"tiers are processes, not containers: {error}")
+    return Finding("engine", "fine", f"{version.get('Version')}, so tiers are containers where their image can be had")
 
 
 def _tiers(settings: Settings, host: Host) -> Finding:

@@ -40,7 +40,15 @@ class Session:
 def _measure(folder: Path, *options: str) -> Session:
     reports = folder / "reports"
     command = [sys.executable, "-m", "pytest", "suites/", "--benchmark-only", "-p", "no:cacheprovider"]
-    command += ["--edgeai-store", str(folder / "store"), "--edgeai-report", str(reports), *options]
+    command += [
+        "--edgeai-backend",
+        "process",
+        "--edgeai-store",
+        str(folder / "store"),
+        "--edgeai-report",
+        str(reports),
+        *options,
+    ]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=1200, check=False)
     latest = reports / "latest"
     assert latest.exists(), done.stdout + done.stderr
