@@ -1,33 +1,45 @@
-"""How well a link keeps its rate: transfer times through a relay to a tier, against bytes × 8 / rate.
+"""How well a link keeps its rate: transfer times over a link to a tier, against bytes × 8 / rate.
 
-Every size crosses every rate in both directions, through a real relay process to a real tier server, again and again;
-what is printed is the median and the worst. With `--paper` the same transfers cross a link shaped as the study's
-links were, by a token bucket as deep as one second of traffic. How to run it: README.md beside this file.
+Every size crosses every rate in both directions to a real tier server, again and again; what is printed is the median
+and the worst. The link is a relay process, or with `--docker` one between two containers that the kernel shapes, and is
+then measured from inside. With `--paper` the same transfers cross a link shaped as the study's links were, by a token
+bucket as deep as one second of traffic. How to run it: README.md beside this file.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import platform
+import secrets
 import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeAlias
 
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
+from pytest_edgeai.matrix import Placement
 from pytest_edgeai.measure.client import Client
 from pytest_edgeai.serving.server import PROBE_PATH
+from pytest_edgeai.tiers.backend import Order, Site
 from pytest_edgeai.tiers.children import Child, family
+from pytest_edgeai.tiers.containers import DockerBackend
+from pytest_edgeai.tiers.probe import Line
 from pytest_edgeai.tiers.relay import BURST_S
+from pytest_edgeai.tiers.specs import Topology, allot
+from pytest_edgeai.tiers.traffic import shaping_commands
+
+Over: TypeAlias = Callable[[float, float], AbstractContextManager[Line]]
 
 RATES_MBPS = (1, 10, 50, 200)
 SIZES = {"10 kB": 10_000, "100 kB": 100_000, "600 kB": 600_000, "2 MB": 2_000_000}
@@ -80,13 +92,14 @@ def main() -> int:
     options = _parser().parse_args()
     console = Console()
     bursts = (BURST_S, PAPER_BURST_S) if options.paper else (BURST_S,)
+    over = _containers if options.docker else _relay
     cells: list[Cell] = []
     with Progress(console=console, transient=True) as progress:
         task = progress.add_task("transfers", total=len(bursts) * len(options.rates) * len(SIZES) * 2)
         for burst_s in bursts:
             for rate_mbps in options.rates:
                 progress.update(task, description=f"{rate_mbps:g} Mbit/s, burst of {burst_s:g} s")
-                for cell in _measure(rate_mbps, burst_s, options.seconds):
+                for cell in _measure(over, rate_mbps, burst_s, options.seconds):
                     cells.append(cell)
                     progress.advance(task)
     ours = [cell for cell in cells if cell.burst_s == BURST_S]
@@ -105,6 +118,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
     add("--paper", action="store_true", help="also with a bucket as deep as one second of traffic, as in the study")
+    add("--docker", action="store_true", help="between containers, from inside, instead of through a relay")
     add("--rates", type=_rates, default=RATES_MBPS, metavar="A,B", help="in Mbit/s (default: 1,10,50,200)")
     add(
         "--seconds",
@@ -127,9 +141,30 @@ def _rates(text: str) -> tuple[float, ...]:
     return rates
 
 
-def _measure(rate_mbps: float, burst_s: float, seconds: float) -> Iterator[Cell]:
+def _measure(over: Over, rate_mbps: float, burst_s: float, seconds: float) -> Iterator[Cell]:
     """Every size in both directions over one link."""
     rate_bps = rate_mbps * 1e6
+    with over(rate_bps, burst_s) as line:
+        line.download(f"{PROBE_PATH}?bytes=1")  # opens the connection
+        for size, size_bytes in SIZES.items():
+            ideal_s = size_bytes * 8 / rate_bps
+            most = MOST if burst_s <= BURST_S else MOST_WITH_REST
+            repeats = min(most, max(FEWEST, round(seconds / ideal_s)))
+            for direction in ("up", "down"):
+                took_s = []
+                for _ in range(repeats):
+                    if burst_s > BURST_S:
+                        time.sleep(burst_s)  # until the bucket is full again, as between two sessions
+                    if direction == "up":
+                        took_s.append(line.upload(PROBE_PATH, size_bytes))
+                    else:
+                        took_s.append(line.download(f"{PROBE_PATH}?bytes={size_bytes}"))
+                yield Cell(rate_mbps, size, direction, burst_s, ideal_s, tuple(took_s))
+
+
+@contextlib.contextmanager
+def _relay(rate_bps: float, burst_s: float) -> Iterator[Line]:
+    """A relay before a tier's server."""
     with tempfile.TemporaryDirectory() as temporary, family(5.0) as children:
         folder = Path(temporary)
         (folder / "models").mkdir()
@@ -139,21 +174,50 @@ def _measure(rate_mbps: float, burst_s: float, seconds: float) -> Iterator[Cell]
         link = Child("link", ["pytest_edgeai.tiers.relay", *shape], folder, TIMEOUT_S)
         children.append(link)
         with Client(HOST, link.port, timeout_s=TIMEOUT_S) as client:
-            client.download(f"{PROBE_PATH}?bytes=1")  # opens the connection
-            for size, size_bytes in SIZES.items():
-                ideal_s = size_bytes * 8 / rate_bps
-                most = MOST if burst_s <= BURST_S else MOST_WITH_REST
-                repeats = min(most, max(FEWEST, round(seconds / ideal_s)))
-                for direction in ("up", "down"):
-                    took_s = []
-                    for _ in range(repeats):
-                        if burst_s > BURST_S:
-                            time.sleep(burst_s)  # until the bucket is full again, as between two sessions
-                        if direction == "up":
-                            took_s.append(client.upload(PROBE_PATH, size_bytes))
-                        else:
-                            took_s.append(client.download(f"{PROBE_PATH}?bytes={size_bytes}"))
-                    yield Cell(rate_mbps, size, direction, burst_s, ideal_s, tuple(took_s))
+            yield client
+
+
+@contextlib.contextmanager
+def _containers(rate_bps: float, burst_s: float) -> Iterator[Line]:
+    """Two containers; what leaves either is shaped by the kernel."""
+    topology = Topology.model_validate(
+        {
+            "origin": "near",
+            "tiers": {name: {"cores": 1, "memory": "1 GiB"} for name in ("near", "far")},
+            "links": {"near-far": {"rate": f"{rate_bps} bit/s"}},
+        }
+    )
+    allotments = allot(topology.tiers, 2, 2**40)
+    with tempfile.TemporaryDirectory() as temporary:
+        model = make_model(Path(temporary) / "nothing")
+        placement = Placement(("far",))
+        site = Site(topology, allotments, (placement,), secrets.token_hex(4), Path(temporary), note=_say)
+        with DockerBackend(site) as backend, backend.deploy(Order("nothing", model, placement)) as deployment:
+            (hop,) = deployment.hops
+            if burst_s > BURST_S:
+                for end in deployment.containers.values():
+                    burst_bytes = round(rate_bps / 8 * burst_s)
+                    ((_, _, _, *command),) = shaping_commands("$i", hop.link, burst_bytes)
+                    change = " ".join(["tc", "qdisc", "replace", *command])
+                    end.as_root(f"for i in $(ls /sys/class/net | grep ^eth); do {change}; done")
+            yield deployment.probe(hop)
+
+
+def make_model(folder: Path) -> Path:
+    """A model that does nothing."""
+    import onnx
+
+    folder.mkdir()
+    tensors = [onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [None]) for name in ("x", "y")]
+    node = onnx.helper.make_node("Identity", ["x"], ["y"])
+    graph = onnx.helper.make_graph([node], "nothing", tensors[:1], tensors[1:])
+    opsets = [onnx.helper.make_opsetid("", 17)]
+    onnx.save(onnx.helper.make_model(graph, opset_imports=opsets, ir_version=9), folder / "model.onnx")
+    return folder
+
+
+def _say(sentence: str) -> None:
+    print(sentence, file=sys.stderr)
 
 
 def _table(ours: Sequence[Cell], theirs: Sequence[Cell]) -> Table:

@@ -42,6 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         compute_scale=options.compute_scale,
         session=options.session,
         providers=tuple(options.providers.split(",")),
+        falls_back=options.fall_back,
         tier=options.tier,
     )
     settings = ServerSettings(
@@ -99,6 +100,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="A,B",
         help="execution providers, by preference",
     )
+    add("--fall-back", action="store_true", help="leave out execution providers that are not to be had")
     add("--upstream", type=_address, metavar="HOST:PORT", help="where requests for unknown models go")
     add("--link", default="", metavar="NAME", help="the name of the hop to the upstream in spans")
     add("--max-body-bytes", type=_count, default=256 * 2**20, metavar="N", help="larger bodies are refused")

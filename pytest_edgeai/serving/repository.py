@@ -58,6 +58,8 @@ class Execution:
         `per_deployment` creates the session once; `per_request` for every request, as the paper's servers did.
     providers
         Execution providers in order of preference.
+    falls_back
+        Whether those that are not to be had are left out; else that is an error.
     tier
         The place named in spans.
     """
@@ -67,6 +69,7 @@ class Execution:
     compute_scale: float = 1.0
     session: SessionMode = "per_deployment"
     providers: tuple[str, ...] = ("CPUExecutionProvider",)
+    falls_back: bool = False
     tier: str = ""
 
 
@@ -148,13 +151,15 @@ class Model:
         # ONNX Runtime falls back to the CPU with no more than a warning; a tier measured on the wrong device is
         # worse than one that does not start.
         available = onnxruntime.get_available_providers()
+        if self._execution.falls_back:
+            wanted = tuple(name for name in wanted if name in available)
         if not set(wanted) <= set(available):
             raise ModelError(f"of the execution providers {', '.join(wanted)} only {', '.join(available)} are here")
         try:
             session = onnxruntime.InferenceSession(str(path), options, providers=list(wanted))
         except Exception as error:  # noqa: BLE001  # ONNX Runtime's own classes derive from RuntimeError and Exception
             raise ModelError(f"{path} cannot be loaded: {_first_line(error)}") from None
-        if not set(wanted) <= set(session.get_providers()):
+        if not self._execution.falls_back and not set(wanted) <= set(session.get_providers()):
             got = ", ".join(session.get_providers())
             raise ModelError(f"{path} cannot be loaded on {', '.join(wanted)}, only on {got}")
         return session

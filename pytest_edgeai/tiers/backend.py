@@ -9,13 +9,15 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Protocol, runtime_checkable
+from typing import Any, ClassVar, Final, Protocol, runtime_checkable
 
 from pytest_edgeai.matrix import Placement
 from pytest_edgeai.measure.client import Client, Wire
 from pytest_edgeai.serving.repository import SessionMode
 from pytest_edgeai.tiers.probe import Line
 from pytest_edgeai.tiers.specs import Allotment, Hop, ImageSpec, Topology
+
+CUDA: Final = "CUDAExecutionProvider"
 
 
 class TierError(RuntimeError):
@@ -48,6 +50,29 @@ class Order:
     placement: Placement
     session: SessionMode = "per_deployment"
     wire: Wire = "binary"
+
+
+def server_arguments(tier: str, allotment: Allotment, order: Order, timeout_s: float) -> list[str]:
+    """The command line of a tier's server, but for what it serves and to whom it hands on.
+
+    Parameters
+    ----------
+    tier
+        Its name.
+    allotment
+        What it gets.
+    order
+        What is deployed.
+    timeout_s
+        How long it may wait for the next tier.
+    """
+    arguments = ["--tier", tier, "--threads", str(allotment.threads), "--session", order.session]
+    arguments += ["--compute-scale", repr(allotment.compute_scale), "--timeout", repr(timeout_s)]
+    if allotment.gpu != "no":
+        arguments += ["--providers", f"{CUDA},CPUExecutionProvider"]
+    if allotment.gpu == "prefer":
+        arguments.append("--fall-back")
+    return arguments
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ from pytest_edgeai.measure.client import Client, RequestError
 from pytest_edgeai.serving.repository import GRAPH_NAME
 from pytest_edgeai.serving.server import LIMITS_PATH
 from pytest_edgeai.tiers import engine, traffic
-from pytest_edgeai.tiers.backend import Order, Site, TierError, TierState
+from pytest_edgeai.tiers.backend import Order, Site, TierError, TierState, server_arguments
 from pytest_edgeai.tiers.engine import EngineError, first_line
 from pytest_edgeai.tiers.image import ensure_image
 from pytest_edgeai.tiers.proof import cpus_of, prove
@@ -131,9 +131,7 @@ class DockerBackend:
     def _plan(self, tier: str, order: Order, hops: Sequence[Hop], number: int, timeout_s: float) -> ContainerPlan:
         site, allotment = self._site, self._site.allotments[tier]
         is_origin, runs = tier == site.topology.origin, tier == order.placement.tiers[0]
-        arguments = ["--repository", MODELS, "--tier", tier, "--threads", str(allotment.threads)]
-        arguments += ["--compute-scale", repr(allotment.compute_scale), "--session", order.session]
-        arguments += ["--timeout", repr(timeout_s)]
+        arguments = ["--repository", MODELS, *server_arguments(tier, allotment, order, timeout_s)]
         for hop in hops:
             if hop.near == tier:
                 arguments += ["--link", hop.name, "--upstream", f"{hop.far}:{PORT}"]
@@ -149,6 +147,7 @@ class DockerBackend:
             published=is_origin,
             model=(order.name, order.folder.absolute()) if runs else None,
             start_timeout_s=self._start_timeout_s,
+            falls_back=allotment.gpu == "prefer",
         )
 
     def _network(self, name: str) -> Network:
@@ -265,7 +264,11 @@ class DockerDeployment:
 
 def _options(allotment: Allotment, labels: Mapping[str, str]) -> dict[str, Any]:
     """Limits of a container as the engine's interface names them."""
+    from docker.types import DeviceRequest
+
+    gpus = [DeviceRequest(count=-1, capabilities=[["gpu"]])] if allotment.gpu != "no" else None
     return {
+        "device_requests": gpus,
         "labels": dict(labels),
         "cpuset_cpus": ",".join(map(str, cpus_of(allotment))),
         "cpu_period": PERIOD_US,

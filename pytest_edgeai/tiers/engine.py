@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -75,8 +74,14 @@ def labels(session_id: str) -> dict[str, str]:
 
 
 def remove(client: docker.DockerClient, session_id: str) -> list[str]:
-    """Remove what a session has made; the names of it."""
-    return _remove(client, {"label": f"{SESSION_LABEL}={session_id}"}, only_left_over=False)
+    """Remove what a session has made; the names of it.
+
+    Raises
+    ------
+    EngineError
+        The engine does not answer.
+    """
+    return _remove(client, f"{SESSION_LABEL}={session_id}", only_left_over=False)
 
 
 def sweep(client: docker.DockerClient, *, dry_run: bool = False) -> list[str]:
@@ -88,8 +93,13 @@ def sweep(client: docker.DockerClient, *, dry_run: bool = False) -> list[str]:
         Of the engine.
     dry_run
         Only find it.
+
+    Raises
+    ------
+    EngineError
+        The engine does not answer.
     """
-    return _remove(client, {"label": OWNER_LABEL}, only_left_over=True, dry_run=dry_run)
+    return _remove(client, OWNER_LABEL, only_left_over=True, dry_run=dry_run)
 
 
 def leave_cleaning_to_ryuk_if_there(client: docker.DockerClient) -> None:
@@ -109,25 +119,27 @@ def first_line(error: BaseException) -> str:
     return " ".join(str(explanation).split())[:300] or type(error).__name__
 
 
-def _remove(
-    client: docker.DockerClient, filters: Mapping[str, str], *, only_left_over: bool, dry_run: bool = False
-) -> list[str]:
-    from docker.errors import APIError
+def _remove(client: docker.DockerClient, label: str, *, only_left_over: bool, dry_run: bool = False) -> list[str]:
+    from docker.errors import APIError, DockerException
+    from requests import RequestException
 
     names = []
-    # Containers first: a network with one in it cannot be removed.
-    for container in client.containers.list(all=True, filters=dict(filters), ignore_removed=True):
-        if not only_left_over or _is_left_over(container.labels.get(OWNER_LABEL, "")):
-            names.append(str(container.name))
-            with contextlib.suppress(APIError):  # somebody else was faster
-                if not dry_run:
-                    container.remove(force=True, v=True)
-    for network in client.networks.list(filters=dict(filters)):
-        if not only_left_over or _is_left_over((network.attrs.get("Labels") or {}).get(OWNER_LABEL, "")):
-            names.append(str(network.name))
-            with contextlib.suppress(APIError):
-                if not dry_run:
-                    network.remove()
+    try:
+        # Containers first: a network with one in it cannot be removed.
+        for container in client.containers.list(all=True, filters={"label": label}, ignore_removed=True):
+            if not only_left_over or _is_left_over(container.labels.get(OWNER_LABEL, "")):
+                names.append(str(container.name))
+                with contextlib.suppress(APIError):  # somebody else was faster
+                    if not dry_run:
+                        container.remove(force=True, v=True)
+        for network in client.networks.list(filters={"label": label}):
+            if not only_left_over or _is_left_over((network.attrs.get("Labels") or {}).get(OWNER_LABEL, "")):
+                names.append(str(network.name))
+                with contextlib.suppress(APIError):
+                    if not dry_run:
+                        network.remove()
+    except (DockerException, RequestException) as error:
+        raise EngineError(f"the container engine does not answer: {first_line(error)}") from None
     return names
 
 

@@ -20,7 +20,7 @@ from pytest_edgeai.measure.client import Client, RequestError
 from pytest_edgeai.serving.repository import GRAPH_NAME
 from pytest_edgeai.serving.server import LIMITS_PATH
 from pytest_edgeai.tiers import cgroups
-from pytest_edgeai.tiers.backend import Order, Site, TierError, TierState
+from pytest_edgeai.tiers.backend import Order, Site, TierError, TierState, server_arguments
 from pytest_edgeai.tiers.children import Child, family
 from pytest_edgeai.tiers.proof import cpus_of, prove
 from pytest_edgeai.tiers.specs import Allotment, Hop
@@ -166,9 +166,8 @@ class _Launch:
     def server(self, tier: str, repository: Path, *arguments: str) -> Child:
         """Start a tier's server, limited before it has threads or memory worth the name."""
         allotment, groups = self.site.allotments[tier], self.groups[tier]
-        command = ["pytest_edgeai.serving", "--repository", str(repository), "--tier", tier, *arguments]
-        command += ["--threads", str(allotment.threads), "--compute-scale", repr(allotment.compute_scale)]
-        command += ["--session", self.order.session, "--timeout", repr(self.answer_timeout_s)]
+        command = ["pytest_edgeai.serving", "--repository", str(repository), *arguments]
+        command += server_arguments(tier, allotment, self.order, self.answer_timeout_s)
         server = self._start(f"tier {tier}", command, functools.partial(_memory_note, groups, allotment))
         try:
             if groups:

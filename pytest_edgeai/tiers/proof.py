@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pytest_edgeai.tiers.backend import TierError, TierState
+from pytest_edgeai.tiers.backend import CUDA, TierError, TierState
 from pytest_edgeai.tiers.specs import Allotment
 
 
@@ -58,6 +58,12 @@ def prove(
     for key, value in expected.items():
         if limits[key] != value:
             raise TierError(f"tier {tier} was given {key} {value} and has {limits[key]}")
+    if allotment.gpu != "no":
+        ran = list(dict.fromkeys(name for names in limits["providers"].values() for name in names))
+        if limits["providers"] and CUDA not in ran:
+            if allotment.gpu == "require":
+                raise TierError(f"tier {tier} requires a GPU, and its models run on {', '.join(ran)}")
+            unproven.append(f"GPU (its models run on {', '.join(ran)})")
     if not memory:
         unproven.append("memory")
     else:

@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, TypeAlias
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
@@ -60,6 +60,9 @@ def _check_url(url: str) -> str:
     return url
 
 
+GpuUse: TypeAlias = Literal["no", "prefer", "require"]
+
+
 class Spec(BaseModel):
     """Base of all settings: frozen, and an unknown key is an error."""
 
@@ -79,6 +82,9 @@ class TierSpec(Spec):
         The factor by which measured compute is stretched, or None to derive it from the host's cores.
     threads
         ONNX Runtime's intra-op threads, or None for as many as the tier gets cores.
+    gpu
+        Whether models run on a GPU, by ONNX Runtime's CUDA execution provider: `no`, `prefer` (where there is none, the
+        report says on what they ran) or `require` (then it is an error).
     url
         Address of a running server of the Open Inference Protocol v2, for the `remote` backend.
     token_file
@@ -89,6 +95,7 @@ class TierSpec(Spec):
     memory_bytes: Annotated[float, _quantity("memory")] = Field(alias="memory", ge=1, le=2**60)
     compute_scale: float | None = Field(default=None, ge=1, le=1000)
     threads: int | None = Field(default=None, ge=1, le=1024)
+    gpu: GpuUse = "no"
     url: Annotated[str, AfterValidator(_check_url)] | None = None
     token_file: Path | None = None
 
@@ -217,12 +224,15 @@ class Allotment:
         The factor that keeps the tiers' ratio where whole cores cannot.
     memory_bytes
         Memory limit.
+    gpu
+        Whether models run on a GPU.
     """
 
     cores: int
     threads: int
     compute_scale: float
     memory_bytes: int
+    gpu: GpuUse = "no"
 
 
 def allot(tiers: Mapping[str, TierSpec], host_cores: int, host_memory_bytes: int) -> dict[str, Allotment]:
@@ -258,7 +268,7 @@ def allot(tiers: Mapping[str, TierSpec], host_cores: int, host_memory_bytes: int
         if scale is None:
             scale = max(1.0, cores[name] / ideal[name] / slowest)
         memory_bytes = max(1, int(tier.memory_bytes * memory_share))
-        allotments[name] = Allotment(cores[name], tier.threads or cores[name], scale, memory_bytes)
+        allotments[name] = Allotment(cores[name], tier.threads or cores[name], scale, memory_bytes, tier.gpu)
     return allotments
 
 

@@ -50,6 +50,8 @@ class ContainerPlan:
         Name and folder of the model that it serves, or None.
     start_timeout_s
         How long it may take to be ready.
+    falls_back
+        Whether it is started without the devices that it asks for where the engine does not have them.
     """
 
     tier: str
@@ -61,6 +63,7 @@ class ContainerPlan:
     published: bool
     model: tuple[str, Path] | None
     start_timeout_s: float
+    falls_back: bool = False
 
 
 @dataclass
@@ -86,13 +89,31 @@ class TierContainer:
         TierError
             The engine refuses it, it has ended, or it is not ready in time.
         """
-        from docker.errors import DockerException
+        from docker.errors import APIError, DockerException
         from requests import RequestException
+
+        plan = self.plan
+        deadline = time.monotonic() + plan.start_timeout_s
+        try:
+            try:
+                self._create(plan.options)
+            except APIError as error:
+                if not plan.falls_back or "device driver" not in first_line(error):
+                    raise
+                self.stop()
+                self._create({**plan.options, "device_requests": None})
+            for network in plan.networks[1:]:
+                network.connect(str(self.inner.id), [plan.tier])
+            self._wait_until_ready(deadline)
+        except (DockerException, RequestException) as error:
+            raise TierError(f"tier {plan.tier} cannot be started: {first_line(error)}") from None
+
+    def _create(self, options: Mapping[str, Any]) -> None:
         from testcontainers.core.container import DockerContainer
 
         plan = self.plan
         container = DockerContainer(plan.image).with_name(plan.name).with_command(list(plan.arguments))
-        container.with_network(plan.networks[0]).with_network_aliases(plan.tier).with_kwargs(**plan.options)
+        container.with_network(plan.networks[0]).with_network_aliases(plan.tier).with_kwargs(**options)
         if plan.published:
             # On loopback only; testcontainers' own method would publish it to everybody.
             container.ports[f"{PORT}/tcp"] = ("127.0.0.1",)  # type: ignore[assignment]
@@ -100,15 +121,8 @@ class TierContainer:
             name, folder = plan.model
             for file in sorted(folder.iterdir()):
                 container.with_copy_into_container(file, f"{MODELS}/{name}/{file.name}")
-        deadline = time.monotonic() + plan.start_timeout_s
-        try:
-            self._container = container
-            container.start()
-            for network in plan.networks[1:]:
-                network.connect(container.get_container_id(), [plan.tier])
-            self._wait_until_ready(deadline)
-        except (DockerException, RequestException) as error:
-            raise TierError(f"tier {plan.tier} cannot be started: {first_line(error)}") from None
+        self._container = container
+        container.start()
 
     def stop(self) -> None:
         """Remove it, whatever state it is in."""

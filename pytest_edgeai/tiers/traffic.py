@@ -10,8 +10,10 @@ from pytest_edgeai.tiers.specs import LinkSpec
 
 PACKET_BYTES = 1514
 PAYLOAD_BYTES = 1448
-BURST_S = 500e-6
-_LEAST_BURST_BYTES = 1600  # a bucket smaller than a packet lets none through
+_LEAST_SLACK_BYTES = 86
+SLACK_S = 60e-6
+"""What a bucket holds beyond a packet, in seconds of the rate: the kernel's timers are late by about as much."""
+
 _QUEUE = "60s"  # a shorter queue drops packets of a large body, and TCP slows down
 
 
@@ -25,15 +27,15 @@ def shaping_commands(interface: str, link: LinkSpec, burst_bytes: int | None = N
     link
         Its properties.
     burst_bytes
-        The bucket's depth, or None for what the link sends in half a millisecond, at least one packet.
+        The bucket's depth, or None for a packet and a little, without which the link would be too slow.
 
     Returns
     -------
     list of list of str
         Each a command with its arguments. A token bucket, and behind it netem where there is delay, jitter or loss.
     """
-    burst = burst_bytes or max(_LEAST_BURST_BYTES, round(link.rate_bps / 8 * BURST_S))
     rate_bps = round(link.rate_bps * PACKET_BYTES / PAYLOAD_BYTES)
+    burst = burst_bytes or PACKET_BYTES + _LEAST_SLACK_BYTES + round(rate_bps / 8 * SLACK_S)
     base = ["tc", "qdisc", "add", "dev", interface]
     commands = [
         [*base, "root", "handle", "1:", "tbf", "rate", f"{rate_bps}bit", "burst", f"{burst}b", "latency", _QUEUE]

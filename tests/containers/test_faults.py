@@ -22,6 +22,7 @@ from pytest_edgeai.tiers.image import ImageError, ensure_image
 from pytest_edgeai.tiers.registry import open_backend as open_named
 from pytest_edgeai.tiers.specs import ImageSpec
 from tests.containers.conftest import NAME, left_of, make_site
+from tests.containers.socket_proxy import SocketProxy
 from tests.tiers.conftest import INPUTS
 
 if TYPE_CHECKING:
@@ -194,3 +195,39 @@ def test_the_next_session_sweeps_what_was_left_when_even_the_watchdog_was_killed
     removed = engine.sweep(client)
     assert len([name for name in removed if session in name]) == 6
     assert left_of(client, session) == []
+
+
+def test_a_gpu_that_is_preferred_and_not_there_is_reported_and_one_that_is_required_is_an_error(
+    open_backend: Enter, order: OrderOn, tmp_path: Path, client: DockerClient
+) -> None:
+    if "nvidia" in client.info().get("Runtimes", {}):
+        pytest.skip("this engine has GPUs")
+    with open_backend(make_site(tmp_path / "prefer", mobile={"gpu": "prefer"})).deploy(order("mobile")) as deployment:
+        (state,) = deployment.states()
+        assert state.unproven == ("GPU (its models run on CPUExecutionProvider)",)
+    required = open_backend(make_site(tmp_path / "require", mobile={"gpu": "require"}))
+    with (
+        pytest.raises(TierError, match=r"tier mobile cannot be started: .*device driver"),
+        required.deploy(order("mobile")),
+    ):
+        pass
+
+
+def test_an_engine_that_goes_away_in_mid_trial_is_named(
+    monkeypatch: pytest.MonkeyPatch, client: DockerClient, order: OrderOn, tmp_path: Path
+) -> None:
+    with SocketProxy(tmp_path / "engine.sock") as proxy:
+        monkeypatch.setenv("DOCKER_HOST", f"unix://{proxy.path}")
+        site = make_site(tmp_path)
+        with DockerBackend(site) as backend:
+            with backend.deploy(order("edge")) as deployment, deployment.client() as connection:
+                connection.infer(NAME, INPUTS)
+                proxy.stop()
+                sentence = deployment.diagnose()
+                assert sentence is not None
+                assert sentence.startswith("the container engine does not answer any more, so tier ")
+            with pytest.raises(TierError, match=r"cannot be (made|started)"), backend.deploy(order("mobile")):
+                pass
+    monkeypatch.undo()
+    engine.remove(client, site.session_id)
+    assert left_of(client, site.session_id) == []

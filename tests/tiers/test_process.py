@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import onnxruntime
 import pytest
 
 from pytest_edgeai.matrix import Placement
@@ -220,3 +221,20 @@ def test_a_thin_link_gives_answers_more_time(tmp_path: Path) -> None:
 
     assert backend._answer_timeout_s(topology.route("mobile")) == 60  # noqa: SLF001
     assert backend._answer_timeout_s(topology.route("edge")) == 601  # noqa: SLF001
+
+
+@pytest.mark.skipif(
+    "CUDAExecutionProvider" in onnxruntime.get_available_providers(), reason="this ONNX Runtime can use a GPU"
+)
+def test_a_gpu_that_is_preferred_and_not_there_is_reported_and_one_that_is_required_is_an_error(
+    order: OrderOn, tmp_path: Path
+) -> None:
+    preferring = ProcessBackend(make_site(tmp_path / "prefer", edge={"gpu": "prefer"}))
+    with preferring.deploy(order("edge")) as deployment:
+        (state,) = deployment.states()
+    assert "GPU (its models run on CPUExecutionProvider)" in state.unproven
+
+    requiring = ProcessBackend(make_site(tmp_path / "require", edge={"gpu": "require"}))
+    sentence = r"tier edge ended with exit code 1; its log ends: .*CUDAExecutionProvider, CPUExecutionProvider only .*"
+    with pytest.raises(TierError, match=sentence), requiring.deploy(order("edge")):
+        pass

@@ -14,14 +14,15 @@ from pytest_edgeai.tiers.remote import RemoteBackend
 from .conftest import make_site
 
 
-def test_auto_is_the_embedded_default(tmp_path: Path) -> None:
+def test_auto_is_the_embedded_default_without_an_engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/no.sock")
     assert isinstance(open_backend("auto", make_site(tmp_path), {}), ProcessBackend)
 
 
 def test_every_backend_of_ours_keeps_the_protocol(tmp_path: Path) -> None:
     site = replace(make_site(tmp_path), placements=())
 
-    assert set(known_backends({})) == {"process", "remote"}
+    assert set(known_backends({})) == {"process", "docker", "remote"}
     assert isinstance(open_backend("process", site, {}), Backend)
     assert isinstance(open_backend("remote", site, {}), RemoteBackend)
 
