@@ -179,7 +179,7 @@ def test_the_next_session_sweeps_what_was_left_when_even_the_watchdog_was_killed
 ) -> None:
     process, session = _session(tmp_path, artifact)
     try:
-        listed = subprocess.run(["ps", "-eo", "pid,args"], capture_output=True, text=True, check=True).stdout
+        listed = subprocess.run(["ps", "-eww", "-o", "pid,args"], capture_output=True, text=True, check=True).stdout
         watchdogs = [
             int(line.split()[0]) for line in listed.splitlines() if "tiers.watchdog" in line and line.endswith(session)
         ]

@@ -21,6 +21,7 @@ from pytest_edgeai.settings import Profile, Tolerances
 from pytest_edgeai.subjects import Sample, SampleSource, Split
 from pytest_edgeai.subjects.samples import Samples, stored
 from pytest_edgeai.tiers.backend import TierError, TierState
+from pytest_edgeai.tiers.probe import SMALL_BYTES
 from pytest_edgeai.tiers.specs import Hop, LinkSpec
 
 CELL = Cell(Strategy("toy", "identity", Placement(("edge",))), 3)
@@ -90,7 +91,7 @@ class Link:
     def upload(self, path: str, size_bytes: int) -> float:
         self._tier.probes += 1
         rate = self._tier.rate_bps
-        if self._tier.slow_probes and size_bytes > 1000:
+        if self._tier.slow_probes and size_bytes > SMALL_BYTES:
             self._tier.slow_probes -= 1
             rate /= 2
         return 0.0003 + size_bytes * 8 / rate
