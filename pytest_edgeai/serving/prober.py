@@ -1,8 +1,8 @@
 """Asks from inside a tier: `python -m pytest_edgeai.serving.prober` takes a question on each line and answers it.
 
-A question is `{"address": "HOST:PORT", "method": "GET" or "POST", "path": …, "bytes": N, "timeout_s": S}`; a POST sends
-N zeros. The answer says how long the exchange took and its status, with the body where it is JSON, or what failed. One
-connection is kept open for each address. It ends with its input.
+A question is a JSON object with `address` (HOST:PORT), `method` (GET or POST), `path`, `bytes`, `timeout_s`, `token`; a
+POST sends so many zeros. The answer says how long the exchange took and its status, with the body where it is JSON, or
+what failed. One connection is kept open for each address. It ends with its input.
 """
 
 from __future__ import annotations
@@ -34,7 +34,9 @@ def main() -> int:
 
 def _ask(connection: Connection, question: dict[str, Any]) -> dict[str, Any]:
     posts = question["method"] == "POST"
-    headers = {"Content-Type": "application/octet-stream"} if posts else {}
+    headers = {"Authorization": f"Bearer {question['token']}"}
+    if posts:
+        headers["Content-Type"] = "application/octet-stream"
     body = [bytes(question["bytes"])] if posts else None
     started = time.perf_counter()
     try:

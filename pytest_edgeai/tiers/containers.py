@@ -1,18 +1,23 @@
 """The `docker` backend: each tier a container of its own, links between them shaped by the kernel.
 
 A request goes from the client into the container of the origin tier and from there on, tier by tier: networks exist
-only where the topology has links, so mobile reaches cloud through edge alone. What a container is and how it is started
-is in `tier_container`, how bytes leave it in `traffic`; what is asked from inside it goes through `questions`.
+only where the topology has links, so mobile reaches cloud through edge alone. Between tiers on different engines (see
+`engines`) a link leads through a port that the far one publishes. What a container is and how it is started is in
+`tier_container`, how bytes leave it in `traffic`; what is asked from inside it goes through `questions`.
 """
 
 from __future__ import annotations
 
 import contextlib
 import itertools
+import json
+import secrets
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from dataclasses import asdict, dataclass, field
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Self
 
@@ -22,19 +27,16 @@ from pytest_edgeai.serving.server import LIMITS_PATH
 from pytest_edgeai.tiers import engine, traffic
 from pytest_edgeai.tiers.backend import Order, Site, TierError, TierState, server_arguments
 from pytest_edgeai.tiers.engine import EngineError, first_line
-from pytest_edgeai.tiers.image import ensure_image
+from pytest_edgeai.tiers.engines import Engine, Engines
 from pytest_edgeai.tiers.proof import cpus_of, prove
 from pytest_edgeai.tiers.questions import ProbedLine, Questions
-from pytest_edgeai.tiers.specs import Allotment, Hop
+from pytest_edgeai.tiers.specs import Allotment, EngineAddress, Hop
 from pytest_edgeai.tiers.tier_container import MODELS, PORT, ContainerPlan, TierContainer
 
 if TYPE_CHECKING:
     from testcontainers.core.network import Network
 
-    from docker import DockerClient
-
 PERIOD_US: Final = 10_000
-_HOST = "127.0.0.1"
 _ENTRY = "entry"
 _START_TIMEOUT_S = 60.0
 _ANSWER_TIMEOUT_S = 60.0
@@ -65,35 +67,43 @@ class DockerBackend:
         start_timeout_s: float = _START_TIMEOUT_S,
     ) -> None:
         self._site = site
-        self._engine = engine.connect()
-        left_over = engine.sweep(self._engine)
-        if left_over:
-            site.note(f"removed what a killed session left behind: {', '.join(left_over)}")
-        self.image = ensure_image(self._engine, site.image, site.note)
+        self._engines = Engines(site)
+        self._token = secrets.token_urlsafe()
         self._start_timeout_s = start_timeout_s
         self._numbers = itertools.count(1)
-        self._networks: dict[str, Network] = {}
+        self._networks: dict[tuple[EngineAddress, str], Network] = {}
+        self._making = threading.Lock()
         self._watchdog: subprocess.Popen[bytes] | None = None
 
     def describe(self) -> str:
         """How tiers are run and limited."""
-        version = self._engine.version()
+        versions = []
+        for one in self._engines.all:
+            version = one.client.version()
+            where = "" if one.is_usual else f" at {one.address}"
+            versions.append(f"engine {version.get('Version')}{where}, kernel {version.get('KernelVersion')}")
+        images = dict.fromkeys(one.image for one in self._engines.all)
         return (
-            f"containers of {self.image}, engine {version.get('Version')}, links shaped by the kernel "
-            f"{version.get('KernelVersion')}, limits by cpuset, quota and memory without swap"
+            f"containers of {' and '.join(images)}, {'; '.join(versions)}, links shaped by the kernel, "
+            "limits by cpuset, quota and memory without swap"
         )
 
     def __enter__(self) -> Self:
-        engine.leave_cleaning_to_ryuk_if_there(self._engine)
+        addresses = [one.address for one in self._engines.all]
+        for one in self._engines.all:
+            if one.is_usual:
+                engine.leave_cleaning_to_ryuk_if_there(one.client)
         command = [sys.executable, "-P", "-m", "pytest_edgeai.tiers.watchdog", self._site.session_id]
+        command.append(json.dumps([asdict(address) for address in addresses]))
         self._watchdog = subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        with contextlib.suppress(EngineError):
-            engine.remove(self._engine, self._site.session_id)
+        for one in self._engines.all:
+            with contextlib.suppress(EngineError):
+                engine.remove(one.client, self._site.session_id)
         self._networks.clear()
         if self._watchdog is not None:
             self._watchdog.kill()  # there is nothing left for it to do
@@ -110,70 +120,116 @@ class DockerBackend:
         hops = self._site.topology.route(tier)
         timeout_s = _answer_timeout_s(hops)
         number = next(self._numbers)
-        containers = {
-            name: TierContainer(self._plan(name, order, hops, number, timeout_s))
-            for name in dict.fromkeys((self._site.topology.origin, *(hop.far for hop in hops)))
-        }
-        with ThreadPoolExecutor(len(containers)) as pool:
+        tiers = tuple(dict.fromkeys((self._site.topology.origin, *(hop.far for hop in hops))))
+        run = _Run(self._site, self._engines, order, hops, timeout_s, self._token)
+        with ThreadPoolExecutor(len(tiers)) as pool:
             try:
-                list(pool.map(TierContainer.start, containers.values()))
-                list(pool.map(lambda name: self._shape(containers[name], name, hops), containers))
-                if order.name not in containers[tier].ready.get("load_s", ()):
-                    raise TierError(f"tier {tier} has not loaded {order.name}{containers[tier].last_words()}")
-                deployment = DockerDeployment(self._engine, self._site, order, hops, containers, timeout_s)
+                # The far end of a link to another engine is reached by a port that is known once it runs.
+                starting: dict[str, Future[None]] = {}
+                for name in reversed(tiers):
+                    starting[name] = pool.submit(self._start, run, name, number, starting)
+                for future in starting.values():
+                    future.result()
+                list(pool.map(lambda name: self._shape(run, name), tiers))
+                if order.name not in run.containers[tier].ready.get("load_s", ()):
+                    raise TierError(f"tier {tier} has not loaded {order.name}{run.containers[tier].last_words()}")
+                deployment = DockerDeployment(run)
                 try:
                     yield deployment
                 finally:
                     deployment.close()
             finally:
-                list(pool.map(TierContainer.stop, containers.values()))
+                wait(starting.values())
+                list(pool.map(TierContainer.stop, run.containers.values()))
 
-    def _plan(self, tier: str, order: Order, hops: Sequence[Hop], number: int, timeout_s: float) -> ContainerPlan:
-        site, allotment = self._site, self._site.allotments[tier]
-        is_origin, runs = tier == site.topology.origin, tier == order.placement.tiers[0]
-        arguments = ["--repository", MODELS, *server_arguments(tier, allotment, order, timeout_s)]
-        for hop in hops:
+    def _start(self, run: _Run, tier: str, number: int, starting: Mapping[str, Future[None]]) -> None:
+        for hop in run.hops:
             if hop.near == tier:
-                arguments += ["--link", hop.name, "--upstream", f"{hop.far}:{PORT}"]
-        names = [_ENTRY] if is_origin else []
-        names += [hop.name for hop in hops if tier in (hop.near, hop.far)]
+                if run.crosses(hop):
+                    starting[hop.far].result()
+                run.upstreams[hop.name] = run.address_of(hop)
+        plan = self._plan(run, tier, number)
+        run.containers[tier] = TierContainer(plan)
+        run.containers[tier].start()
+
+    def _plan(self, run: _Run, tier: str, number: int) -> ContainerPlan:
+        site, allotment, order = self._site, self._site.allotments[tier], run.order
+        is_origin, runs = tier == site.topology.origin, tier == order.placement.tiers[0]
+        found = self._engines.of(tier)
+        arguments = ["--repository", MODELS, *server_arguments(tier, allotment, order, run.timeout_s)]
+        for hop in run.hops:
+            if hop.near == tier:
+                arguments += ["--link", hop.name, "--upstream", run.upstreams[hop.name]]
+        ends = [hop for hop in run.hops if tier in (hop.near, hop.far)]
+        comes_in = is_origin or any(hop.far == tier and run.crosses(hop) for hop in ends)
         return ContainerPlan(
             tier=tier,
             name=f"edgeai-{site.session_id}-{number}-{tier}",
-            image=self.image,
+            image=found.image,
             arguments=arguments,
-            options=_options(allotment, engine.labels(site.session_id)),
-            networks=[self._network(name) for name in names],
-            published=is_origin,
+            engine=found.options,
+            options=_options(allotment, engine.labels(site.session_id), cpus_of(allotment, found.cpus)),
+            networks=[
+                *([self._network(found, _ENTRY, leads_out=True)] if is_origin else []),
+                *(self._network(found, hop.name, leads_out=run.crosses(hop)) for hop in ends),
+            ],
+            published="no" if not comes_in else "host" if is_origin and found.is_usual else "others",
+            token=self._token,
             model=(order.name, order.folder.absolute()) if runs else None,
             start_timeout_s=self._start_timeout_s,
             falls_back=allotment.gpu == "prefer",
         )
 
-    def _network(self, name: str) -> Network:
-        """A network of the session, made when it is first needed."""
+    def _network(self, found: Engine, name: str, *, leads_out: bool) -> Network:
+        """A network of the session on an engine, made when it is first needed."""
         from docker.errors import DockerException
         from requests import RequestException
         from testcontainers.core.network import Network
 
-        if name not in self._networks:
-            # Only the entry has a way to this host; from a link there is none to anywhere else.
-            options = {"labels": engine.labels(self._site.session_id), "internal": name != _ENTRY}
-            network = Network(docker_network_kw=options)
-            network.name = f"edgeai-{self._site.session_id}-{name}"
-            try:
-                self._networks[name] = network.create()
-            except (DockerException, RequestException) as error:
-                raise TierError(f"network {name} cannot be made: {first_line(error)}") from None
-        return self._networks[name]
+        with self._making:
+            if (found.address, name) not in self._networks:
+                # From a link there is no way to anywhere else, unless it ends on another engine.
+                options = {"labels": engine.labels(self._site.session_id), "internal": not leads_out}
+                network = Network(found.options, docker_network_kw=options)
+                network.name = f"edgeai-{self._site.session_id}-{name}"
+                try:
+                    self._networks[found.address, name] = network.create()
+                except (DockerException, RequestException) as error:
+                    raise TierError(f"network {name} cannot be made: {first_line(error)}") from None
+            return self._networks[found.address, name]
 
-    def _shape(self, container: TierContainer, tier: str, hops: Sequence[Hop]) -> None:
-        for hop in hops:
+    def _shape(self, run: _Run, tier: str) -> None:
+        container, found = run.containers[tier], self._engines.of(tier)
+        for hop in run.hops:
             if tier in (hop.near, hop.far):
-                address = container.address(self._networks[hop.name])
+                address = container.address(self._networks[found.address, hop.name])
                 find = f"interface=$(ip -o -4 address | awk '$4 ~ \"^{address}/\" {{print $2}}')"
                 commands = [" ".join(words) for words in traffic.shaping_commands("$interface", hop.link)]
                 container.as_root("\n".join([find, *commands]))
+
+
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """A deployment: what runs where, and what is known of it once it has been started."""
+
+    site: Site
+    engines: Engines
+    order: Order
+    hops: tuple[Hop, ...]
+    timeout_s: float
+    token: str
+    containers: dict[str, TierContainer] = field(default_factory=dict)
+    upstreams: dict[str, str] = field(default_factory=dict)
+
+    def crosses(self, hop: Hop) -> bool:
+        """Whether a link leads from one engine to another."""
+        return self.engines.of(hop.near).address != self.engines.of(hop.far).address
+
+    def address_of(self, hop: Hop) -> str:
+        """Where the far end of a link answers, as seen from its near end."""
+        if self.crosses(hop):
+            return f"{self.engines.reach(hop.far)}:{self.containers[hop.far].port()}"
+        return f"{hop.far}:{PORT}"
 
 
 class DockerDeployment:
@@ -181,31 +237,14 @@ class DockerDeployment:
 
     Parameters
     ----------
-    client
-        Of the engine.
-    site, order, hops
+    run
         What was deployed where, and the way to it.
-    containers
-        By tier.
-    timeout_s
-        How long to wait for an answer.
     """
 
-    def __init__(
-        self,
-        client: DockerClient,
-        site: Site,
-        order: Order,
-        hops: tuple[Hop, ...],
-        containers: Mapping[str, TierContainer],
-        timeout_s: float,
-    ) -> None:
-        self.hops = hops
-        self._engine = client
-        self.containers = containers
-        self._site = site
-        self._order = order
-        self._timeout_s = timeout_s
+    def __init__(self, run: _Run) -> None:
+        self.hops = run.hops
+        self.containers: Mapping[str, TierContainer] = run.containers
+        self._run = run
         self._questions: dict[str, Questions] = {}
 
     def close(self) -> None:
@@ -215,17 +254,17 @@ class DockerDeployment:
 
     def client(self) -> Client:
         """A new connection to the model: into the origin's container, which hands on what is not for it."""
-        origin = self._site.topology.origin
-        port = self.containers[origin].port()
-        return Client(_HOST, port, place=origin, timeout_s=self._timeout_s, wire=self._order.wire)
+        run, origin = self._run, self._run.site.topology.origin
+        host, port = run.engines.reach(origin), self.containers[origin].port()
+        return Client(host, port, place=origin, token=run.token, timeout_s=run.timeout_s, wire=run.order.wire)
 
     def probe(self, hop: Hop) -> ProbedLine:
         """A new connection over one link only, from inside its near end."""
-        return self._ask_in(hop.near).line(f"{hop.far}:{PORT}")
+        return self._ask_in(hop.near).line(self._run.upstreams[hop.name])
 
     def states(self) -> tuple[TierState, ...]:
         """What the tiers say of themselves, checked against what they were given."""
-        runs = self._order.placement.tiers[0]
+        runs = self._run.order.placement.tiers[0]
         names = sorted(self.containers, key=lambda name: name != runs)  # the one that runs the model first
         return tuple(self._state(name) for name in names)
 
@@ -243,18 +282,19 @@ class DockerDeployment:
         except (RequestError, KeyError) as error:
             ended = self.containers[tier].obituary()
             raise TierError(ended or f"tier {tier} does not say its limits: {error}") from None
-        allotment = self._site.allotments[tier]
-        cores = float(allotment.cores)
-        return prove(tier, allotment, limits, cpus=cpus_of(allotment), memory=True, quota_cores=cores)
+        allotment = self._run.site.allotments[tier]
+        cpus = cpus_of(allotment, self._run.engines.of(tier).cpus)
+        return prove(tier, allotment, limits, cpus=cpus, memory=True, quota_cores=float(allotment.cores))
 
     def _ask_in(self, tier: str) -> Questions:
         from docker.errors import DockerException
         from requests import RequestException
 
         if tier not in self._questions:
-            container = self.containers[tier]
+            container, run = self.containers[tier], self._run
             try:
-                self._questions[tier] = Questions(self._engine.api, container.inner, self._timeout_s)
+                interface = run.engines.of(tier).client.api
+                self._questions[tier] = Questions(interface, container.inner, run.timeout_s, run.token)
             except (DockerException, RequestException, OSError) as error:
                 raise TierError(
                     container.obituary() or f"nothing can be asked in tier {tier}: {first_line(error)}"
@@ -262,7 +302,7 @@ class DockerDeployment:
         return self._questions[tier]
 
 
-def _options(allotment: Allotment, labels: Mapping[str, str]) -> dict[str, Any]:
+def _options(allotment: Allotment, labels: Mapping[str, str], cpus: Sequence[int]) -> dict[str, Any]:
     """Limits of a container as the engine's interface names them."""
     from docker.types import DeviceRequest
 
@@ -270,7 +310,7 @@ def _options(allotment: Allotment, labels: Mapping[str, str]) -> dict[str, Any]:
     return {
         "device_requests": gpus,
         "labels": dict(labels),
-        "cpuset_cpus": ",".join(map(str, cpus_of(allotment))),
+        "cpuset_cpus": ",".join(map(str, cpus)),
         "cpu_period": PERIOD_US,
         "cpu_quota": allotment.cores * PERIOD_US,
         "mem_limit": allotment.memory_bytes,

@@ -11,9 +11,11 @@ import os
 import socket
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlsplit
 
 from pytest_edgeai.tiers.backend import TierError
 from pytest_edgeai.tiers.children import is_alive
+from pytest_edgeai.tiers.specs import USUAL_ENGINE, EngineAddress
 
 if TYPE_CHECKING:
     import docker
@@ -35,18 +37,20 @@ def socket_is_there() -> bool:
     return "DOCKER_HOST" in os.environ or "DOCKER_CONTEXT" in os.environ or _SOCKET.exists() or _CONTEXTS.exists()
 
 
-def connect(timeout_s: int = _TIMEOUT_S) -> docker.DockerClient:
-    """A client of the engine that DOCKER_HOST or the current Docker context names.
+def connect(address: EngineAddress = USUAL_ENGINE, timeout_s: int = _TIMEOUT_S) -> docker.DockerClient:
+    """A client of an engine.
 
     Parameters
     ----------
+    address
+        Which one; the usual one is that which DOCKER_HOST or the current Docker context names.
     timeout_s
-        How long the engine may take for an answer.
+        How long it may take for an answer.
 
     Raises
     ------
     EngineError
-        The extra `docker` is not installed, or no engine answers.
+        The extra `docker` is not installed, the context is not known, or no engine answers.
     """
     try:
         import requests
@@ -55,17 +59,60 @@ def connect(timeout_s: int = _TIMEOUT_S) -> docker.DockerClient:
         import docker
     except ImportError as error:
         raise EngineError(f"{error.name} is not installed: pip install 'pytest-edgeai[docker]'") from None
-    host = get_docker_host()
-    where = host or "the local socket"
-    options: dict[str, Any] = {} if host is None else {"base_url": host, "use_ssh_client": host.startswith("ssh://")}
+    options = client_options(address)
+    where = str(address)
+    if address == USUAL_ENGINE:
+        host = get_docker_host()
+        where = host or "the local socket"
+        if host is not None:
+            options = _options({**os.environ, "DOCKER_HOST": host})
     try:
-        # from_env is what reads the settings of TLS, and needs the address in the environment's words.
-        client = docker.from_env(timeout=_CONNECT_TIMEOUT_S) if host is None else docker.DockerClient(**options)
+        client = docker.from_env(timeout=_CONNECT_TIMEOUT_S, **options)
         client.ping()
     except (docker.errors.DockerException, requests.RequestException, OSError) as error:
         raise EngineError(f"no container engine answers at {where}: {first_line(error)}") from None
     client.api.timeout = timeout_s
     return client
+
+
+def client_options(address: EngineAddress) -> dict[str, Any]:
+    """What `docker.from_env`, which testcontainers calls as well, needs to find an engine.
+
+    Raises
+    ------
+    EngineError
+        The context is not known.
+    """
+    if address.host is not None:
+        return _options({"DOCKER_HOST": address.host})
+    if address.context is None:
+        return {}
+    from docker.context import ContextAPI
+
+    try:
+        context = ContextAPI.get_context(address.context)
+    except Exception as error:  # noqa: BLE001  # for a file that is not as it should be, it raises no narrower one
+        raise EngineError(f"the Docker context {address.context} cannot be read: {first_line(error)}") from None
+    if context is None or not context.Host:
+        raise EngineError(f"there is no Docker context {address.context!r}; `docker context ls` lists them")
+    environment = {"DOCKER_HOST": context.Host}
+    certificates = Path(context.tls_path) / "docker"
+    if (certificates / "cert.pem").is_file():
+        environment["DOCKER_CERT_PATH"] = str(certificates)
+        environment["DOCKER_TLS_VERIFY"] = "" if context.endpoints["docker"].get("SkipTLSVerify") else "1"
+    return _options(environment)
+
+
+def reach_of(address: EngineAddress) -> str | None:
+    """The host of an engine's address, where its ports are; None where there is none in it."""
+    host = str(client_options(address).get("environment", {}).get("DOCKER_HOST", ""))
+    return urlsplit(host).hostname
+
+
+def _options(environment: dict[str, str]) -> dict[str, Any]:
+    # The ssh program knows the user's keys and hosts; the library's own does not.
+    by_ssh = environment["DOCKER_HOST"].startswith("ssh://")
+    return {"environment": environment, "use_ssh_client": by_ssh}
 
 
 def labels(session_id: str) -> dict[str, str]:

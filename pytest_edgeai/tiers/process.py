@@ -23,7 +23,7 @@ from pytest_edgeai.tiers import cgroups
 from pytest_edgeai.tiers.backend import Order, Site, TierError, TierState, server_arguments
 from pytest_edgeai.tiers.children import Child, family
 from pytest_edgeai.tiers.proof import cpus_of, prove
-from pytest_edgeai.tiers.specs import Allotment, Hop
+from pytest_edgeai.tiers.specs import USUAL_ENGINE, Allotment, Hop
 
 _HOST = "127.0.0.1"
 _LIVE_PATH = "/v2/health/live"
@@ -73,6 +73,9 @@ class ProcessBackend:
     name: ClassVar[str] = "process"
 
     def __init__(self, site: Site, timeouts: Timeouts = Timeouts()) -> None:
+        for tier, spec in site.topology.tiers.items():
+            if spec.engine != USUAL_ENGINE:
+                raise TierError(f"tier {tier} names a container engine: that needs the backend docker")
         for link_name, link in site.topology.links.items():
             if link.loss or link.jitter_s:
                 raise TierError(

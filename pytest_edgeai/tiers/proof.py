@@ -10,10 +10,14 @@ from pytest_edgeai.tiers.backend import CUDA, TierError, TierState
 from pytest_edgeai.tiers.specs import Allotment
 
 
-def cpus_of(allotment: Allotment) -> list[int]:
-    """The last cores of those that may be used; the client and the links are likelier to be on the first."""
-    available = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else [0]
-    return available[-allotment.cores :]
+def own_cpus() -> list[int]:
+    """The cores of this host that may be used."""
+    return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else [0]
+
+
+def cpus_of(allotment: Allotment, available: Sequence[int] | None = None) -> list[int]:
+    """The last cores of those available; the client and the links are likelier to be on the first."""
+    return list(own_cpus() if available is None else available)[-allotment.cores :]
 
 
 def prove(

@@ -32,10 +32,13 @@ class Questions:
         Which one.
     timeout_s
         How long the answer to a question may take.
+    token
+        Of the tiers.
     """
 
-    def __init__(self, interface: APIClient, container: Container, timeout_s: float) -> None:
+    def __init__(self, interface: APIClient, container: Container, timeout_s: float, token: str) -> None:
         self._timeout_s = timeout_s
+        self._token = token
         self._pending = b""
         command = ["python3", "-P", "-m", "pytest_edgeai.serving.prober"]
         created = interface.exec_create(container.id, command, stdin=True, stdout=True, stderr=False)
@@ -69,6 +72,7 @@ class Questions:
             "path": path,
             "bytes": size_bytes,
             "timeout_s": self._timeout_s,
+            "token": self._token,
         }
         try:
             self._socket.sendall(f"{json.dumps(question)}\n".encode())

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from pytest_edgeai.settings import SettingsError, unknown
 from pytest_edgeai.tiers import engine
 from pytest_edgeai.tiers.backend import Backend, BackendFactory, Site, TierError
+from pytest_edgeai.tiers.mixed import MixedBackend, split_placements
+from pytest_edgeai.tiers.remote import RemoteBackend
+from pytest_edgeai.tiers.specs import USUAL_ENGINE
 
 AUTO = "auto"
 
@@ -15,7 +19,6 @@ def known_backends(registered: Mapping[str, BackendFactory]) -> dict[str, Backen
     """The backends of this package and those of the hook `pytest_edgeai_backends`."""
     from pytest_edgeai.tiers.containers import DockerBackend
     from pytest_edgeai.tiers.process import ProcessBackend
-    from pytest_edgeai.tiers.remote import RemoteBackend
 
     own: list[type[Backend]] = [ProcessBackend, DockerBackend, RemoteBackend]
     return {**{backend.name: backend for backend in own}, **registered}
@@ -23,6 +26,8 @@ def known_backends(registered: Mapping[str, BackendFactory]) -> dict[str, Backen
 
 def open_backend(name: str, site: Site, registered: Mapping[str, BackendFactory]) -> Backend:
     """The backend of a name; `auto` takes containers where an engine answers, else processes.
+
+    Tiers that are servers elsewhere are reached by the `remote` backend, whatever runs the others.
 
     Raises
     ------
@@ -32,14 +37,24 @@ def open_backend(name: str, site: Site, registered: Mapping[str, BackendFactory]
     backends = known_backends(registered)
     if name not in (AUTO, *backends):
         raise SettingsError(f"backend: {unknown('backend', name, (AUTO, *backends))}")
+    try:
+        started, elsewhere = split_placements(site.topology, site.placements)
+        if name in registered or not elsewhere:
+            return _open(name, site, backends)
+        remote = RemoteBackend(replace(site, placements=elsewhere))
+        if not started:
+            return remote
+        return MixedBackend(_open(name, replace(site, placements=started), backends), remote, elsewhere)
+    except TierError as error:
+        raise SettingsError(f"backend {name}: {error}") from None
+
+
+def _open(name: str, site: Site, backends: Mapping[str, BackendFactory]) -> Backend:
     if name == AUTO:
         name = "process"
-        if engine.socket_is_there():
+        if engine.socket_is_there() or any(tier.engine != USUAL_ENGINE for tier in site.topology.tiers.values()):
             try:
                 return backends["docker"](site)
             except TierError as error:
                 site.note(f"tiers are processes, not containers: {error}")
-    try:
-        return backends[name](site)
-    except TierError as error:
-        raise SettingsError(f"backend {name}: {error}") from None
+    return backends[name](site)

@@ -60,7 +60,30 @@ def _check_url(url: str) -> str:
     return url
 
 
+_ENGINE = re.compile(r"(ssh|tcp)://[^/\s]+|unix:///\S+")
+
+
+def _check_engine(host: str) -> str:
+    if _ENGINE.fullmatch(host) is None:
+        raise ValueError(f"expected ssh://USER@HOST, tcp://HOST:PORT or unix:///SOCKET, got {host!r}")
+    return host
+
+
 GpuUse: TypeAlias = Literal["no", "prefer", "require"]
+
+
+@dataclass(frozen=True, slots=True)
+class EngineAddress:
+    """Which container engine: by its address, by the name of a Docker context, or, without either, the usual one."""
+
+    host: str | None = None
+    context: str | None = None
+
+    def __str__(self) -> str:
+        return self.host or (f"context {self.context}" if self.context else "the usual engine")
+
+
+USUAL_ENGINE = EngineAddress()
 
 
 class Spec(BaseModel):
@@ -85,8 +108,14 @@ class TierSpec(Spec):
     gpu
         Whether models run on a GPU, by ONNX Runtime's CUDA execution provider: `no`, `prefer` (where there is none, the
         report says on what they ran) or `require` (then it is an error).
+    docker_host, docker_context
+        The container engine that runs it, where that is not the usual one: an address (`ssh://pi@board`,
+        `tcp://server:2376`) or the name of a Docker context. Such a tier gets the cores and the memory that it asks
+        for, as they are.
+    address
+        Where other tiers reach the ports of that engine, or None for the host of its address.
     url
-        Address of a running server of the Open Inference Protocol v2, for the `remote` backend.
+        Address of a running server of the Open Inference Protocol v2 that is the tier: nothing is started for it.
     token_file
         File with the bearer token of that server.
     """
@@ -96,8 +125,31 @@ class TierSpec(Spec):
     compute_scale: float | None = Field(default=None, ge=1, le=1000)
     threads: int | None = Field(default=None, ge=1, le=1024)
     gpu: GpuUse = "no"
+    docker_host: Annotated[str, AfterValidator(_check_engine)] | None = None
+    docker_context: str | None = Field(default=None, min_length=1)
+    address: str | None = Field(default=None, min_length=1)
     url: Annotated[str, AfterValidator(_check_url)] | None = None
     token_file: Path | None = None
+
+    @model_validator(mode="after")
+    def _one_place(self) -> Self:
+        named = [name for name in ("docker_host", "docker_context", "url") if getattr(self, name) is not None]
+        if len(named) > 1:
+            raise ValueError(f"a tier is in one place: give {' or '.join(named)}")
+        for name, needs in (("address", ("docker_host", "docker_context")), ("token_file", ("url",))):
+            if getattr(self, name) is not None and not set(needs) & set(named):
+                raise ValueError(f"{name} needs {' or '.join(needs)} beside it")
+        return self
+
+    @property
+    def engine(self) -> EngineAddress:
+        """The container engine that runs it."""
+        return EngineAddress(self.docker_host, self.docker_context)
+
+    @property
+    def is_elsewhere(self) -> bool:
+        """Whether its cores are not those of this host."""
+        return self.url is not None or self.engine != USUAL_ENGINE
 
 
 class LinkSpec(Spec):
@@ -245,6 +297,9 @@ def allot(tiers: Mapping[str, TierSpec], host_cores: int, host_memory_bytes: int
     else runs. A host with enough cores gives every tier its own number at scale 1. Memory limits are scaled down
     alike where the largest does not fit the host.
 
+    A tier on a container engine elsewhere gets what it asks for, unscaled; whether it is there shows when it starts.
+    A tier that is a server elsewhere gets nothing: it is what it is.
+
     Parameters
     ----------
     tiers
@@ -254,21 +309,25 @@ def allot(tiers: Mapping[str, TierSpec], host_cores: int, host_memory_bytes: int
     host_memory_bytes
         The host's memory.
     """
-    largest = max(tier.cores for tier in tiers.values())
+    here = {name: tier for name, tier in tiers.items() if not tier.is_elsewhere}
+    largest = max((tier.cores for tier in here.values()), default=1.0)
     usable = host_cores if host_cores > largest else max(1, host_cores - 1)
     share = min(1.0, usable / largest)
-    memory_share = min(1.0, host_memory_bytes / max(tier.memory_bytes for tier in tiers.values()))
-    ideal = {name: tier.cores * share for name, tier in tiers.items()}
-    cores = {name: min(usable, max(1, round(ideal[name]))) for name in tiers}
+    memory_share = min(1.0, host_memory_bytes / max((tier.memory_bytes for tier in here.values()), default=1.0))
+    ideal = {name: tier.cores * share for name, tier in here.items()}
+    cores = {name: min(usable, max(1, round(ideal[name]))) for name in here}
     # Where rounding took from a tier, all others are as much slower.
-    slowest = min(1.0, *(cores[name] / ideal[name] for name in tiers))
+    slowest = min(1.0, *(cores[name] / ideal[name] for name in here)) if here else 1.0
     allotments = {}
     for name, tier in tiers.items():
-        scale = tier.compute_scale
-        if scale is None:
-            scale = max(1.0, cores[name] / ideal[name] / slowest)
-        memory_bytes = max(1, int(tier.memory_bytes * memory_share))
-        allotments[name] = Allotment(cores[name], tier.threads or cores[name], scale, memory_bytes, tier.gpu)
+        if tier.url is not None:
+            continue
+        if tier.is_elsewhere:
+            whole, memory_bytes, scale = max(1, round(tier.cores)), int(tier.memory_bytes), tier.compute_scale or 1.0
+        else:
+            whole, memory_bytes = cores[name], max(1, int(tier.memory_bytes * memory_share))
+            scale = tier.compute_scale or max(1.0, whole / ideal[name] / slowest)
+        allotments[name] = Allotment(whole, tier.threads or whole, scale, memory_bytes, tier.gpu)
     return allotments
 
 

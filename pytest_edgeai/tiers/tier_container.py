@@ -8,7 +8,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from pytest_edgeai.tiers.backend import TierError
 from pytest_edgeai.tiers.engine import EngineError, first_line
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 PORT: Final = 8080
 MODELS: Final = "/models"
+TOKEN_FILE: Final = "/run/edgeai-token"
+_LOOPBACK = "127.0.0.1"
+_EVERYWHERE = "0.0.0.0"  # where a tier on another machine comes in; it needs the token
 _POLL_S = 0.02
 _LOG_LINES = 3
 _LOG_LINE_LENGTH = 300
@@ -40,12 +43,16 @@ class ContainerPlan:
         Its image.
     arguments
         Of the tier's server.
+    engine
+        What testcontainers needs to find its engine.
     options
         Limits and labels, as the engine's interface names them.
     networks
         What it is attached to; the first one when it is created.
     published
-        Whether the client reaches it from this host.
+        Who reaches it from outside: nobody, the client on this `host`, or `others`, machines as well.
+    token
+        What requests must carry.
     model
         Name and folder of the model that it serves, or None.
     start_timeout_s
@@ -58,9 +65,11 @@ class ContainerPlan:
     name: str
     image: str
     arguments: Sequence[str]
+    engine: Mapping[str, Any]
     options: Mapping[str, Any]
     networks: Sequence[Network]
-    published: bool
+    published: Literal["no", "host", "others"]
+    token: str
     model: tuple[str, Path] | None
     start_timeout_s: float
     falls_back: bool = False
@@ -112,11 +121,14 @@ class TierContainer:
         from testcontainers.core.container import DockerContainer
 
         plan = self.plan
-        container = DockerContainer(plan.image).with_name(plan.name).with_command(list(plan.arguments))
+        container = DockerContainer(plan.image, dict(plan.engine)).with_name(plan.name)
+        container.with_command([*plan.arguments, "--token-file", TOKEN_FILE])
         container.with_network(plan.networks[0]).with_network_aliases(plan.tier).with_kwargs(**options)
-        if plan.published:
-            # On loopback only; testcontainers' own method would publish it to everybody.
-            container.ports[f"{PORT}/tcp"] = ("127.0.0.1",)  # type: ignore[assignment]
+        if plan.published != "no":
+            # Whatever it is to be, testcontainers' own method would publish it to everybody.
+            where = _LOOPBACK if plan.published == "host" else _EVERYWHERE
+            container.ports[f"{PORT}/tcp"] = (where,)  # type: ignore[assignment]
+        container.with_copy_into_container(plan.token.encode(), TOKEN_FILE)
         if plan.model is not None:
             name, folder = plan.model
             for file in sorted(folder.iterdir()):
@@ -148,11 +160,11 @@ class TierContainer:
         return self._container.get_wrapped_container()
 
     def port(self) -> int:
-        """The port of this host that leads to its server."""
+        """The port of its engine's host that leads to its server."""
         self.inner.reload()
         bindings = self.inner.ports.get(f"{PORT}/tcp")
         if not bindings:
-            raise EngineError(self.obituary() or f"tier {self.plan.tier} has no port on this host")
+            raise EngineError(self.obituary() or f"tier {self.plan.tier} has no port outside of its engine")
         return int(bindings[0]["HostPort"])
 
     def address(self, network: Network) -> str:

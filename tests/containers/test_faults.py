@@ -181,7 +181,7 @@ def test_the_next_session_sweeps_what_was_left_when_even_the_watchdog_was_killed
     try:
         listed = subprocess.run(["ps", "-eww", "-o", "pid,args"], capture_output=True, text=True, check=True).stdout
         watchdogs = [
-            int(line.split()[0]) for line in listed.splitlines() if "tiers.watchdog" in line and line.endswith(session)
+            int(line.split()[0]) for line in listed.splitlines() if "tiers.watchdog" in line and session in line
         ]
         assert len(watchdogs) == 1
         engine.sweep(client)

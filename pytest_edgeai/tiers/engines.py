@@ -1,0 +1,158 @@
+"""The container engines of a session: which tier runs on which, with the tier image on each."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from pytest_edgeai.tiers import engine
+from pytest_edgeai.tiers.backend import Site, TierError
+from pytest_edgeai.tiers.engine import EngineError, first_line
+from pytest_edgeai.tiers.image import ensure_image
+from pytest_edgeai.tiers.proof import own_cpus
+from pytest_edgeai.tiers.specs import USUAL_ENGINE, EngineAddress
+
+if TYPE_CHECKING:
+    import docker
+
+_HERE = "127.0.0.1"
+
+
+@dataclass(frozen=True, slots=True)
+class Engine:
+    """An engine that is ready to run tiers.
+
+    Parameters
+    ----------
+    address
+        Which one.
+    client
+        A connection to it.
+    image
+        The tag of its tier image.
+    cpus
+        The cores that its containers may be given.
+    """
+
+    address: EngineAddress
+    client: docker.DockerClient
+    image: str
+    cpus: tuple[int, ...]
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """What testcontainers needs to find it."""
+        return engine.client_options(self.address)
+
+    @property
+    def is_usual(self) -> bool:
+        """Whether it is the one that nobody has to name; its cores are those of this host."""
+        return self.address == USUAL_ENGINE
+
+
+class Engines:
+    """The engines of the tiers that a session needs.
+
+    Parameters
+    ----------
+    site
+        Tiers, their allotments, and where strategies are going to run.
+
+    Raises
+    ------
+    TierError
+        An engine does not answer, has not what a tier asks for, or the tier image cannot be had there.
+    """
+
+    def __init__(self, site: Site) -> None:
+        self._site = site
+        self._engines: dict[EngineAddress, Engine] = {}
+        for tier in _needed(site):
+            address = site.topology.tiers[tier].engine
+            if address not in self._engines:
+                self._engines[address] = self._open(address, site.note)
+            self._check(tier, self._engines[address])
+
+    @property
+    def all(self) -> tuple[Engine, ...]:
+        """Each once."""
+        return tuple(self._engines.values())
+
+    def of(self, tier: str) -> Engine:
+        """The engine that runs a tier."""
+        return self._engines[self._site.topology.tiers[tier].engine]
+
+    def reach(self, tier: str) -> str:
+        """Where the published ports of a tier's engine are, as other machines see it."""
+        spec = self._site.topology.tiers[tier]
+        found = spec.address or engine.reach_of(spec.engine)
+        if found is None and spec.engine == USUAL_ENGINE:
+            return _HERE
+        if found is None:
+            raise TierError(
+                f"tier {tier} runs on {spec.engine}, which does not say where its ports are: set "
+                f"topology.tiers.{tier}.address"
+            )
+        return found
+
+    def _open(self, address: EngineAddress, note: Callable[[str], None]) -> Engine:
+        client = engine.connect(address)
+        left_over = engine.sweep(client)
+        if left_over:
+            note(f"removed what a killed session left behind: {', '.join(left_over)}")
+        if address == USUAL_ENGINE:
+            return Engine(address, client, ensure_image(client, self._site.image, note), tuple(own_cpus()))
+        image = self._image_elsewhere(address, client, note)
+        return Engine(address, client, image, tuple(range(int(client.info()["NCPU"]))))
+
+    def _image_elsewhere(self, address: EngineAddress, client: docker.DockerClient, note: Callable[[str], None]) -> str:
+        """The image on an engine elsewhere: a copy of that here where the machines are alike, else built there."""
+        from docker.errors import DockerException, ImageNotFound
+        from requests import RequestException
+
+        try:
+            here = engine.connect()
+        except EngineError:
+            return ensure_image(client, self._site.image, note)
+        if here.version().get("Arch") != client.version().get("Arch"):
+            return ensure_image(client, self._site.image, note)
+        image = ensure_image(here, self._site.image, note)
+        try:
+            try:
+                client.images.get(image)
+            except ImageNotFound:
+                note(f"copying the tier image {image} to {address}")
+                with tempfile.TemporaryFile(dir=self._site.folder) as archive:
+                    archive.writelines(here.images.get(image).save(named=True))
+                    archive.seek(0)
+                    client.images.load(archive)
+        except (DockerException, RequestException) as error:
+            raise EngineError(f"the tier image cannot be copied to {address}: {first_line(error)}") from None
+        return image
+
+    def _check(self, tier: str, found: Engine) -> None:
+        """Fail before anything starts where a machine is smaller than what a tier asks for."""
+        allotment = self._site.allotments[tier]
+        if found.is_usual:
+            return
+        memory_bytes = int(found.client.info()["MemTotal"])
+        for what, asked, there in (
+            ("cores", allotment.cores, len(found.cpus)),
+            ("bytes of memory", allotment.memory_bytes, memory_bytes),
+        ):
+            if asked > there:
+                raise TierError(
+                    f"tier {tier} asks for {asked} {what}, and {found.address} has {there}: change "
+                    f"topology.tiers.{tier}.{what.split()[-1]}"
+                )
+
+
+def _needed(site: Site) -> tuple[str, ...]:
+    """The tiers that any placement runs on or passes through, and the origin."""
+    tiers = [site.topology.origin]
+    for placement in site.placements:
+        for tier in placement.tiers:
+            tiers += [hop.far for hop in site.topology.route(tier)]
+    return tuple(dict.fromkeys(tiers))

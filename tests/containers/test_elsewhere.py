@@ -1,0 +1,142 @@
+"""Tiers on another machine's engine, or servers elsewhere, beside tiers on this one."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from docker import DockerClient
+from pytest_edgeai.matrix import Placement
+from pytest_edgeai.settings import Tolerances
+from pytest_edgeai.tiers import engine
+from pytest_edgeai.tiers.backend import Order, Site, TierError
+from pytest_edgeai.tiers.containers import DockerBackend
+from pytest_edgeai.tiers.mixed import MixedBackend
+from pytest_edgeai.tiers.probe import probe_link
+from pytest_edgeai.tiers.registry import open_backend as open_named
+from pytest_edgeai.tiers.specs import EngineAddress
+from tests.containers.conftest import NAME, left_of, make_site
+from tests.containers.far_engine import THERE, far_engine, why_not
+from tests.tiers.conftest import INPUTS
+from tests.tiers.test_remote import tier_elsewhere
+
+OrderOn = Callable[[str], Order]
+Enter = Callable[[Site], DockerBackend]
+
+
+@pytest.fixture(scope="module")
+def far(client: DockerClient, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of another machine's engine."""
+    reason = why_not()
+    if reason is not None:
+        pytest.skip(reason)
+    with far_engine(tmp_path_factory.mktemp("far")) as address:
+        yield address
+
+
+@pytest.fixture(scope="module")
+def far_client(far: str) -> DockerClient:
+    return engine.connect(EngineAddress(far))
+
+
+def test_a_tier_runs_on_the_engine_that_it_names(
+    far: str, far_client: DockerClient, client: DockerClient, open_backend: Enter, order: OrderOn, tmp_path: Path
+) -> None:
+    site = make_site(tmp_path, cloud={"docker_host": far, "cores": 1})
+    backend = open_backend(site)
+    assert f"at {far}" in backend.describe()
+    with backend.deploy(order("cloud")) as deployment, deployment.client() as connection:
+        answer = connection.infer(NAME, INPUTS)
+        assert np.array_equal(answer.outputs["y"], INPUTS["x"])
+        assert {span.place for span in answer.spans if span.name == "compute"} == {"cloud"}
+        here, there = left_of(client, site.session_id), left_of(far_client, site.session_id)
+        assert {name.rpartition("-")[2] for name in here if "-1-" in name} == {"mobile", "edge"}
+        assert {name.rpartition("-")[2] for name in there if "-1-" in name} == {"cloud"}
+        assert all(state.unproven == () for state in deployment.states())
+        for hop in deployment.hops:
+            for probe in probe_link(deployment.probe(hop), hop, 0.2, Tolerances()):
+                assert probe.ok, probe.sentence()
+        deployment.containers["cloud"].inner.kill()
+        assert deployment.diagnose() == "tier cloud was killed by signal 9"
+    assert [name for name in left_of(far_client, site.session_id) if "-1-" in name] == []
+
+
+def test_who_has_no_token_is_refused_by_a_tier_that_others_reach(
+    far: str, open_backend: Enter, order: OrderOn, tmp_path: Path
+) -> None:
+    site = make_site(tmp_path, cloud={"docker_host": far, "cores": 1})
+    with open_backend(site).deploy(order("cloud")) as deployment:
+        port = deployment.containers["cloud"].port()
+        script = f"import urllib.request as u; u.urlopen('http://{THERE}:{port}/v2/models/{NAME}', timeout=10)"
+        asked = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert "401" in asked.stderr
+
+
+def test_nothing_is_left_on_either_engine(
+    far: str, far_client: DockerClient, client: DockerClient, order: OrderOn, tmp_path: Path
+) -> None:
+    site = make_site(tmp_path, cloud={"docker_host": far, "cores": 1})
+    with DockerBackend(site) as backend, backend.deploy(order("cloud")):
+        pass
+    assert left_of(client, site.session_id) == left_of(far_client, site.session_id) == []
+
+
+def test_what_an_engine_elsewhere_does_not_have_is_said_before_anything_starts(
+    far: str, client: DockerClient, tmp_path: Path
+) -> None:
+    site = make_site(tmp_path, cloud={"docker_host": far, "cores": 900})
+    sentence = rf"tier cloud asks for 900 cores, and {far} has [0-9]+: change topology\.tiers\.cloud\.cores"
+    with pytest.raises(TierError, match=sentence):
+        DockerBackend(site)
+    assert left_of(client, site.session_id) == []
+
+
+def test_an_engine_elsewhere_that_does_not_answer_is_named(client: DockerClient, tmp_path: Path) -> None:
+    site = make_site(tmp_path, cloud={"docker_host": "tcp://127.0.0.1:9"})
+    with pytest.raises(TierError, match=r"no container engine answers at tcp://127\.0\.0\.1:9"):
+        DockerBackend(site)
+
+
+def test_a_context_that_is_not_known_is_named(client: DockerClient, tmp_path: Path) -> None:
+    site = make_site(tmp_path, cloud={"docker_context": "no-such-context"})
+    with pytest.raises(TierError, match="no-such-context"):
+        DockerBackend(site)
+
+
+def test_only_the_engines_that_are_needed_are_asked(open_backend: Enter, order: OrderOn, tmp_path: Path) -> None:
+    full = make_site(tmp_path, cloud={"docker_host": "tcp://127.0.0.1:9"})
+    site = Site(full.topology, full.allotments, (Placement(("edge",)),), full.session_id, full.folder)
+    with open_backend(site).deploy(order("edge")) as deployment, deployment.client() as connection:
+        assert np.array_equal(connection.infer(NAME, INPUTS).outputs["y"], INPUTS["x"])
+
+
+def test_a_docker_context_leads_to_its_engine(
+    far: str, client: DockerClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
+    (tmp_path / "config.json").write_text("{}")  # without it, contexts would be those of the home folder
+    subprocess.run(["docker", "context", "create", "lab", "--docker", f"host={far}"], check=True)
+    assert engine.connect(EngineAddress(context="lab")).info()["ID"] != client.info()["ID"]
+    assert engine.reach_of(EngineAddress(context="lab")) == THERE
+
+
+def test_containers_and_a_server_elsewhere_share_a_session(
+    client: DockerClient, artifact: Path, order: OrderOn, tmp_path: Path
+) -> None:
+    token_file = tmp_path / "token"
+    token_file.write_text("open sesame\n")
+    with tier_elsewhere(artifact.parent, "--token-file", str(token_file)) as (_, url):
+        site = make_site(tmp_path, cloud={"url": url, "token_file": token_file})
+        backend = open_named("docker", site, {})
+        assert isinstance(backend, MixedBackend)
+        with backend:
+            for tier, unproven in (("edge", set()), ("cloud", {"links"})):
+                with backend.deploy(order(tier)) as deployment, deployment.client() as connection:
+                    assert np.array_equal(connection.infer(NAME, INPUTS).outputs["y"], INPUTS["x"])
+                    assert {what for state in deployment.states() for what in state.unproven} == unproven
+    assert left_of(client, site.session_id) == []
