@@ -50,6 +50,9 @@ def _parser() -> argparse.ArgumentParser:
     clean = commands.add_parser(
         "clean", help="remove built artifacts, and containers that were left behind", description=_clean.__doc__
     )
+    clean.add_argument(
+        "--root", type=Path, default=Path(), metavar="DIR", help="the project, which may name engines (default: here)"
+    )
     clean.add_argument("--store", type=Path, metavar="DIR", help="artifact store (default: as pytest would use it)")
     clean.add_argument(
         "--unused-for", type=_days, metavar="DAYS", help="only entries that no session has used for so long"
@@ -80,12 +83,15 @@ def _image_build(options: argparse.Namespace) -> int:
     from pytest_edgeai.settings import SettingsError, load_settings
     from pytest_edgeai.tiers import engine
     from pytest_edgeai.tiers.image import ensure_image
+    from pytest_edgeai.tiers.specs import USUAL_ENGINE
 
     given = {"base": options.base, "runtime": options.runtime}
     try:
         settings = load_settings(options.root, {})
         spec = settings.image.model_copy(update={key: value for key, value in given.items() if value is not None})
-        tag = ensure_image(engine.connect(), spec, lambda sentence: print(sentence, file=sys.stderr, flush=True))
+        with engine.reached(USUAL_ENGINE) as there:
+            client = engine.connect(there)
+            tag = ensure_image(client, spec, lambda sentence: print(sentence, file=sys.stderr, flush=True))
     except (SettingsError, engine.EngineError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
@@ -101,20 +107,31 @@ def _clean(options: argparse.Namespace) -> int:
     import time
 
     from pytest_edgeai.artifacts import Store, default_root
+    from pytest_edgeai.settings import SettingsError, load_settings
     from pytest_edgeai.tiers import engine
+    from pytest_edgeai.tiers.specs import USUAL_ENGINE
 
     store = Store(options.store or default_root())
     before = None if options.unused_for is None else time.time() - options.unused_for * 86400
     removed, size_bytes = store.clean(used_before=before, dry_run=options.dry_run)
     verb = "would remove" if options.dry_run else "removed"
     print(f"{verb} {removed} entries, {size_bytes / 1e6:.1f} MB, from {store.root}")
+    try:
+        tiers = load_settings(options.root, {}).topology.tiers.values()
+    except SettingsError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    addresses = {tier.engine for tier in tiers} - {USUAL_ENGINE}
     if engine.socket_is_there():
+        addresses.add(USUAL_ENGINE)
+    for address in sorted(addresses, key=str):
         try:
-            names = engine.sweep(engine.connect(), dry_run=options.dry_run)
+            with engine.reached(address) as there:
+                names = engine.sweep(engine.connect(there), dry_run=options.dry_run)
         except engine.EngineError as error:
             print(f"left what may be on a container engine: {error}")
         else:
-            print(f"{verb} {len(names)} containers and networks that were left behind")
+            print(f"{verb} {len(names)} containers and networks that were left behind on {address}")
     return 0
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 from pytest_edgeai.artifacts import default_root, library_versions
 from pytest_edgeai.measure.host import Host, this_host
 from pytest_edgeai.settings import Settings, SettingsError, find_settings, load_settings
-from pytest_edgeai.tiers.specs import allot
+from pytest_edgeai.tiers.specs import USUAL_ENGINE, allot
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -122,7 +122,8 @@ def _engine() -> Finding:
     from pytest_edgeai.tiers import engine
 
     try:
-        version = engine.connect().version()
+        with engine.reached(USUAL_ENGINE) as there:
+            version = engine.connect(there).version()
     except engine.EngineError as error:
         return Finding("engine", "limited", f"tiers are processes, not containers: {error}")
     return Finding("engine", "fine", f"{version.get('Version')}, so tiers are containers where their image can be had")

@@ -104,6 +104,7 @@ class DockerBackend:
         for one in self._engines.all:
             with contextlib.suppress(EngineError):
                 engine.remove(one.client, self._site.session_id)
+        self._engines.close()
         self._networks.clear()
         if self._watchdog is not None:
             self._watchdog.kill()  # there is nothing left for it to do
@@ -173,7 +174,7 @@ class DockerBackend:
                 *([self._network(found, _ENTRY, leads_out=True)] if is_origin else []),
                 *(self._network(found, hop.name, leads_out=run.crosses(hop)) for hop in ends),
             ],
-            published="no" if not comes_in else "host" if is_origin and found.is_usual else "others",
+            published="no" if not comes_in else "host" if is_origin and found.is_here else "others",
             token=self._token,
             model=(order.name, order.folder.absolute()) if runs else None,
             start_timeout_s=self._start_timeout_s,

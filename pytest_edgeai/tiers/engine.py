@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
@@ -16,8 +17,11 @@ from urllib.parse import urlsplit
 from pytest_edgeai.tiers.backend import TierError
 from pytest_edgeai.tiers.children import is_alive
 from pytest_edgeai.tiers.specs import USUAL_ENGINE, EngineAddress
+from pytest_edgeai.tiers.tunnel import SCHEME, host_name, tunnel
 
 if TYPE_CHECKING:
+    from docker.context import Context
+
     import docker
 
 SESSION_LABEL: Final = "edgeai.session"
@@ -37,13 +41,35 @@ def socket_is_there() -> bool:
     return "DOCKER_HOST" in os.environ or "DOCKER_CONTEXT" in os.environ or _SOCKET.exists() or _CONTEXTS.exists()
 
 
+@contextlib.contextmanager
+def reached(address: EngineAddress) -> Iterator[EngineAddress]:
+    """An engine's address as clients need it: one behind SSH is a socket here for as long as the context lasts.
+
+    Raises
+    ------
+    EngineError
+        The context is not known, or there is no way to the engine.
+    """
+    url = _url(address)
+    if not url.startswith(f"{SCHEME}://"):
+        yield address
+        return
+    with contextlib.ExitStack() as stack:
+        try:
+            path = stack.enter_context(tunnel(url))
+        except TierError as error:
+            raise EngineError(str(error)) from None
+        yield EngineAddress(f"unix://{path}")
+
+
 def connect(address: EngineAddress = USUAL_ENGINE, timeout_s: int = _TIMEOUT_S) -> docker.DockerClient:
     """A client of an engine.
 
     Parameters
     ----------
     address
-        Which one; the usual one is that which DOCKER_HOST or the current Docker context names.
+        Which one, not behind SSH (see `reached`); the usual one is that which DOCKER_HOST or the current Docker
+        context names.
     timeout_s
         How long it may take for an answer.
 
@@ -54,22 +80,15 @@ def connect(address: EngineAddress = USUAL_ENGINE, timeout_s: int = _TIMEOUT_S) 
     """
     try:
         import requests
-        from testcontainers.core.docker_client import get_docker_host
 
         import docker
     except ImportError as error:
-        raise EngineError(f"{error.name} is not installed: pip install 'pytest-edgeai[docker]'") from None
-    options = client_options(address)
-    where = str(address)
-    if address == USUAL_ENGINE:
-        host = get_docker_host()
-        where = host or "the local socket"
-        if host is not None:
-            options = _options({**os.environ, "DOCKER_HOST": host})
+        raise _not_installed(error) from None
     try:
-        client = docker.from_env(timeout=_CONNECT_TIMEOUT_S, **options)
+        client = docker.from_env(timeout=_CONNECT_TIMEOUT_S, **client_options(address))
         client.ping()
     except (docker.errors.DockerException, requests.RequestException, OSError) as error:
+        where = _url(address) or "the local socket"
         raise EngineError(f"no container engine answers at {where}: {first_line(error)}") from None
     client.api.timeout = timeout_s
     return client
@@ -83,36 +102,57 @@ def client_options(address: EngineAddress) -> dict[str, Any]:
     EngineError
         The context is not known.
     """
-    if address.host is not None:
-        return _options({"DOCKER_HOST": address.host})
-    if address.context is None:
-        return {}
-    from docker.context import ContextAPI
+    url = _url(address)
+    if address == USUAL_ENGINE:
+        return {"environment": {**os.environ, "DOCKER_HOST": url}} if url else {}
+    environment = {"DOCKER_HOST": url}
+    if address.context is not None:
+        context = _context(address.context)
+        certificates = Path(context.tls_path) / "docker"
+        if (certificates / "cert.pem").is_file():
+            environment["DOCKER_CERT_PATH"] = str(certificates)
+            environment["DOCKER_TLS_VERIFY"] = "" if context.endpoints["docker"].get("SkipTLSVerify") else "1"
+    return {"environment": environment}
 
-    try:
-        context = ContextAPI.get_context(address.context)
-    except Exception as error:  # noqa: BLE001  # for a file that is not as it should be, it raises no narrower one
-        raise EngineError(f"the Docker context {address.context} cannot be read: {first_line(error)}") from None
-    if context is None or not context.Host:
-        raise EngineError(f"there is no Docker context {address.context!r}; `docker context ls` lists them")
-    environment = {"DOCKER_HOST": context.Host}
-    certificates = Path(context.tls_path) / "docker"
-    if (certificates / "cert.pem").is_file():
-        environment["DOCKER_CERT_PATH"] = str(certificates)
-        environment["DOCKER_TLS_VERIFY"] = "" if context.endpoints["docker"].get("SkipTLSVerify") else "1"
-    return _options(environment)
+
+def is_here(address: EngineAddress) -> bool:
+    """Whether an engine is on this machine, as far as its address says."""
+    return _url(address).partition("://")[0] in ("", "unix", "npipe")
 
 
 def reach_of(address: EngineAddress) -> str | None:
     """The host of an engine's address, where its ports are; None where there is none in it."""
-    host = str(client_options(address).get("environment", {}).get("DOCKER_HOST", ""))
-    return urlsplit(host).hostname
+    url = _url(address)
+    return host_name(url) if url.startswith(f"{SCHEME}://") else urlsplit(url).hostname
 
 
-def _options(environment: dict[str, str]) -> dict[str, Any]:
-    # The ssh program knows the user's keys and hosts; the library's own does not.
-    by_ssh = environment["DOCKER_HOST"].startswith("ssh://")
-    return {"environment": environment, "use_ssh_client": by_ssh}
+def _url(address: EngineAddress) -> str:
+    """Where an engine is; empty for the local socket."""
+    if address.host is not None:
+        return address.host
+    if address.context is not None:
+        return str(_context(address.context).Host)
+    try:
+        from testcontainers.core.docker_client import get_docker_host
+    except ImportError as error:
+        raise _not_installed(error) from None
+    return get_docker_host() or ""
+
+
+def _not_installed(error: ImportError) -> EngineError:
+    return EngineError(f"{error.name} is not installed: pip install 'pytest-edgeai[docker]'")
+
+
+def _context(name: str) -> Context:
+    from docker.context import ContextAPI
+
+    try:
+        context = ContextAPI.get_context(name)
+    except Exception as error:  # noqa: BLE001  # for a file that is not as it should be, it raises no narrower one
+        raise EngineError(f"the Docker context {name} cannot be read: {first_line(error)}") from None
+    if context is None or not context.Host:
+        raise EngineError(f"there is no Docker context {name!r}; `docker context ls` lists them")
+    return context
 
 
 def labels(session_id: str) -> dict[str, str]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from pytest_edgeai.tiers import engine
@@ -27,7 +28,9 @@ class Engine:
     Parameters
     ----------
     address
-        Which one.
+        Which one, in the words of the settings.
+    near
+        The address of it, or of the socket that leads to it.
     client
         A connection to it.
     image
@@ -37,6 +40,7 @@ class Engine:
     """
 
     address: EngineAddress
+    near: EngineAddress
     client: docker.DockerClient
     image: str
     cpus: tuple[int, ...]
@@ -44,12 +48,17 @@ class Engine:
     @property
     def options(self) -> dict[str, Any]:
         """What testcontainers needs to find it."""
-        return engine.client_options(self.address)
+        return engine.client_options(self.near)
 
     @property
     def is_usual(self) -> bool:
-        """Whether it is the one that nobody has to name; its cores are those of this host."""
+        """Whether it is the one that nobody has to name."""
         return self.address == USUAL_ENGINE
+
+    @property
+    def is_here(self) -> bool:
+        """Whether its cores are those of this host, and its ports are on this host's loopback."""
+        return self.is_usual and engine.is_here(self.address)
 
 
 class Engines:
@@ -69,11 +78,20 @@ class Engines:
     def __init__(self, site: Site) -> None:
         self._site = site
         self._engines: dict[EngineAddress, Engine] = {}
-        for tier in _needed(site):
-            address = site.topology.tiers[tier].engine
-            if address not in self._engines:
-                self._engines[address] = self._open(address, site.note)
-            self._check(tier, self._engines[address])
+        self._stack = ExitStack()
+        try:
+            for tier in _needed(site):
+                address = site.topology.tiers[tier].engine
+                if address not in self._engines:
+                    self._engines[address] = self._open(address, site.note)
+                self._check(tier, self._engines[address])
+        except BaseException:
+            self._stack.close()
+            raise
+
+    def close(self) -> None:
+        """End the ways to engines behind SSH."""
+        self._stack.close()
 
     @property
     def all(self) -> tuple[Engine, ...]:
@@ -87,9 +105,9 @@ class Engines:
     def reach(self, tier: str) -> str:
         """Where the published ports of a tier's engine are, as other machines see it."""
         spec = self._site.topology.tiers[tier]
-        found = spec.address or engine.reach_of(spec.engine)
-        if found is None and spec.engine == USUAL_ENGINE:
+        if self.of(tier).is_here:
             return _HERE
+        found = spec.address or engine.reach_of(spec.engine)
         if found is None:
             raise TierError(
                 f"tier {tier} runs on {spec.engine}, which does not say where its ports are: set "
@@ -98,14 +116,17 @@ class Engines:
         return found
 
     def _open(self, address: EngineAddress, note: Callable[[str], None]) -> Engine:
-        client = engine.connect(address)
+        near = self._stack.enter_context(engine.reached(address))
+        client = engine.connect(near)
         left_over = engine.sweep(client)
         if left_over:
             note(f"removed what a killed session left behind: {', '.join(left_over)}")
         if address == USUAL_ENGINE:
-            return Engine(address, client, ensure_image(client, self._site.image, note), tuple(own_cpus()))
-        image = self._image_elsewhere(address, client, note)
-        return Engine(address, client, image, tuple(range(int(client.info()["NCPU"]))))
+            image = ensure_image(client, self._site.image, note)
+        else:
+            image = self._image_elsewhere(address, client, note)
+        found = Engine(address, near, client, image, tuple(own_cpus()))
+        return found if found.is_here else replace(found, cpus=tuple(range(int(client.info()["NCPU"]))))
 
     def _image_elsewhere(self, address: EngineAddress, client: docker.DockerClient, note: Callable[[str], None]) -> str:
         """The image on an engine elsewhere: a copy of that here where the machines are alike, else built there."""
@@ -113,7 +134,7 @@ class Engines:
         from requests import RequestException
 
         try:
-            here = engine.connect()
+            here = engine.connect(self._stack.enter_context(engine.reached(USUAL_ENGINE)))
         except EngineError:
             return ensure_image(client, self._site.image, note)
         if here.version().get("Arch") != client.version().get("Arch"):
@@ -135,7 +156,7 @@ class Engines:
     def _check(self, tier: str, found: Engine) -> None:
         """Fail before anything starts where a machine is smaller than what a tier asks for."""
         allotment = self._site.allotments[tier]
-        if found.is_usual:
+        if found.is_here:
             return
         memory_bytes = int(found.client.info()["MemTotal"])
         for what, asked, there in (

@@ -60,7 +60,7 @@ def _check_url(url: str) -> str:
     return url
 
 
-_ENGINE = re.compile(r"(ssh|tcp)://[^/\s]+|unix:///\S+")
+_ENGINE = re.compile(r"ssh://[^/\s]+(/\S+)?|tcp://[^/\s]+|unix:///\S+")
 
 
 def _check_engine(host: str) -> str:

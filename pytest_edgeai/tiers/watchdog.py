@@ -23,8 +23,8 @@ def main() -> int:
     session_id, addresses = sys.argv[1], json.loads(sys.argv[2])
     for address in addresses:
         # Nobody would read why it fails; the next session's sweep tries again.
-        with contextlib.suppress(engine.EngineError):
-            engine.remove(engine.connect(EngineAddress(**address)), session_id)
+        with contextlib.suppress(engine.EngineError), engine.reached(EngineAddress(**address)) as there:
+            engine.remove(engine.connect(there), session_id)
     return 0
 
 

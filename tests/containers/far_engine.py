@@ -13,6 +13,7 @@ from pathlib import Path
 HERE, THERE = "10.213.77.1", "10.213.77.2"
 """The two ends of the cable between this machine and the other."""
 PORT = 2375
+SOCKET = "docker.sock"
 
 
 def why_not() -> str | None:
@@ -39,6 +40,7 @@ def far_engine(folder: Path) -> Iterator[str]:
         _ip("-n", name, "link", "set", "lo", "up")
         _ip("-n", name, "route", "add", "default", "via", HERE)
         command = ["nsenter", f"--net=/run/netns/{name}", "dockerd", "--tls=false", "--host", f"tcp://{THERE}:{PORT}"]
+        command.append(f"--host=unix://{folder}/{SOCKET}")
         command += [f"--data-root={folder}/data", f"--exec-root={folder}/run", f"--pidfile={folder}/pid"]
         with (folder / "log").open("wb") as log:
             server = subprocess.Popen(command, stdout=log, stderr=log)
@@ -49,6 +51,28 @@ def far_engine(folder: Path) -> Iterator[str]:
             assert time.monotonic() < deadline, (folder / "log").read_text()
             time.sleep(0.1)
         yield f"tcp://{THERE}:{PORT}"
+
+
+@contextlib.contextmanager
+def secure_shell(folder: Path) -> Iterator[Path]:
+    """A server for SSH on the other machine, and the `ssh` that gets in, as the first thing on a PATH."""
+    for name in ("host", "user"):
+        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", f"{folder}/{name}"], check=True)
+    options = [f"HostKey={folder}/host", f"AuthorizedKeysFile={folder}/user.pub", f"PidFile={folder}/pid"]
+    options += [f"ListenAddress={THERE}:22", "PermitRootLogin=yes", "StrictModes=no"]
+    Path("/run/sshd").mkdir(exist_ok=True)  # which the server insists on
+    command = ["nsenter", f"--net=/run/netns/edgeai{os.getpid()}", shutil.which("sshd") or "", "-D", "-f", "/dev/null"]
+    server = subprocess.Popen([*command, *(word for option in options for word in ("-o", option))])
+    (folder / "bin").mkdir()
+    program = folder / "bin" / "ssh"
+    settings = f"-i {folder}/user -o StrictHostKeyChecking=no -o UserKnownHostsFile={folder}/known -o LogLevel=ERROR"
+    program.write_text(f'#!/bin/sh\nexec {shutil.which("ssh")} {settings} "$@"\n')
+    program.chmod(0o755)
+    try:
+        yield program.parent
+    finally:
+        server.terminate()
+        server.wait(30)
 
 
 def _ip(*words: str) -> None:

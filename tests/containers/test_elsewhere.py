@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -21,7 +23,7 @@ from pytest_edgeai.tiers.probe import probe_link
 from pytest_edgeai.tiers.registry import open_backend as open_named
 from pytest_edgeai.tiers.specs import EngineAddress
 from tests.containers.conftest import NAME, left_of, make_site
-from tests.containers.far_engine import THERE, far_engine, why_not
+from tests.containers.far_engine import SOCKET, THERE, far_engine, secure_shell, why_not
 from tests.tiers.conftest import INPUTS
 from tests.tiers.test_remote import tier_elsewhere
 
@@ -30,12 +32,17 @@ Enter = Callable[[Site], DockerBackend]
 
 
 @pytest.fixture(scope="module")
-def far(client: DockerClient, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def far_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("far")
+
+
+@pytest.fixture(scope="module")
+def far(client: DockerClient, far_folder: Path) -> Iterator[str]:
     """The address of another machine's engine."""
     reason = why_not()
     if reason is not None:
         pytest.skip(reason)
-    with far_engine(tmp_path_factory.mktemp("far")) as address:
+    with far_engine(far_folder) as address:
         yield address
 
 
@@ -121,8 +128,36 @@ def test_a_docker_context_leads_to_its_engine(
     monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
     (tmp_path / "config.json").write_text("{}")  # without it, contexts would be those of the home folder
     subprocess.run(["docker", "context", "create", "lab", "--docker", f"host={far}"], check=True)
-    assert engine.connect(EngineAddress(context="lab")).info()["ID"] != client.info()["ID"]
+    assert engine.connect(EngineAddress(context="lab")).info()["DockerRootDir"] != client.info()["DockerRootDir"]
     assert engine.reach_of(EngineAddress(context="lab")) == THERE
+
+
+@pytest.mark.skipif(shutil.which("sshd") is None, reason="no server for SSH is installed")
+def test_a_tier_runs_on_an_engine_behind_ssh(
+    far: str,
+    far_folder: Path,
+    far_client: DockerClient,
+    order: OrderOn,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    url = f"ssh://root@{THERE}{far_folder}/{SOCKET}"
+    with secure_shell(tmp_path) as programs:
+        monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
+        site = make_site(tmp_path, cloud={"docker_host": url, "cores": 1})
+        with DockerBackend(site) as backend, backend.deploy(order("cloud")) as deployment:
+            with deployment.client() as connection:
+                assert np.array_equal(connection.infer(NAME, INPUTS).outputs["y"], INPUTS["x"])
+            assert any("-1-cloud" in name for name in left_of(far_client, site.session_id))
+            for probe in probe_link(deployment.probe(deployment.hops[1]), deployment.hops[1], 0.2, Tolerances()):
+                assert probe.ok, probe.sentence()
+    assert left_of(far_client, site.session_id) == []
+
+
+def test_ssh_that_does_not_get_in_says_why(client: DockerClient, tmp_path: Path) -> None:
+    site = make_site(tmp_path, cloud={"docker_host": "ssh://nobody@localhost:9"})
+    with pytest.raises(TierError, match=r"ssh://nobody@localhost:9 cannot be reached: .*(refused|ssh)"):
+        DockerBackend(site)
 
 
 def test_containers_and_a_server_elsewhere_share_a_session(
