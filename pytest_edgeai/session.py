@@ -246,8 +246,11 @@ class MeasuringSession:
     def finish(self) -> SessionOutcome:
         """Run the statistics, judge, and write the reports."""
         from pytest_edgeai.outcome import conclude
+        from pytest_edgeai.reporting.tiers import unproven_sentences
 
         self.outcome = conclude(self.strategies, self.cells, self.records, self.prepared, self.settings)
+        unproven = unproven_sentences(self.records.values())
+        self.outcome = replace(self.outcome, remarks=(*self.outcome.remarks, *unproven))
         if self.report is not None:
             self.report.finish(self, self.outcome)
         return self.outcome

@@ -113,6 +113,7 @@ def results_document(session: MeasuringSession, outcome: SessionOutcome) -> dict
                 "threads": given.threads,
                 "compute_scale": given.compute_scale,
                 "memory_bytes": given.memory_bytes,
+                "gpu": given.gpu,
             }
             for name, given in session.allotments.items()
         },

@@ -18,6 +18,8 @@ def header_lines(session: MeasuringSession) -> list[str]:
         + (f" × scale {given.compute_scale:g}" if given.compute_scale != 1 else "")
         for name, given in session.allotments.items()
     )
+    elsewhere = {name: spec.url for name, spec in settings.topology.tiers.items() if spec.url is not None}
+    tiers = ", ".join([*([tiers] if tiers else []), *(f"{name} at {url}" for name, url in elsewhere.items())])
     links = ", ".join(
         f"{name} {_rate(link.rate_bps)}" + (f" + {link.delay_s * 1e3:g} ms" if link.delay_s else "")
         for name, link in settings.topology.links.items()

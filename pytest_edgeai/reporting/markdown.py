@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 from pytest_edgeai.reporting.header import header_lines
 from pytest_edgeai.reporting.rows import HEADINGS, verdict_rows
+from pytest_edgeai.reporting.tiers import HEADINGS as TIER_HEADINGS
+from pytest_edgeai.reporting.tiers import tier_rows
 
 if TYPE_CHECKING:
     from pytest_edgeai.outcome import SessionOutcome
@@ -31,6 +33,8 @@ def summary(session: MeasuringSession, outcome: SessionOutcome) -> str:
             for (model, operator), sentence in session.failures.items()
         ]
     lines += _artifacts(session)
+    rows = tier_rows(session.settings.topology.tiers, session.allotments, session.records.values())
+    lines += ["", "## Tiers", "", *_table(TIER_HEADINGS, rows)]
     if outcome.analysis is not None:
         lines += ["", "## Statistics", ""]
         lines += [

@@ -82,6 +82,21 @@ def test_the_summary_has_a_row_for_each_strategy(project: Project) -> None:
     assert "### Operators of toy on edge" in summary
 
 
+def test_the_summary_says_what_tiers_were_given_and_what_is_unproven(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TOY_UNPROVEN", "memory")
+    result = project.run("--benchmark-only")
+    summary = (project.report / "summary.md").read_text(encoding="utf-8")
+    row = next(line for line in summary.splitlines() if line.startswith("| edge | here |"))
+    assert row.split("|")[3].strip() == str(project.results["tiers"]["edge"]["cores"])
+    assert row.endswith("| memory |")
+    sentence = "unproven on tier edge: memory"
+    assert sentence in project.results["remarks"]
+    assert f"- {sentence}" in summary
+    result.stdout.fnmatch_lines([f"edgeai: {sentence}"])
+
+
 def test_each_session_gets_a_folder_and_latest_leads_to_the_newest(project: Project) -> None:
     project.run("--benchmark-only")
     first = project.report.resolve()

@@ -143,7 +143,8 @@ class _Deployment:
         """Limits that are as they should be."""
         if os.environ.get("TOY_FAULT") == "limits":
             raise TierError("tier edge was given 1 core and has 2")
-        return (TierState(str(self._order.placement), {"load_s": {"toy": 0.001}}),)
+        unproven = tuple(filter(None, os.environ.get("TOY_UNPROVEN", "").split(",")))
+        return (TierState(str(self._order.placement), {"load_s": {"toy": 0.001}}, unproven),)
 
     def diagnose(self) -> str | None:
         """Why requests fail."""

@@ -1,0 +1,90 @@
+"""What tiers were given and what they made of it, trial after trial: the rows of a report."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from pytest_edgeai.measure.trial import TrialRecord
+from pytest_edgeai.tiers.specs import Allotment, TierSpec
+
+HEADINGS = (
+    "tier",
+    "where",
+    "cores",
+    "threads",
+    "compute scale",
+    "memory",
+    "peak memory",
+    "throttled",
+    "runs on",
+    "unproven",
+)
+
+
+def tier_rows(
+    tiers: Mapping[str, TierSpec], allotments: Mapping[str, Allotment], records: Iterable[TrialRecord]
+) -> list[tuple[str, ...]]:
+    """A row for each tier that took part in a trial.
+
+    Parameters
+    ----------
+    tiers, allotments
+        What was asked for, and what of it was given.
+    records
+        The trials.
+    """
+    records = tuple(records)
+    said: dict[str, list[Mapping[str, Mapping[str, Any]]]] = {}
+    for record in records:
+        for tier, before_and_after in record.tiers.items():
+            said.setdefault(tier, []).append(before_and_after)
+    unproven = _unproven(records)
+    return [
+        (tier, _where(spec), *_given(allotments.get(tier)), *_made_of_it(said[tier]), ", ".join(unproven.get(tier, ())))
+        for tier, spec in tiers.items()
+        if tier in said
+    ]
+
+
+def unproven_sentences(records: Iterable[TrialRecord]) -> list[str]:
+    """What was asked of tiers and could not be read back, each once."""
+    return [f"unproven on tier {tier}: {', '.join(what)}" for tier, what in _unproven(records).items()]
+
+
+def _unproven(records: Iterable[TrialRecord]) -> dict[str, list[str]]:
+    """What, by tier; records say it as `tier: what`."""
+    pairs = dict.fromkeys(tuple(sentence.split(": ", 1)) for record in records for sentence in record.unproven)
+    by_tier: dict[str, list[str]] = {}
+    for tier, what in pairs:
+        by_tier.setdefault(tier, []).append(what)
+    return by_tier
+
+
+def _where(spec: TierSpec) -> str:
+    return spec.url or (str(spec.engine) if spec.is_elsewhere else "here")
+
+
+def _given(allotment: Allotment | None) -> tuple[str, ...]:
+    if allotment is None:
+        return "", "", "", ""
+    memory = f"{allotment.memory_bytes / 2**20:.0f} MiB"
+    return str(allotment.cores), str(allotment.threads), f"{allotment.compute_scale:g}", memory
+
+
+def _made_of_it(said: list[Mapping[str, Mapping[str, Any]]]) -> tuple[str, ...]:
+    after = [one["after"] for one in said]
+    peaks = [limits["peak_memory_bytes"] for limits in after if limits.get("peak_memory_bytes")]
+    stops = [_grew(one, "nr_throttled") for one in said if one["after"].get("nr_throttled") is not None]
+    stopped_s = [_grew(one, "throttled_s") for one in said if one["after"].get("throttled_s") is not None]
+    providers = {name: None for limits in after for names in limits.get("providers", {}).values() for name in names}
+    return (
+        f"{max(peaks) / 2**20:.0f} MiB" if peaks else "",
+        f"{sum(stops):g} times, {sum(stopped_s):.3f} s" if stops else "",
+        ", ".join(name.removesuffix("ExecutionProvider") for name in providers),
+    )
+
+
+def _grew(one: Mapping[str, Mapping[str, Any]], key: str) -> float:
+    """By how much a counter of a tier grew between the two times it was read."""
+    return float(one["after"][key] - one["before"].get(key, 0))
