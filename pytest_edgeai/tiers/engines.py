@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from pytest_edgeai.tiers import engine
+from pytest_edgeai.tiers import engine, traffic
 from pytest_edgeai.tiers.backend import Site, TierError
 from pytest_edgeai.tiers.engine import EngineError, first_line
 from pytest_edgeai.tiers.image import ensure_image
@@ -85,6 +85,9 @@ class Engines:
                 if address not in self._engines:
                     self._engines[address] = self._open(address, site.note)
                 self._check(tier, self._engines[address])
+            for name, link in site.topology.links.items():
+                if traffic.is_impaired(link):
+                    self._check_netem(name)
         except BaseException:
             self._stack.close()
             raise
@@ -168,6 +171,33 @@ class Engines:
                     f"tier {tier} asks for {asked} {what}, and {found.address} has {there}: change "
                     f"topology.tiers.{tier}.{what.split()[-1]}"
                 )
+
+    def _check_netem(self, link: str) -> None:
+        """Fail before anything starts where a kernel cannot do what a link needs."""
+        from docker.errors import ContainerError, DockerException
+
+        for found in self.all:
+            command = ["qdisc", "add", "dev", "lo", "root", "netem", "delay", "1ms"]
+            try:
+                found.client.containers.run(
+                    found.image,
+                    command,
+                    entrypoint="tc",
+                    user="0",
+                    network_mode="none",
+                    cap_drop=["ALL"],
+                    cap_add=["NET_ADMIN"],
+                    labels=engine.labels(self._site.session_id),
+                    remove=True,
+                )
+            except ContainerError as error:
+                said = b" ".join((error.stderr or b"").split()).decode("utf-8", "replace")
+                raise TierError(
+                    f"link {link} has delay, jitter or loss, for which the kernel of {found.address} needs netem "
+                    f"(`modprobe sch_netem` there, or the process backend, which can delay): tc says {said!r}"
+                ) from None
+            except DockerException as error:
+                raise TierError(f"link {link} cannot be tried on {found.address}: {first_line(error)}") from None
 
 
 def _needed(site: Site) -> tuple[str, ...]:

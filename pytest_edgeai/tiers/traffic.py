@@ -17,6 +17,11 @@ SLACK_S = 60e-6
 _QUEUE = "60s"  # a shorter queue drops packets of a large body, and TCP slows down
 
 
+def is_impaired(link: LinkSpec) -> bool:
+    """Whether a link has more than a rate, which takes the kernel's netem."""
+    return bool(link.delay_s or link.jitter_s or link.loss)
+
+
 def shaping_commands(interface: str, link: LinkSpec, burst_bytes: int | None = None) -> list[list[str]]:
     """The commands that shape what leaves an interface.
 

@@ -8,19 +8,21 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from pytest_edgeai.measure.client import RequestError
-from pytest_edgeai.settings import SettingsError
+from pytest_edgeai.settings import SettingsError, Tolerances
 from pytest_edgeai.tiers import engine
 from pytest_edgeai.tiers.backend import Order, Site, TierError
 from pytest_edgeai.tiers.containers import DockerBackend
 from pytest_edgeai.tiers.image import ImageError, ensure_image
+from pytest_edgeai.tiers.probe import probe_link
 from pytest_edgeai.tiers.registry import open_backend as open_named
-from pytest_edgeai.tiers.specs import ImageSpec
+from pytest_edgeai.tiers.specs import ImageSpec, LinkSpec
 from tests.containers.conftest import NAME, left_of, make_site
 from tests.containers.socket_proxy import SocketProxy
 from tests.tiers.conftest import INPUTS
@@ -231,3 +233,22 @@ def test_an_engine_that_goes_away_in_mid_trial_is_named(
     monkeypatch.undo()
     engine.remove(client, site.session_id)
     assert left_of(client, site.session_id) == []
+
+
+def test_a_kernel_that_cannot_delay_is_named_before_anything_starts_and_one_that_can_delays(
+    client: DockerClient, order: OrderOn, tmp_path: Path
+) -> None:
+    site = make_site(tmp_path)
+    delayed = LinkSpec.model_validate({"rate": "10 Mbit/s", "delay": "30 ms"})
+    topology = site.topology.model_copy(update={"links": {**site.topology.links, "mobile-edge": delayed}})
+    try:
+        backend = DockerBackend(replace(site, topology=topology))
+    except TierError as error:
+        assert str(error).startswith("link mobile-edge has delay, jitter or loss, for which the kernel of")  # noqa: PT017
+        assert "modprobe sch_netem" in str(error)  # noqa: PT017
+        assert left_of(client, site.session_id) == []
+        return
+    with backend, backend.deploy(order("edge")) as deployment:
+        hop = deployment.hops[0]
+        for probe in probe_link(deployment.probe(hop), hop, 0.2, Tolerances()):
+            assert probe.ok, probe.sentence()
