@@ -191,10 +191,10 @@ class Engines:
                     remove=True,
                 )
             except ContainerError as error:
-                said = b" ".join((error.stderr or b"").split()).decode("utf-8", "replace")
+                said = error.stderr.decode("utf-8", "replace") if isinstance(error.stderr, bytes) else error.stderr
                 raise TierError(
                     f"link {link} has delay, jitter or loss, for which the kernel of {found.address} needs netem "
-                    f"(`modprobe sch_netem` there, or the process backend, which can delay): tc says {said!r}"
+                    f"(`modprobe sch_netem` there, or the process backend, which can delay): tc says {str(said).strip()!r}"
                 ) from None
             except DockerException as error:
                 raise TierError(f"link {link} cannot be tried on {found.address}: {first_line(error)}") from None
