@@ -191,10 +191,12 @@ class Engines:
                     remove=True,
                 )
             except ContainerError as error:
-                said = error.stderr.decode("utf-8", "replace") if isinstance(error.stderr, bytes) else error.stderr
+                said = (
+                    error.stderr.decode("utf-8", "replace") if isinstance(error.stderr, bytes) else error.stderr or ""
+                )
                 raise TierError(
                     f"link {link} has delay, jitter or loss, for which the kernel of {found.address} needs netem "
-                    f"(`modprobe sch_netem` there, or the process backend, which can delay): tc says {str(said).strip()!r}"
+                    f"(`modprobe sch_netem` there, or the process backend, which can delay): tc says {said.strip()!r}"
                 ) from None
             except DockerException as error:
                 raise TierError(f"link {link} cannot be tried on {found.address}: {first_line(error)}") from None
