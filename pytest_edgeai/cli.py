@@ -47,6 +47,27 @@ def _parser() -> argparse.ArgumentParser:
     )
     build.set_defaults(command=_image_build)
 
+    compare = commands.add_parser(
+        "compare",
+        help="say what became worse or better between two saved sessions",
+        description=_compare.__doc__,
+    )
+    for name in ("before", "after"):
+        compare.add_argument(
+            name, metavar=name.upper(), help="a path, a name, a number, a git revision, or latest, of a saved session"
+        )
+    compare.add_argument("--root", type=Path, default=Path(), metavar="DIR", help="the project (default: here)")
+    compare.add_argument(
+        "--storage",
+        default="file://./.benchmarks",
+        metavar="DIR",
+        help="where pytest-benchmark keeps sessions (default: %(default)s)",
+    )
+    compare.add_argument("--json", metavar="PATH", help="write JSON; - prints it instead of the table")
+    compare.add_argument("--markdown", metavar="PATH", help="write Markdown for a pull request; - prints it instead")
+    compare.add_argument("--junit", metavar="PATH", help="write a JUnit report; - prints it instead")
+    compare.set_defaults(command=_compare)
+
     clean = commands.add_parser(
         "clean", help="remove built artifacts, and containers that were left behind", description=_clean.__doc__
     )
@@ -76,6 +97,47 @@ def _doctor(options: argparse.Namespace) -> int:
 
         doctor.show(findings, Console())
     return 1 if any(finding.level == "broken" for finding in findings) else 0
+
+
+def _compare(options: argparse.Namespace) -> int:
+    """Compare two saved sessions, strategy by strategy; exit code 1 where something is worse or missing."""
+    import json
+
+    from pytest_edgeai.baselines import find_recording
+    from pytest_edgeai.reporting import comparison as written
+    from pytest_edgeai.settings import SettingsError, load_settings
+    from pytest_edgeai.verdicts.comparison import compare, rules
+
+    try:
+        sides = [find_recording(wanted, options.root, options.storage) for wanted in (options.before, options.after)]
+        found = compare(sides[0], sides[1], *rules(load_settings(options.root, {})))
+    except SettingsError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    for path, text in (
+        (options.json, json.dumps(found.as_json(), indent=1, allow_nan=False) + "\n"),
+        (options.markdown, written.markdown(found)),
+        (options.junit, written.junit(found)),
+    ):
+        if path == "-":
+            print(text, end="")
+        elif path is not None:
+            try:
+                Path(path).write_text(text, encoding="utf-8")
+            except OSError as error:
+                print(f"error: {path} cannot be written: {error.strerror}", file=sys.stderr)
+                return 2
+    if "-" not in (options.json, options.markdown, options.junit):
+        from rich.console import Console
+
+        console = Console(highlight=False)
+        if not console.is_terminal:
+            console.width = max(console.width, 170)
+        console.print(written.table(found))
+        for sentence in written.sentences(found):
+            console.print(sentence, markup=False, soft_wrap=True)
+        console.print(written.verdict(found), markup=False, soft_wrap=True, style="green" if found.green else "red")
+    return 0 if found.green else 1
 
 
 def _image_build(options: argparse.Namespace) -> int:

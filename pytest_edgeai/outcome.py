@@ -22,6 +22,7 @@ from pytest_edgeai.verdicts.latency import judge_latency
 if TYPE_CHECKING:
     from pytest_edgeai.operators.preparation import Prepared
     from pytest_edgeai.stats import Analysis
+    from pytest_edgeai.verdicts.comparison import Comparison
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,16 +77,20 @@ class SessionOutcome:
         Tables of tests, or None where there is too little to test.
     remarks
         Sentences about the session as a whole.
+    comparison
+        With an earlier session, where one is named.
     """
 
     results: tuple[StrategyResult, ...]
     analysis: Analysis | None
     remarks: tuple[str, ...] = ()
+    comparison: Comparison | None = None
 
     @property
     def green(self) -> bool:
-        """Whether every verdict is a pass."""
-        return all(result.verdict.outcome == "pass" for result in self.results)
+        """Whether every verdict is a pass, and nothing is worse than in the session compared with."""
+        passed = all(result.verdict.outcome == "pass" for result in self.results)
+        return passed and (self.comparison is None or self.comparison.green)
 
 
 def conclude(

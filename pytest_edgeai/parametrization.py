@@ -15,6 +15,7 @@ import pytest
 
 if TYPE_CHECKING:
     from pytest_edgeai.matrix import Cell, Placement
+    from pytest_edgeai.recording import Recording
     from pytest_edgeai.session import MeasuringSession, Selection
 
 AXES = ("edgeai_model", "edgeai_operator", "edgeai_tier", "edgeai_replicate")
@@ -56,6 +57,27 @@ def open_session(config: pytest.Config, seed: int) -> MeasuringSession:
         backends.update(named or {})
     registered = Registered(subjects, registry.instantiate(classes, settings.operator_parameters), backends)
     return MeasuringSession(settings, registered, seed, config.rootpath)
+
+
+def baseline_of(config: pytest.Config) -> Recording | None:
+    """The saved session that this one is compared with.
+
+    Raises
+    ------
+    SettingsError
+        There is none of that name, or it cannot be read.
+    """
+    wanted = config.getoption("edgeai_compare")
+    if wanted is None:
+        return None
+    from pytest_edgeai.baselines import DEFAULT_STORAGE, find_recording
+    from pytest_edgeai.settings import SettingsError
+
+    try:
+        storage = config.getoption("benchmark_storage", DEFAULT_STORAGE)
+        return find_recording(wanted, config.rootpath, storage)
+    except SettingsError as error:
+        raise SettingsError(f"--edgeai-compare: {error}") from None
 
 
 def parametrize(metafunc: pytest.Metafunc, axes: Sequence[str], session: MeasuringSession) -> None:

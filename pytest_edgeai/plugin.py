@@ -35,6 +35,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     add("--edgeai-backend", metavar="NAME", help="what runs the tiers: auto (default), process, docker or remote")
     add("--edgeai-report", metavar="DIR", help="where each session makes its folder of reports (default: reports)")
     add("--edgeai-store", metavar="DIR", help="artifact store (default: $EDGEAI_STORE or the user's cache folder)")
+    add(
+        "--edgeai-compare",
+        metavar="REV|NAME|latest",
+        help="fail if a strategy is worse than in a saved session: by git revision, name, number or path",
+    )
     add("--edgeai-seed", type=int, metavar="N", help="seed of the order of trials (default: a new one, printed)")
 
 
@@ -126,6 +131,8 @@ def pytest_collection_finish(session: pytest.Session) -> None:
             "leave out --benchmark-disable, or leave out the trials by --benchmark-skip"
         )
     try:
+        if edgeai.cells:
+            edgeai.baseline = parametrization.baseline_of(config)
         edgeai.open_backend(lambda sentence: _note(config, sentence))
     except SettingsError as error:
         raise pytest.UsageError(str(error)) from None
@@ -178,15 +185,30 @@ def pytest_report_teststatus(
     return ("passed", "", "PASSED") if report.passed else ("failed", "", "FAILED")
 
 
-@pytest.hookimpl(trylast=True)
-def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+@pytest.hookimpl(optionalhook=True)
+def pytest_benchmark_update_json(config: pytest.Config, output_json: dict[str, Any]) -> None:
+    """Put the session into pytest-benchmark's file, so that later ones can be compared with it."""
+    if SESSION in config.stash and config.stash[SESSION].cells and not _is_worker(config):
+        from pytest_edgeai.recording import KEY, record_session
+
+        output_json[KEY] = record_session(config.stash[SESSION])
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> Generator[None, object, object]:
     """Run the statistics, judge, write the reports, and only then fail."""
     config = session.config
     if SESSION not in config.stash or _PROGRESS not in config.stash or not config.stash[SESSION].cells:
-        return
+        return (yield)
     outcome = config.stash[SESSION].finish()
+    if outcome.comparison is not None:
+        from pytest_edgeai.reporting.comparison import add_junit_properties
+
+        add_junit_properties(config, outcome.comparison)
+    result = yield
     if exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED) and not outcome.green:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
+    return result
 
 
 @pytest.hookimpl(trylast=True)

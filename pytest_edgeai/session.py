@@ -29,8 +29,10 @@ if TYPE_CHECKING:
     from pytest_edgeai.operators.preparation import Plan, Prepared
     from pytest_edgeai.operators.worker import Progress
     from pytest_edgeai.outcome import SessionOutcome
+    from pytest_edgeai.recording import Recording
     from pytest_edgeai.reporting.files import ReportFolder
     from pytest_edgeai.subjects import SubjectModel
+    from pytest_edgeai.verdicts.comparison import Comparison
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +122,8 @@ class MeasuringSession:
     """Artifacts by model and operator."""
     failures: dict[tuple[str, str], str] = field(default_factory=dict)
     """Why an artifact could not be made."""
+    baseline: Recording | None = None
+    """The session that this one is compared with."""
     outcome: SessionOutcome | None = None
     """What was found, once the session is finished."""
     report: ReportFolder | None = None
@@ -250,10 +254,21 @@ class MeasuringSession:
 
         self.outcome = conclude(self.strategies, self.cells, self.records, self.prepared, self.settings)
         unproven = unproven_sentences(self.records.values())
-        self.outcome = replace(self.outcome, remarks=(*self.outcome.remarks, *unproven))
+        self.outcome = replace(
+            self.outcome, remarks=(*self.outcome.remarks, *unproven), comparison=self._compare(self.baseline)
+        )
         if self.report is not None:
             self.report.finish(self, self.outcome)
         return self.outcome
+
+    def _compare(self, baseline: Recording | None) -> Comparison | None:
+        if baseline is None:
+            return None
+        from pytest_edgeai.recording import KEY, read_recording, record_session
+        from pytest_edgeai.verdicts.comparison import compare, rules
+
+        # By way of the document, so that both sides went through the same hands.
+        return compare(baseline, read_recording({KEY: record_session(self)}, "this session"), *rules(self.settings))
 
     def close(self) -> None:
         """End what the backend holds."""

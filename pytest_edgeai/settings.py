@@ -122,6 +122,28 @@ class Budgets(Spec):
     latency: tuple[LatencyBudget, ...] = ()
 
 
+class Gate(Spec):
+    """What counts as worse than an earlier session.
+
+    Parameters
+    ----------
+    min_change
+        Relative change of latency below which nothing is a regression.
+    must_see
+        Relative change that the trials have to be able to show, else the verdict is inconclusive.
+    accuracy_drop_pp
+        Largest drop of accuracy, in percentage points.
+    size_growth, memory_growth
+        Largest relative growth of an artifact, and of the peak memory of its server.
+    """
+
+    min_change: float = Field(default=0.03, gt=0, lt=10)
+    must_see: float = Field(default=0.10, gt=0, lt=10)
+    accuracy_drop_pp: float = Field(default=0.5, ge=0, le=100)
+    size_growth: float = Field(default=0.02, ge=0)
+    memory_growth: float = Field(default=0.10, ge=0)
+
+
 class Tolerances(Spec):
     """How far a proof may be off before a trial is invalid.
 
@@ -170,7 +192,7 @@ class Settings(Spec):
         Significance level of the statistics.
     p_adjust
         How the p-values of a table's pairs are adjusted.
-    budgets, tolerances
+    budgets, gate, tolerances
         What is asserted.
     operator_parameters
         Values for operators' parameters, by operator.
@@ -191,6 +213,7 @@ class Settings(Spec):
     p_adjust: str = "holm"
     image: ImageSpec = ImageSpec()
     budgets: Budgets = Budgets()
+    gate: Gate = Gate()
     tolerances: Tolerances = Tolerances()
     operator_parameters: Mapping[str, Mapping[str, Any]] = {}
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from pytest_edgeai.outcome import SessionOutcome, StrategyResult
     from pytest_edgeai.session import MeasuringSession
 
-SAMPLES, RESULTS, SUMMARY = "samples.csv", "results.json", "summary.md"
+SAMPLES, RESULTS, SUMMARY, COMPARISON = "samples.csv", "results.json", "summary.md", "comparison.md"
 RESULTS_FORMAT = 1
 _LATEST = "latest"
 _KEYS = ("model", "operator", "tier", "replicate", "run", "input", "latency_s")
@@ -89,6 +89,10 @@ class ReportFolder:
         document = results_document(session, outcome)
         _write(self.path / RESULTS, json.dumps(document, indent=1, allow_nan=False) + "\n")
         _write(self.path / SUMMARY, summary(session, outcome))
+        if outcome.comparison is not None:
+            from pytest_edgeai.reporting.comparison import markdown
+
+            _write(self.path / COMPARISON, markdown(outcome.comparison))
 
     def _samples(self, mode: str) -> Any:
         return (self.path / SAMPLES).open(mode, encoding="utf-8", newline="")
@@ -134,6 +138,7 @@ def results_document(session: MeasuringSession, outcome: SessionOutcome) -> dict
             for (model, operator), sentence in session.failures.items()
         ],
         "strategies": [_strategy(result) for result in outcome.results],
+        "comparison": None if outcome.comparison is None else outcome.comparison.as_json(),
         "statistics": None if outcome.analysis is None else outcome.analysis.as_json(),
         "trials": [_finite(record.as_json()) for record in session.records.values()],
     }

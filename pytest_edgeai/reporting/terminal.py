@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from pytest_edgeai.reporting.comparison import write_comparison
 from pytest_edgeai.reporting.rows import HEADINGS, verdict_rows
 
 if TYPE_CHECKING:
@@ -43,6 +44,8 @@ def write_summary(reporter: pytest.TerminalReporter, session: MeasuringSession) 
         reporter.write_line(f"edgeai: {remark}", yellow=True)
     for (model, operator), sentence in session.failures.items():
         reporter.write_line(f"artifact {model}-{operator} could not be made: {sentence}", red=True)
+    if outcome.comparison is not None:
+        write_comparison(reporter, outcome.comparison)
     if session.report is not None:
         reporter.write_line(f"edgeai: reports in {session.report.path}")
     counts = [result.verdict.outcome for result in outcome.results]

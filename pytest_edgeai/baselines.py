@@ -1,0 +1,96 @@
+"""Saved sessions, found again: by file, name, number or git revision among what pytest-benchmark has stored."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+from typing import Any, Final
+
+from pytest_edgeai.recording import Recording, RecordingError, read_recording
+from pytest_edgeai.settings import SettingsError, unknown
+
+LATEST: Final = "latest"
+DEFAULT_STORAGE: Final = "file://./.benchmarks"
+_SCHEME = "file://"
+
+
+def find_recording(wanted: str, root: Path, storage: str = DEFAULT_STORAGE) -> Recording:
+    """The session that a word names.
+
+    Parameters
+    ----------
+    wanted
+        A path of a JSON file, `latest`, the number or the name that a session was saved under, or a git revision, of
+        which the newest session counts.
+    root
+        The project; relative paths start there.
+    storage
+        Where pytest-benchmark keeps its files (its option `--benchmark-storage`).
+
+    Raises
+    ------
+    SettingsError
+        There is no such session, or it cannot be read.
+    """
+    path = root / wanted
+    if not path.is_file():
+        path = _stored(wanted, root, storage)
+    try:
+        return read_recording(_load(path), wanted if wanted != LATEST else path.stem)
+    except RecordingError as error:
+        raise SettingsError(f"{path}: {error}") from None
+
+
+def _stored(wanted: str, root: Path, storage: str) -> Path:
+    if "://" in storage and not storage.startswith(_SCHEME):
+        raise SettingsError(f"sessions are found in files only, not at {storage}: give the path of a JSON file")
+    folder = root / storage.removeprefix(_SCHEME)
+    files = sorted(folder.glob("*/[0-9]*_*.json"), key=lambda file: (_number(file), file.stat().st_mtime))
+    if not files:
+        raise SettingsError(f"no session is saved in {folder}: save one by pytest … --benchmark-save NAME")
+    if wanted == LATEST:
+        return files[-1]
+    named = [file for file in files if wanted in (_name(file), file.stem)]
+    numbered = [file for file in files if wanted.isdecimal() and int(wanted) == _number(file)]
+    of_commit = [] if named or numbered else _of_commit(wanted, root, files)
+    found = [*numbered, *named, *of_commit]
+    if not found:
+        names = tuple(dict.fromkeys(_name(file) for file in files))
+        raise SettingsError(f"{unknown('saved session', wanted, names)}; nor is a session of such a git revision there")
+    return found[-1]
+
+
+def _of_commit(wanted: str, root: Path, files: list[Path]) -> list[Path]:
+    """Sessions that were saved at a commit; those of a clean working copy last, because they count more."""
+    command = ["git", "-C", str(root), "rev-parse", "--verify", "--quiet", "--end-of-options", f"{wanted}^{{commit}}"]
+    try:
+        resolved = subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
+    except OSError:
+        return []
+    if not resolved:
+        return []
+    commits = [(file, _load(file).get("commit_info") or {}) for file in files]
+    saved = [(file, bool(commit.get("dirty"))) for file, commit in commits if commit.get("id") == resolved]
+    return [file for file, _ in sorted(saved, key=lambda one: not one[1])]
+
+
+def _load(path: Path) -> dict[str, Any]:
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise SettingsError(f"{path} cannot be read: {error.strerror}") from None
+    except ValueError as error:
+        raise SettingsError(f"{path} is no JSON ({error}): if it was cut off, save the session again") from None
+    if not isinstance(document, dict):
+        raise SettingsError(f"{path} is not a file of pytest-benchmark")
+    return document
+
+
+def _number(file: Path) -> int:
+    digits = file.stem.partition("_")[0]
+    return int(digits) if digits.isdecimal() else -1
+
+
+def _name(file: Path) -> str:
+    return file.stem.partition("_")[2]

@@ -1,0 +1,219 @@
+"""What a session leaves for later ones to be compared with: a document inside pytest-benchmark's own files."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from pytest_edgeai.serving.protocol import Array
+
+if TYPE_CHECKING:
+    from pytest_edgeai.measure.trial import TrialRecord
+    from pytest_edgeai.session import MeasuringSession
+
+KEY: Final = "edgeai"
+_FORMAT = 1
+
+
+class RecordingError(ValueError):
+    """A document that cannot be compared with; one sentence."""
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedArtifact:
+    """An artifact: what is in it, and how it did on the validation samples.
+
+    Parameters
+    ----------
+    content
+        Hash of its files.
+    size_bytes
+        Of its files.
+    metrics
+        Percent by metric, the most important first.
+    correct
+        For each validation sample, whether the label ranked first is right, shape (samples,).
+    """
+
+    content: str
+    size_bytes: int
+    metrics: Mapping[str, float]
+    correct: Array
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedStrategy:
+    """The trials of a strategy.
+
+    Parameters
+    ----------
+    inputs
+        The numbers of the samples that were sent.
+    latencies_s
+        Of the valid trials, shape (trials, inputs): the median over the passes of a trial.
+    peak_memory_bytes
+        Of the servers that ran the model, where they said so.
+    invalid
+        Why trials are invalid or not there.
+    """
+
+    inputs: tuple[int, ...]
+    latencies_s: Array
+    peak_memory_bytes: tuple[int, ...] = ()
+    invalid: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """A session.
+
+    Parameters
+    ----------
+    label
+        What to call it.
+    conditions
+        All that two sessions have to have in common.
+    strategies
+        By id.
+    artifacts
+        By the strategy's `model-operator`.
+    artifact_of
+        The name of the artifact of each strategy.
+    """
+
+    label: str
+    conditions: Mapping[str, Any]
+    strategies: Mapping[str, RecordedStrategy]
+    artifacts: Mapping[str, RecordedArtifact] = field(default_factory=dict)
+    artifact_of: Mapping[str, str] = field(default_factory=dict)
+
+
+def record_session(session: MeasuringSession) -> dict[str, Any]:
+    """The document of a session; JSON values only."""
+    settings = session.settings
+    profile = settings.measurement
+    trials: dict[str, list[dict[str, Any]]] = {strategy.id: [] for strategy in session.strategies}
+    for cell in session.cells:
+        record = session.records.get(cell)
+        trials[cell.strategy.id].append(_trial(record))
+    host = session.host
+    return {
+        "format": _FORMAT,
+        "conditions": {
+            "host": {
+                "processor": host.processor,
+                "instructions": list(host.instructions),
+                "cores": host.cores,
+                "system": host.system,
+            },
+            "backend": session.backend.name if session.is_open else None,
+            "topology": settings.topology.model_dump(mode="json"),
+            "tiers": {
+                name: {"cores": one.cores, "threads": one.threads, "compute_scale": one.compute_scale}
+                for name, one in session.allotments.items()
+            },
+            "measurement": {
+                "warmup": profile.warmup,
+                "inputs": profile.inputs,
+                "passes": profile.passes,
+                "session": profile.session,
+                "wire": profile.wire,
+            },
+        },
+        "artifacts": {
+            f"{model}-{operator}": {
+                "content": ready.artifact.entry.content,
+                "size_bytes": ready.artifact.entry.size_bytes,
+                "metrics": dict(ready.evaluation.metrics),
+                "correct": "".join(
+                    "01"[int(right)] for right in ready.evaluation.ranked[:, 0] == ready.evaluation.truth
+                ),
+            }
+            for (model, operator), ready in session.prepared.items()
+        },
+        "strategies": {
+            strategy.id: {"artifact": "-".join(strategy.artifact), "trials": trials[strategy.id]}
+            for strategy in session.strategies
+        },
+    }
+
+
+def _digits(correct: Array) -> str:
+    return "".join("01"[int(right)] for right in correct)
+
+
+def _trial(record: TrialRecord | None) -> dict[str, Any]:
+    if record is None:
+        return {"invalid": "no trial was made"}
+    if record.status != "valid":
+        return {"invalid": record.reason}
+    peaks = [said["after"].get("peak_memory_bytes") for said in list(record.tiers.values())[:1]]
+    return {
+        "input": [one.input for one in record.measurements],
+        "latency_s": [one.latency_s for one in record.measurements],
+        "peak_memory_bytes": peaks[0] if peaks else None,
+    }
+
+
+def read_recording(document: Any, label: str) -> Recording:
+    """The session of a document.
+
+    Parameters
+    ----------
+    document
+        The content of a file that pytest-benchmark wrote.
+    label
+        What to call the session in messages.
+
+    Raises
+    ------
+    RecordingError
+        It is not one of ours, or not whole.
+    """
+    if not isinstance(document, dict) or KEY not in document:
+        raise RecordingError(
+            f"{label} holds no session of pytest-edgeai to compare with; save one by pytest … --benchmark-save NAME"
+        )
+    ours = document[KEY]
+    try:
+        if ours["format"] != _FORMAT:
+            raise RecordingError(
+                f"{label} has format {ours['format']}, and this version reads {_FORMAT}: measure it again"
+            )
+        return Recording(
+            label=label,
+            conditions=ours["conditions"],
+            strategies={name: _strategy(name, one["trials"]) for name, one in ours["strategies"].items()},
+            artifacts={name: _artifact(one) for name, one in ours["artifacts"].items()},
+            artifact_of={name: str(one["artifact"]) for name, one in ours["strategies"].items()},
+        )
+    except (KeyError, TypeError, AttributeError, IndexError) as error:
+        raise RecordingError(f"{label} is not whole ({type(error).__name__}: {error}): measure it again") from None
+    except ValueError as error:
+        raise (
+            error if isinstance(error, RecordingError) else RecordingError(f"{label}: {error}: measure it again")
+        ) from None
+
+
+def _artifact(one: Mapping[str, Any]) -> RecordedArtifact:
+    correct = np.array([digit == "1" for digit in one["correct"]], dtype=bool)
+    return RecordedArtifact(str(one["content"]), int(one["size_bytes"]), dict(one["metrics"]), correct)
+
+
+def _strategy(name: str, trials: list[Mapping[str, Any]]) -> RecordedStrategy:
+    invalid = tuple(str(one["invalid"]) for one in trials if "invalid" in one)
+    valid = [one for one in trials if "invalid" not in one]
+    inputs = tuple(dict.fromkeys(int(number) for number in valid[0]["input"])) if valid else ()
+    rows = []
+    for one in valid:
+        numbers, latencies_s = np.array(one["input"]), np.array(one["latency_s"], dtype=float)
+        if numbers.shape != latencies_s.shape or set(numbers.tolist()) != set(inputs):
+            raise RecordingError(f"{name}: its trials have different inputs")
+        if not (np.isfinite(latencies_s) & (latencies_s > 0)).all():
+            raise RecordingError(f"{name}: it has latencies that are none")
+        rows.append([float(np.median(latencies_s[numbers == number])) for number in inputs])
+    peaks = tuple(int(one["peak_memory_bytes"]) for one in valid if one.get("peak_memory_bytes"))
+    return RecordedStrategy(inputs, np.array(rows).reshape(len(rows), len(inputs)), peaks, invalid)

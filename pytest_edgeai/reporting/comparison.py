@@ -1,0 +1,158 @@
+"""A comparison of two sessions for people and for programs: on a terminal, in Markdown, as properties of JUnit."""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+from xml.etree import ElementTree as ET
+
+import pytest
+
+from pytest_edgeai.verdicts.comparison import GREEN, Comparison, GateOutcome, Row
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+HEADINGS = ("strategy", "verdict", "before", "after", "change", "interval", "p adjusted", "delta", "accuracy", "size")
+STYLES: dict[GateOutcome, str] = {
+    "pass": "green",
+    "improvement": "bold green",
+    "new": "cyan",
+    "inconclusive": "yellow",
+    "regression": "red",
+    "missing": "red",
+    "incomparable": "bold red",
+    "invalid": "bold red",
+}
+
+
+def cells(row: Row) -> tuple[str, ...]:
+    """The columns of a row."""
+    latency = row.latency
+    numbers = ("", "", "", "")
+    if latency is not None:
+        numbers = (
+            f"{latency.change:+.1%}",
+            f"{latency.low:+.1%} to {latency.high:+.1%}" if math.isfinite(latency.low) else "",
+            f"{latency.p_adjusted:.2g}" if math.isfinite(latency.p_adjusted) else "",
+            f"{latency.delta:+.2f}",
+        )
+    medians = [f"{value * 1e3:.4g} ms" if math.isfinite(value) else "" for value in row.medians_s]
+    return (
+        row.strategy,
+        row.outcome,
+        *medians,
+        *numbers,
+        "" if row.accuracy_pp is None else f"{row.accuracy_pp:+.2f} pp",
+        "" if row.size is None else f"{row.size:+.1%}",
+    )
+
+
+def sentences(comparison: Comparison) -> Iterator[str]:
+    """Why strategies did not simply pass."""
+    if comparison.differences:
+        yield (
+            f"{comparison.before} and {comparison.after} cannot be compared: {'; '.join(comparison.differences)}: "
+            "measure both on one machine with the same settings, or in one session"
+        )
+    for row in comparison.rows:
+        if row.reasons and row.outcome != "incomparable":
+            yield f"{row.strategy}: {row.outcome}: {'; '.join(row.reasons)}"
+
+
+def verdict(comparison: Comparison) -> str:
+    """The outcome in one line."""
+    words = ", ".join(f"{comparison.count(kind)} {kind}" for kind in STYLES if comparison.count(kind))
+    colour = "green" if comparison.green else "not green"
+    return f"{comparison.after} against {comparison.before}: {words or 'nothing to compare'} ({colour})"
+
+
+def markdown(comparison: Comparison) -> str:
+    """For a comment on a pull request: what changed first, the rest folded away."""
+    changed = [row for row in comparison.rows if row.outcome != "pass"]
+    passed = [row for row in comparison.rows if row.outcome == "pass"]
+    lines = [f"### {'✅' if comparison.green else '❌'} {verdict(comparison)}", ""]
+    lines += [f"- {sentence}" for sentence in sentences(comparison)]
+    if changed:
+        lines += ["", *_markdown_table(changed)]
+    if passed:
+        lines += ["", f"<details><summary>{len(passed)} without a change</summary>", ""]
+        lines += [*_markdown_table(passed), "", "</details>"]
+    return "\n".join(lines) + "\n"
+
+
+def junit_properties(comparison: Comparison) -> list[tuple[str, str]]:
+    """Name and value for the test suite of a JUnit report."""
+    found = [("edgeai.gate", "green" if comparison.green else "red"), ("edgeai.baseline", comparison.before)]
+    for row in comparison.rows:
+        found.append((f"edgeai.gate.{row.strategy}", row.outcome))
+        if row.latency is not None:
+            found.append((f"edgeai.change.{row.strategy}", f"{row.latency.change:.4f}"))
+    return found
+
+
+def add_junit_properties(config: pytest.Config, comparison: Comparison) -> None:
+    """Put them into the report that `--junit-xml` asks for."""
+    from _pytest.junitxml import xml_key  # what the fixture record_testsuite_property uses; there is no public name
+
+    xml = config.stash.get(xml_key, None)
+    if xml is not None:
+        for name, value in junit_properties(comparison):
+            xml.add_global_property(name, value)
+
+
+def junit(comparison: Comparison) -> str:
+    """A JUnit report of its own: a test case for each strategy."""
+    suite = ET.Element("testsuite", name="edgeai compare", tests=str(len(comparison.rows)))
+    properties = ET.SubElement(suite, "properties")
+    for name, value in junit_properties(comparison):
+        ET.SubElement(properties, "property", name=name, value=value)
+    failures = 0
+    for row in comparison.rows:
+        case = ET.SubElement(suite, "testcase", classname="edgeai.compare", name=row.strategy)
+        if row.outcome not in GREEN:
+            failures += 1
+            ET.SubElement(case, "failure", message=f"{row.outcome}: {'; '.join(row.reasons)}")
+    suite.set("failures", str(failures))
+    ET.indent(suite)
+    return ET.tostring(suite, encoding="unicode", xml_declaration=True) + "\n"
+
+
+def table(comparison: Comparison) -> Table:
+    """For a terminal."""
+    from rich.table import Table
+
+    drawn = Table(box=None, pad_edge=False, header_style="bold", show_edge=False)
+    for number, heading in enumerate(HEADINGS):
+        drawn.add_column(heading, justify="left" if number < 2 else "right", no_wrap=number < 2)
+    for row in comparison.rows:
+        name, outcome, *numbers = cells(row)
+        drawn.add_row(name, f"[{STYLES[row.outcome]}]{outcome}[/]", *numbers)
+    return drawn
+
+
+def write_comparison(reporter: pytest.TerminalReporter, comparison: Comparison) -> None:
+    """At the end of pytest's output."""
+    from rich.console import Console
+
+    reporter.section(f"edgeai: against {comparison.before}", "=", bold=True)
+    text = io.StringIO()
+    # Wide enough for every column: a terminal wraps a line, but a column left out is lost.
+    colours = reporter.hasmarkup
+    Console(file=text, width=170, force_terminal=colours, no_color=not colours, highlight=False).print(
+        table(comparison)
+    )
+    reporter.write_line(text.getvalue().rstrip("\n"))
+    for sentence in sentences(comparison):
+        reporter.write_line(sentence, yellow=True)
+    reporter.write_line(verdict(comparison), bold=True, green=comparison.green, red=not comparison.green)
+
+
+def _markdown_table(rows: list[Row]) -> list[str]:
+    return [
+        f"| {' | '.join(HEADINGS)} |",
+        f"|{'|'.join(' --- ' for _ in HEADINGS)}|",
+        *(f"| {' | '.join(cells(row))} |" for row in rows),
+    ]

@@ -1,0 +1,266 @@
+"""Whether a strategy got slower or faster between two versions: the decision, on arrays of trials.
+
+The trial is the unit: its value is how slow it was over all its inputs, so that requests that share a deployment and a
+moment are not counted as independent. A change counts where three things hold at once: a p-value that is adjusted for
+the number of strategies, an effect that is at least small, and a change that is large enough to matter.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+
+from pytest_edgeai.serving.protocol import Array
+
+Change: TypeAlias = Literal["pass", "regression", "improvement", "inconclusive"]
+
+SMALL_DELTA = 0.147
+_POWER = 0.8
+_TRIM = 0.25  # of the inputs of a trial, the slowest and the fastest say nothing: one pause must not be a change
+_FEWEST_FOR_SHIFT = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """What counts as a change.
+
+    Parameters
+    ----------
+    alpha
+        Level of the adjusted p-value.
+    p_adjust
+        How p-values are adjusted for the number of strategies.
+    min_change
+        The relative change of latency that matters.
+    must_see
+        The relative change that has to be within reach of the number of trials, or the verdict is inconclusive.
+    """
+
+    alpha: float = 0.05
+    p_adjust: str = "holm"
+    min_change: float = 0.03
+    must_see: float = 0.10
+
+
+@dataclass(frozen=True, slots=True)
+class LatencyChange:
+    """What became of one strategy's latency.
+
+    Parameters
+    ----------
+    outcome, reason
+        The decision and, where it is not a plain pass, why.
+    change
+        Relative change, blocked by input: 0.1 is 10 % slower.
+    low, high
+        Its interval of confidence 1 - alpha, for this strategy alone.
+    p, p_adjusted
+        Of the moderated t-test between trials.
+    delta
+        Cliff's delta within inputs, averaged over them; positive is slower.
+    detectable
+        The smallest change that would be significant with these trials.
+    trials
+        How many there are on each side.
+    trials_needed
+        How many a side it would take, where it is inconclusive.
+    """
+
+    outcome: Change
+    reason: str
+    change: float
+    low: float
+    high: float
+    p: float
+    p_adjusted: float
+    delta: float
+    detectable: float
+    trials: tuple[int, int]
+    trials_needed: int | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        """A JSON object; null for what cannot be computed."""
+        numbers = {
+            name: value if math.isfinite(value) else None
+            for name in ("change", "low", "high", "p", "p_adjusted", "delta", "detectable")
+            for value in [getattr(self, name)]
+        }
+        return {
+            "outcome": self.outcome,
+            "reason": self.reason,
+            **numbers,
+            "trials": list(self.trials),
+            "trials_needed": self.trials_needed,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class _Estimate:
+    """Before the decision."""
+
+    shift: float
+    se: float
+    df: float
+    sd: float
+    delta: float
+    trials: tuple[int, int]
+
+
+def judge_changes(
+    latencies_s: Mapping[str, tuple[Array, Array]], rule: Rule, *, together: bool
+) -> dict[str, LatencyChange]:
+    """Decide for every strategy of a session.
+
+    Parameters
+    ----------
+    latencies_s
+        By strategy, latencies before and after, each of shape (trials, inputs): the median over the passes of a trial.
+        Both sides have the same inputs in the same order.
+    rule
+        What counts as a change.
+    together
+        Whether both sides were measured in one session, trial by trial. Else the machine may have changed in between,
+        and what all strategies have in common is no one's regression.
+
+    Raises
+    ------
+    ValueError
+        The sides have different inputs, no trials, or latencies that are none.
+
+    Notes
+    -----
+    A trial's value is the trimmed mean over inputs of the logarithm of its latency against that input's mean over all
+    trials. Welch's or Student's test on five values a side has hardly any power at the level that two dozen
+    strategies leave for each, so the variance between trials is drawn towards what the strategies of the session
+    have in common (Smyth 2004, see `shrink_variances`).
+    """
+    from scipy import stats as scipy_stats
+
+    from pytest_edgeai.stats import adjust_p
+
+    estimates = _estimates(latencies_s)
+    usable = {name: one for name, one in estimates.items() if np.isfinite(one.se) and one.se > 0}
+    p_of = {name: float(2 * scipy_stats.t.sf(abs(one.shift) / one.se, one.df)) for name, one in usable.items()}
+    adjusted = dict(zip(p_of, adjust_p(list(p_of.values()), rule.p_adjust).tolist(), strict=True)) if p_of else {}
+    common = 0.0
+    if not together and len(usable) >= _FEWEST_FOR_SHIFT:
+        common = float(np.median([one.shift for one in usable.values()]))
+    return {
+        name: _decide(one, rule, p_of.get(name, math.nan), adjusted.get(name, math.nan), common, len(usable))
+        for name, one in estimates.items()
+    }
+
+
+def _estimates(latencies_s: Mapping[str, tuple[Array, Array]]) -> dict[str, _Estimate]:
+    from pytest_edgeai.stats import cliffs_delta
+    from pytest_edgeai.stats.shrinkage import shrink_variances
+
+    values = {name: _trial_values(name, *sides) for name, sides in latencies_s.items()}
+    testable = [name for name, (before, after) in values.items() if len(before) + len(after) > 2]
+    variances = [_pooled_variance(*values[name]) for name in testable]
+    freedom = [sum(map(len, values[name])) - 2 for name in testable]
+    shrunk = shrink_variances(variances, freedom)
+    known = {
+        name: (float(variance), float(df))
+        for name, variance, df in zip(testable, shrunk.variances, shrunk.df, strict=True)
+    }
+    found = {}
+    for name, (before, after) in values.items():
+        variance, df = known.get(name, (math.nan, math.nan))
+        earlier, later = latencies_s[name]
+        found[name] = _Estimate(
+            shift=float(np.mean(after) - np.mean(before)),
+            se=math.sqrt(variance * (1 / len(before) + 1 / len(after))),
+            df=df,
+            sd=math.sqrt(variance),
+            delta=float(np.mean([cliffs_delta(later[:, one], earlier[:, one]) for one in range(earlier.shape[1])])),
+            trials=(len(before), len(after)),
+        )
+    return found
+
+
+def _trial_values(name: str, before: Array, after: Array) -> tuple[Array, Array]:
+    from scipy.stats import trim_mean
+
+    for side in (before, after):
+        if side.ndim != 2 or not side.size or not (np.isfinite(side) & (side > 0)).all():
+            raise ValueError(f"{name}: latencies are positive numbers, for trials and inputs")
+    if before.shape[1] != after.shape[1]:
+        raise ValueError(f"{name}: {before.shape[1]} inputs before and {after.shape[1]} after")
+    logs = np.log(np.vstack([before, after]))
+    values = trim_mean(logs - logs.mean(axis=0), _TRIM, axis=1)
+    return values[: len(before)], values[len(before) :]
+
+
+def _pooled_variance(before: Array, after: Array) -> float:
+    squares = sum(float(np.square(side - side.mean()).sum()) for side in (before, after))
+    return squares / (len(before) + len(after) - 2)
+
+
+def _decide(one: _Estimate, rule: Rule, p: float, p_adjusted: float, common: float, family: int) -> LatencyChange:
+    from scipy import stats as scipy_stats
+
+    change = math.expm1(one.shift)
+    if math.isnan(p):
+        sides = f"{one.trials[0]} and {one.trials[1]} trials that do not differ" if sum(one.trials) > 2 else "one trial"
+        equal = one.shift == 0
+        reason = "" if equal and sum(one.trials) > 2 else f"{sides} a side tell nothing of how trials differ"
+        outcome: Change = "pass" if not reason else "inconclusive"
+        return LatencyChange(
+            outcome, reason, change, math.nan, math.nan, p, p_adjusted, one.delta, math.nan, one.trials, 2
+        )
+    within = scipy_stats.t.ppf(1 - rule.alpha / 2, one.df) * one.se
+    # The strictest level that the adjustment may ask of a single strategy.
+    strictest = scipy_stats.t.ppf(1 - rule.alpha / (2 * family), one.df)
+    detectable = math.expm1(float(strictest) * one.se)
+    outcome, reason, needed = "pass", "", None
+    large = abs(one.shift) >= math.log1p(rule.min_change) and abs(one.delta) >= SMALL_DELTA
+    large = large and (one.shift > 0) == (one.delta > 0)
+    threshold = math.log1p(rule.min_change)
+    if large and p_adjusted < rule.alpha:
+        outcome = "regression" if one.shift > 0 else "improvement"
+        reason = f"{change:+.1%} (adjusted p {p_adjusted:.2g}, delta {one.delta:+.2f})"
+        own = one.shift - common
+        if abs(common) >= threshold / 2 and not (abs(own) >= threshold and (own > 0) == (one.shift > 0)):
+            outcome = "inconclusive"
+            reason = (
+                f"{change:+.1%}, but so is everything ({math.expm1(common):+.1%} at the median): the machine may have "
+                "changed between the sessions; measure both in one (--edgeai-against)"
+            )
+    elif large:
+        outcome, needed = "inconclusive", _trials_needed(one.sd, abs(one.shift), rule, family)
+        reason = f"{change:+.1%} is not significant (adjusted p {p_adjusted:.2g}): it would take {needed} trials a side"
+    elif detectable > rule.must_see:
+        outcome, needed = "inconclusive", _trials_needed(one.sd, math.log1p(rule.must_see), rule, family)
+        reason = (
+            f"trials differ so much that a change of less than {detectable:.0%} would not be seen: it would take "
+            f"{needed} trials a side for {rule.must_see:.0%}"
+        )
+    return LatencyChange(
+        outcome,
+        reason,
+        change,
+        math.expm1(one.shift - float(within)),
+        math.expm1(one.shift + float(within)),
+        p,
+        p_adjusted,
+        one.delta,
+        detectable,
+        one.trials,
+        needed,
+    )
+
+
+def _trials_needed(sd: float, shift: float, rule: Rule, family: int) -> int:
+    """Trials a side for a two-sided test at the strictest level to see a shift four times out of five.
+
+    The normal approximation n = 2 (z_(1 - a/2) + z_power)² sd² / shift², with one trial more for the t distribution.
+    """
+    from scipy.stats import norm
+
+    quantiles = float(norm.ppf(1 - rule.alpha / (2 * family)) + norm.ppf(_POWER))
+    return math.ceil(2 * (quantiles * sd / shift) ** 2) + 1
