@@ -6,6 +6,7 @@ This file is copied into the temporary projects of tests; faults are asked for b
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -119,6 +120,8 @@ class _Client:
             raise KeyboardInterrupt
         started = time.perf_counter()
         outputs, spans = self._model.infer(inputs)
+        # Milliseconds that requests take, by the name of the model: {"toy-worse": 20}.
+        time.sleep(json.loads(os.environ.get("TOY_SLEEP_MS", "{}")).get(model, 0) / 1e3)
         if fault == "parity":
             outputs["labels"] = outputs["labels"][:, ::-1]
         latency_s = time.perf_counter() - started
