@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_edgeai.reporting.rows import HEADINGS, verdict_rows
+from pytest_edgeai.reporting.statistics import p_words, title
 
 if TYPE_CHECKING:
     from pytest_edgeai.outcome import SessionOutcome
@@ -84,15 +85,13 @@ def _statistics(outcome: SessionOutcome) -> list[str]:
         return []
     lines = []
     for table in outcome.analysis.tables:
-        where = f"{table.model} on {table.tier}" if table.dimension == "operator" else f"{table.model}-{table.operator}"
-        what = "operators" if table.dimension == "operator" else "tiers"
         found = [
             f"{pair.a} {'>' if pair.delta_a_b > 0 else '<'} {pair.b} ({pair.magnitude})"
             for pair in table.pairs
             if pair.significant
         ]
         lines.append(
-            f"{what} of {where}: Kruskal–Wallis p = {table.kruskal.p:.2g}; "
+            f"{title(table)}: Kruskal–Wallis p = {p_words(table.kruskal.p, table.kruskal.log10_p)}; "
             + (", ".join(found) if found else "no significant pair")
         )
         if table.blocked is not None and table.blocked.words:
