@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from pytest_edgeai.reporting.accuracy import accuracy_section
 from pytest_edgeai.reporting.header import header_lines
 from pytest_edgeai.reporting.rows import HEADINGS, verdict_rows
 from pytest_edgeai.reporting.statistics import markdown_table as _table
@@ -32,6 +33,7 @@ def summary(session: MeasuringSession, outcome: SessionOutcome) -> str:
             f"- artifact `{model}-{operator}` could not be made: {sentence}"
             for (model, operator), sentence in session.failures.items()
         ]
+    lines += accuracy_section(outcome)
     lines += _artifacts(session)
     rows = tier_rows(session.settings.topology.tiers, session.allotments, session.records.values())
     lines += ["", "## Tiers", "", *_table(TIER_HEADINGS, rows)]
