@@ -204,7 +204,7 @@ def test_figures_csv_and_markdown_are_written(file: Path, tmp_path: Path, capsys
     assert (pair["a"], pair["b"], float(pair["delta_a_b"])) == ("identity", "sptq", 1.0)
     strategies = list(csv.DictReader((out / "strategies.csv").open(encoding="utf-8", newline="")))
     assert [float(row["median_s"]) for row in strategies] == [0.012, 0.006]
-    assert "| identity | sptq |" in capsys.readouterr().out
+    assert "| identity | sptq | 2.00 |" in capsys.readouterr().out
 
 
 def test_standard_input_is_read(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

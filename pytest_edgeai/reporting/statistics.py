@@ -12,11 +12,11 @@ if TYPE_CHECKING:
 
 METHODS = (
     "Kruskal–Wallis over the groups of a table, Conover–Iman for its pairs (adjusted by {method}), Cliff's delta as "
-    "effect size: a positive delta says that the first is slower. N, S, M and L are negligible, small, medium and "
-    "large. A pair is significant where its table's p and its own adjusted p are both below {alpha:g}."
+    "effect size: a positive delta says that the first is slower, a / b is the ratio of medians. N, S, M and L are "
+    "negligible, small, medium and large. A pair is significant where its table's p and its own adjusted p are both below {alpha:g}."
 )
 STRATEGY_HEADINGS = ("strategy", "n", "median", "p95", "IQR", "Shapiro–Wilk W", "p")
-PAIR_HEADINGS = ("a", "b", "t", "p", "p adjusted", "delta", "magnitude", "significant")
+PAIR_HEADINGS = ("a", "b", "a / b", "t", "p", "p adjusted", "delta", "magnitude", "significant")
 BLOCKED_HEADING = "a - b per input"
 
 
@@ -71,13 +71,22 @@ def pair_headings(table: Table) -> tuple[str, ...]:
 def pair_rows(table: Table) -> list[tuple[str, ...]]:
     """A row for each pair; with the paired difference where there are inputs to pair by."""
     differences: Iterable[BlockedPair | None] = itertools.repeat(None) if not table.blocked else table.blocked.pairs
-    return [_pair(pair, difference) for pair, difference in zip(table.pairs, differences, strict=False)]
+    medians_s = {group.label: group.median_s for group in table.groups}
+    return [
+        _pair(pair, _ratio(medians_s[pair.a], medians_s[pair.b]), difference)
+        for pair, difference in zip(table.pairs, differences, strict=False)
+    ]
 
 
-def _pair(pair: Pair, blocked: BlockedPair | None) -> tuple[str, ...]:
+def _ratio(a: float, b: float) -> str:
+    return f"{a / b:.2f}" if b > 0 else "–"
+
+
+def _pair(pair: Pair, ratio: str, blocked: BlockedPair | None) -> tuple[str, ...]:
     cells = (
         pair.a,
         pair.b,
+        ratio,
         f"{pair.conover_t:.3g}",
         p_words(pair.p, pair.log10_p),
         p_words(pair.p_adjusted),
