@@ -17,6 +17,8 @@ from hypothesis import strategies as st
 from pytest_edgeai.cli import main
 from pytest_edgeai.latency_files import LatencyFileError, read_latencies
 
+from .stats.paper import PAPER
+
 REFERENCE = Path(__file__).parent / "stats" / "reference"
 HEADER = "model,operator,tier,run,latency_s"
 GOOD = """\
@@ -71,6 +73,24 @@ def test_the_json_has_the_promised_keys_and_independently_computed_values(
         assert set(strategy) == {"model", "operator", "tier", "n", "median_s", "p95_s", "shapiro"}
         assert set(strategy["shapiro"]) == {"w", "p"}
     assert document["settings"] == {"alpha": 0.05, "p_adjust": "holm", "inputs": 6}
+
+
+def test_the_papers_file_gives_the_papers_tables(capsys: pytest.CaptureFixture[str]) -> None:
+    if not (PAPER / "latencies.csv").is_file():
+        pytest.skip(f"the paper's measurements are not beside this repository: no {PAPER}")
+    golden = json.loads((PAPER / "golden.json").read_text(encoding="utf-8"))
+
+    document = analysed(capsys, PAPER / "latencies.csv", "--p-adjust", "none")
+
+    assert document["cautions"] == []
+    for table, expected in zip(document["tables"], golden["tables"], strict=True):
+        assert table["kruskal"]["log10_p"] == pytest.approx(expected["kruskal"]["log10_p"], rel=1e-6)
+        for pair, cell in zip(table["pairs"], expected["cells"], strict=True):
+            assert (pair["delta_a_b"], pair["magnitude"]) == (cell["delta_a_b"], cell["magnitude"])
+            assert pair["log10_p"] == pytest.approx(cell["log10_p_raw"], rel=1e-6)
+            assert pair["significant"] == bool(cell["cell"]["raw"])
+    hidden = [(t["model"], t["tier"]) for t in document["tables"] if t["blocked"]["words"]]
+    assert hidden == [("resnet", "cloud"), ("resnext", "cloud")]
 
 
 def test_the_order_of_columns_and_rows_and_other_columns_change_nothing(
@@ -129,7 +149,9 @@ def test_adjustment_and_level_are_as_asked(capsys: pytest.CaptureFixture[str]) -
             assert adjusted["significant"] == (adjusted["p_adjusted"] < 0.01 and table["kruskal"]["p"] < 0.01)
 
 
-@pytest.mark.parametrize("method", ["sidak", "holm-sidak", "simes-hochberg", "hommel", "fdr_bh", "fdr_by", "fdr_tsbh"])
+@pytest.mark.parametrize(
+    "method", ["sidak", "holm-sidak", "simes-hochberg", "hommel", "fdr_bh", "fdr_by", "fdr_tsbh", "fdr_tsbky"]
+)
 def test_every_adjustment_of_scikit_posthocs_is_known(
     capsys: pytest.CaptureFixture[str], file: Path, method: str
 ) -> None:

@@ -13,7 +13,8 @@ if TYPE_CHECKING:
 METHODS = (
     "Kruskal–Wallis over the groups of a table, Conover–Iman for its pairs (adjusted by {method}), Cliff's delta as "
     "effect size: a positive delta says that the first is slower, a / b is the ratio of medians. N, S, M and L are "
-    "negligible, small, medium and large. A pair is significant where its table's p and its own adjusted p are both below {alpha:g}."
+    "negligible, small, medium and large. A pair is significant where its table's p and its own adjusted p are both "
+    "below {alpha:g}."
 )
 STRATEGY_HEADINGS = ("strategy", "n", "median", "p95", "IQR", "Shapiro–Wilk W", "p")
 PAIR_HEADINGS = ("a", "b", "a / b", "t", "p", "p adjusted", "delta", "magnitude", "significant")
