@@ -20,7 +20,7 @@ DROP_HEADINGS = (
     "drop",
     "interval",
     "only baseline right",
-    "only it right",
+    "only operator right",
     "p",
     "budget",
 )
