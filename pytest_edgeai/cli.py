@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from pytest_edgeai import __version__
+from pytest_edgeai import __version__, analyze
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -29,6 +29,16 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"pytest-edgeai {__version__}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+
+    latencies = commands.add_parser(
+        "analyze",
+        help="compare latencies measured anywhere: tests, effect sizes, figures",
+        description=analyze.DESCRIPTION,
+        epilog=analyze.EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    analyze.add_arguments(latencies)
+    latencies.set_defaults(command=analyze.run)
 
     doctor = commands.add_parser(
         "doctor", help="say what works on this machine and what is missing", description=_doctor.__doc__

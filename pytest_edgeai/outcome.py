@@ -15,13 +15,14 @@ import numpy as np
 from pytest_edgeai.matrix import Cell, Strategy
 from pytest_edgeai.measure.trial import TrialRecord
 from pytest_edgeai.settings import Settings
+from pytest_edgeai.subjects.metrics import METRICS
 from pytest_edgeai.verdicts import Verdict, worst
-from pytest_edgeai.verdicts.accuracy import AccuracyResult
+from pytest_edgeai.verdicts.accuracy import AccuracyResult, judge_accuracy
 from pytest_edgeai.verdicts.latency import judge_latency
 
 if TYPE_CHECKING:
     from pytest_edgeai.operators.preparation import Prepared
-    from pytest_edgeai.stats import Analysis
+    from pytest_edgeai.stats import AccuracyPair, Analysis
     from pytest_edgeai.verdicts.comparison import Comparison
 
 
@@ -77,6 +78,8 @@ class SessionOutcome:
         Tables of tests, or None where there is too little to test.
     remarks
         Sentences about the session as a whole.
+    accuracy_pairs
+        Operators compared over models, metrics and tiers.
     comparison
         With an earlier session, where one is named.
     """
@@ -84,6 +87,7 @@ class SessionOutcome:
     results: tuple[StrategyResult, ...]
     analysis: Analysis | None
     remarks: tuple[str, ...] = ()
+    accuracy_pairs: tuple[AccuracyPair, ...] = ()
     comparison: Comparison | None = None
 
     @property
@@ -117,8 +121,11 @@ def conclude(
     """
     from pytest_edgeai.stats import StatisticsInputError
 
+    accuracies = {artifact: _accuracy(artifact, prepared, settings) for artifact in {s.artifact for s in strategies}}
     results = tuple(
-        _result(strategy, [cell for cell in cells if cell.strategy == strategy], records, prepared, settings)
+        _result(
+            strategy, [cell for cell in cells if cell.strategy == strategy], records, prepared, accuracies, settings
+        )
         for strategy in strategies
     )
     remarks = []
@@ -131,7 +138,7 @@ def conclude(
             remarks.append(f"no statistics: {error}")
     else:
         remarks.append("nothing was measured: no trial is valid")
-    return SessionOutcome(results, analysis, tuple(remarks))
+    return SessionOutcome(results, analysis, tuple(remarks), _accuracy_pairs(results))
 
 
 def _result(
@@ -139,13 +146,14 @@ def _result(
     cells: Sequence[Cell],
     records: Mapping[Cell, TrialRecord],
     prepared: Mapping[tuple[str, str], Prepared],
+    accuracies: Mapping[tuple[str, str], AccuracyResult | None],
     settings: Settings,
 ) -> StrategyResult:
     made = [records[cell] for cell in cells if cell in records]
     valid = [record for record in made if record.status == "valid"]
     latencies_s = np.concatenate([record.latencies_s for record in valid]) if valid else np.array([np.nan])
     artifact = prepared.get(strategy.artifact)
-    accuracy = _accuracy(strategy, prepared, settings)
+    accuracy = accuracies[strategy.artifact]
     verdicts = [_judge_trials(cells, records)]
     if accuracy is None:
         verdicts.append(Verdict("invalid", "there is no accuracy to compare with the baseline's"))
@@ -184,17 +192,32 @@ def _judge_trials(cells: Sequence[Cell], records: Mapping[Cell, TrialRecord]) ->
 
 
 def _accuracy(
-    strategy: Strategy, prepared: Mapping[tuple[str, str], Prepared], settings: Settings
+    name: tuple[str, str], prepared: Mapping[tuple[str, str], Prepared], settings: Settings
 ) -> AccuracyResult | None:
-    artifact = prepared.get(strategy.artifact)
-    baseline = prepared.get((strategy.model, settings.baseline))
+    model, operator = name
+    artifact = prepared.get(name)
+    baseline = prepared.get((model, settings.baseline))
     if artifact is None or baseline is None:
         return None
-    metric, percent = next(iter(artifact.evaluation.metrics.items()))
-    budget_pp = settings.budgets.accuracy_drop_pp.budget_pp(strategy.model, strategy.operator)
-    return AccuracyResult(
-        strategy.model, strategy.operator, metric, percent, baseline.evaluation.metrics[metric], budget_pp
+    return judge_accuracy(
+        (model, operator, settings.baseline),
+        METRICS[next(iter(artifact.evaluation.metrics))],
+        artifact.evaluation,
+        baseline.evaluation,
+        budget_pp=settings.budgets.accuracy_drop_pp.budget_pp(model, operator),
+        alpha=settings.alpha,
     )
+
+
+def _accuracy_pairs(results: Sequence[StrategyResult]) -> tuple[AccuracyPair, ...]:
+    from pytest_edgeai.stats import compare_accuracies
+
+    percents: dict[str, dict[tuple[str, str, str], float]] = {}
+    for result in results:
+        strategy = result.strategy
+        for metric, percent in result.metrics.items():
+            percents.setdefault(strategy.operator, {})[strategy.model, metric, str(strategy.placement)] = percent
+    return compare_accuracies(percents)
 
 
 def _span_medians(valid: Sequence[TrialRecord]) -> dict[str, float]:

@@ -5,12 +5,15 @@ from __future__ import annotations
 import math
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pytest_edgeai.measure.accuracy import Evaluation
+from pytest_edgeai.subjects.metrics import METRICS
 from pytest_edgeai.verdicts import Verdict, worst
-from pytest_edgeai.verdicts.accuracy import AccuracyResult
+from pytest_edgeai.verdicts.accuracy import AccuracyResult, judge_accuracy
 from pytest_edgeai.verdicts.latency import CONFIDENCE, judge_latency, median_interval, trials_needed
 
 
@@ -28,6 +31,69 @@ def test_a_budget_is_broken_by_a_larger_drop(percent: float, baseline: float, bu
 
 def test_a_budget_that_is_met_exactly_is_not_broken_by_rounding() -> None:
     assert _accuracy(100 * 957 / 1000, 100 * 967 / 1000, 1.0).verdict.outcome == "pass"
+
+
+def _evaluation(predicted: list[int] | npt.NDArray[np.int64], truth: list[int] | npt.NDArray[np.int64]) -> Evaluation:
+    ranked, labels = np.array(predicted)[:, None], np.array(truth)
+    metrics = {name: METRICS[name].percent(ranked, labels) for name in ("top1", "f1")}
+    return Evaluation(ranked, np.ones_like(ranked, dtype=float), labels, metrics)
+
+
+def _judged(wrong: int, budget_pp: float) -> AccuracyResult:
+    """A baseline that is always right against an operator that is not, on 200 samples."""
+    truth = [0, 1] * 100
+    predicted = [1 - label if number < wrong else label for number, label in enumerate(truth)]
+    sides = _evaluation(predicted, truth), _evaluation(truth, truth)
+    return judge_accuracy(("bert", "sptq", "identity"), METRICS["top1"], *sides, budget_pp=budget_pp, alpha=0.05)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "budget", "outcome"),
+    [(4, "kept", "pass"), (6, "broken", "fail"), (20, "broken beyond doubt", "fail")],
+)
+def test_a_budget_is_broken_beyond_doubt_where_the_lower_end_of_the_interval_breaks_it(
+    wrong: int, budget: str, outcome: str
+) -> None:
+    result = _judged(wrong, 2.0)
+    assert result.drop_pp == pytest.approx(wrong / 2)
+    assert (result.budget, result.verdict.outcome) == (budget, outcome)
+    assert ("though not beyond doubt: the 95 % interval" in result.verdict.reason) == (budget == "broken")
+
+
+def test_mcnemar_counts_the_samples_that_one_of_the_two_got_right() -> None:
+    result = _judged(6, 2.0)
+    assert result.mcnemar is not None
+    assert (result.mcnemar.only_a, result.mcnemar.only_b) == (6, 0)
+    assert result.mcnemar.p == pytest.approx(2 / 2**6)
+
+
+def test_the_interval_of_a_drop_in_f1_is_that_of_computing_f1_on_resampled_pairs() -> None:
+    rng = np.random.default_rng(11)
+    truth = (rng.random(400) < 0.3).astype(np.int64)
+    baseline = np.where(rng.random(400) < 0.05, 1 - truth, truth)
+    candidate = np.where(rng.random(400) < 0.1, 1 - baseline, baseline)
+    drops = []
+    for _ in range(3000):
+        chosen = rng.integers(0, 400, 400)
+        one, other = (METRICS["f1"].percent(side[chosen, None], truth[chosen]) for side in (baseline, candidate))
+        drops.append(one - other)
+    low, high = np.quantile(drops, [0.05, 0.95])
+    names = ("bert", "sptq", "identity")
+    sides = _evaluation(candidate, truth), _evaluation(baseline, truth)
+
+    result = judge_accuracy(names, METRICS["f1"], *sides, budget_pp=1.0, alpha=0.1)
+
+    assert result.interval is not None
+    assert result.interval.drop == pytest.approx(result.drop_pp)
+    assert (result.interval.low, result.interval.high) == pytest.approx((low, high), abs=0.5)
+    assert high - low > 4
+    assert judge_accuracy(names, METRICS["f1"], *sides, budget_pp=1.0, alpha=0.1) == result
+
+
+def test_predictions_on_different_samples_are_not_compared() -> None:
+    sides = _evaluation([0, 1], [0, 1]), _evaluation([0, 1], [1, 1])
+    with pytest.raises(ValueError, match="bert-sptq and bert-identity were evaluated on different samples"):
+        judge_accuracy(("bert", "sptq", "identity"), METRICS["top1"], *sides, budget_pp=1, alpha=0.05)
 
 
 def test_what_is_not_valid_is_graver_than_what_is_broken() -> None:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_edgeai import __version__
 from pytest_edgeai.artifacts import library_versions
+from pytest_edgeai.reporting.accuracy import accuracy_document, pairs_document
 from pytest_edgeai.serving.timing import SPAN_NAMES
 from pytest_edgeai.settings import Settings, SettingsError
 
@@ -140,6 +141,7 @@ def results_document(session: MeasuringSession, outcome: SessionOutcome) -> dict
         "strategies": [_strategy(result) for result in outcome.results],
         "comparison": None if outcome.comparison is None else outcome.comparison.as_json(),
         "statistics": None if outcome.analysis is None else outcome.analysis.as_json(),
+        "accuracy_statistics": pairs_document(outcome),
         "trials": [_finite(record.as_json()) for record in session.records.values()],
     }
 
@@ -163,6 +165,7 @@ def _strategy(result: StrategyResult) -> dict[str, Any]:
             "spans_s": result.spans_s,
             "size_bytes": result.size_bytes,
             "metrics": result.metrics,
+            "accuracy": accuracy_document(accuracy),
             "accuracy_drop_pp": None if accuracy is None else accuracy.drop_pp,
             "accuracy_budget_pp": None if accuracy is None else accuracy.budget_pp,
         }

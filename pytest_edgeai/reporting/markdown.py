@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from pytest_edgeai.reporting.accuracy import accuracy_section
 from pytest_edgeai.reporting.header import header_lines
 from pytest_edgeai.reporting.rows import HEADINGS, verdict_rows
+from pytest_edgeai.reporting.statistics import markdown_table as _table
+from pytest_edgeai.reporting.statistics import markdown_tables, methods
 from pytest_edgeai.reporting.tiers import HEADINGS as TIER_HEADINGS
 from pytest_edgeai.reporting.tiers import tier_rows
 
 if TYPE_CHECKING:
     from pytest_edgeai.outcome import SessionOutcome
     from pytest_edgeai.session import MeasuringSession
-    from pytest_edgeai.stats import Table
 
 
 def summary(session: MeasuringSession, outcome: SessionOutcome) -> str:
@@ -32,18 +33,12 @@ def summary(session: MeasuringSession, outcome: SessionOutcome) -> str:
             f"- artifact `{model}-{operator}` could not be made: {sentence}"
             for (model, operator), sentence in session.failures.items()
         ]
+    lines += accuracy_section(outcome)
     lines += _artifacts(session)
     rows = tier_rows(session.settings.topology.tiers, session.allotments, session.records.values())
     lines += ["", "## Tiers", "", *_table(TIER_HEADINGS, rows)]
     if outcome.analysis is not None:
-        lines += ["", "## Statistics", ""]
-        lines += [
-            "Kruskal–Wallis over the groups of a table, Conover–Iman for its pairs "
-            f"(adjusted by {outcome.analysis.settings.p_adjust}), Cliff's delta as effect size: a positive delta says "
-            "that the first is slower. N, S, M and L are negligible, small, medium and large.",
-        ]
-        for table in outcome.analysis.tables:
-            lines += _statistics(table)
+        lines += ["", "## Statistics", "", methods(outcome.analysis), *markdown_tables(outcome.analysis)]
     return "\n".join(lines) + "\n"
 
 
@@ -64,39 +59,3 @@ def _artifacts(session: MeasuringSession) -> list[str]:
             )
         )
     return ["", "## Artifacts", "", *_table(headings, rows)]
-
-
-def _statistics(table: Table) -> list[str]:
-    if table.dimension == "operator":
-        title = f"Operators of {table.model} on {table.tier}"
-    else:
-        title = f"Tiers of {table.model}-{table.operator}"
-    lines = ["", f"### {title}", ""]
-    lines.append(f"Kruskal–Wallis H = {table.kruskal.h:.4g} on {table.kruskal.df} df, p = {table.kruskal.p:.3g}.")
-    if table.blocked is not None:
-        lines.append(f"Blocked by input, Friedman's p = {table.blocked.friedman.p:.3g}.")
-        if table.blocked.words:
-            lines.append(table.blocked.words)
-    lines.append("")
-    rows = [
-        (
-            pair.a,
-            pair.b,
-            f"{pair.conover_t:.3g}",
-            f"{pair.p:.3g}",
-            f"{pair.p_adjusted:.3g}",
-            f"{pair.delta_a_b:+.3f}",
-            pair.magnitude,
-            "yes" if pair.significant else "no",
-        )
-        for pair in table.pairs
-    ]
-    return lines + _table(("a", "b", "t", "p", "p adjusted", "delta", "magnitude", "significant"), rows)
-
-
-def _table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    return [
-        f"| {' | '.join(headings)} |",
-        f"|{'|'.join(' --- ' for _ in headings)}|",
-        *(f"| {' | '.join(cell.replace('|', '/') for cell in row)} |" for row in rows),
-    ]

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from pytest_edgeai.reporting.statistics import milliseconds as _milliseconds
 from pytest_edgeai.subjects.metrics import METRICS
 
 if TYPE_CHECKING:
@@ -66,9 +67,3 @@ def _cells(result: StrategyResult) -> list[str]:
         "–" if result.accuracy is None else f"{result.accuracy.drop_pp:+.2f} pp",
         f"{result.valid}/{result.trials}",
     ]
-
-
-def _milliseconds(seconds: float) -> str:
-    if math.isnan(seconds):
-        return "–"
-    return f"{seconds * 1e3:.0f} ms" if seconds >= 0.1 else f"{seconds * 1e3:.2f} ms"

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import pytest
 
+from pytest_edgeai.reporting.accuracy import DROP_HEADINGS, drop_rows, pair_lines
 from pytest_edgeai.reporting.comparison import write_comparison
 from pytest_edgeai.reporting.rows import HEADINGS, verdict_rows
+from pytest_edgeai.reporting.statistics import p_words, title
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from pytest_edgeai.outcome import SessionOutcome
     from pytest_edgeai.session import MeasuringSession
     from pytest_edgeai.verdicts import Outcome
@@ -34,8 +39,13 @@ def write_summary(reporter: pytest.TerminalReporter, session: MeasuringSession) 
             reporter.write_line(f"edgeai: nothing was measured: all {session.skipped} trials were skipped", yellow=True)
         return
     reporter.section("edgeai: verdicts", "=", bold=True)
-    reporter.write_line(_table(outcome, reporter.hasmarkup))
+    reporter.write_line(_render(_verdict_table(outcome), reporter.hasmarkup))
     for line in _statistics(outcome):
+        reporter.write_line(line)
+    rows = drop_rows(outcome)
+    if rows:
+        reporter.write_line(f"\n{_render(_accuracy_table(rows), reporter.hasmarkup)}")
+    for line in pair_lines(outcome.accuracy_pairs, session.settings.alpha):
         reporter.write_line(line)
     for result in outcome.results:
         if result.verdict.outcome != "pass":
@@ -58,8 +68,7 @@ def write_summary(reporter: pytest.TerminalReporter, session: MeasuringSession) 
     )
 
 
-def _table(outcome: SessionOutcome, colours: bool) -> str:
-    from rich.console import Console
+def _verdict_table(outcome: SessionOutcome) -> Table:
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False, header_style="bold", show_edge=False)
@@ -74,6 +83,23 @@ def _table(outcome: SessionOutcome, colours: bool) -> str:
         name, verdict, *numbers = row.cells
         style = _STYLES[row.result.verdict.outcome]
         table.add_row(name, f"[{style}]{verdict}[/{style}]", *numbers)
+    return table
+
+
+def _accuracy_table(rows: Sequence[Sequence[str]]) -> Table:
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, header_style="bold", show_edge=False)
+    for number, heading in enumerate(DROP_HEADINGS):
+        table.add_column(heading, justify="left" if number < 2 else "right", no_wrap=number < 1)
+    for *cells, budget in rows:
+        table.add_row(*cells, f"[red]{budget}[/red]" if "broken" in budget else budget)
+    return table
+
+
+def _render(table: Table, colours: bool) -> str:
+    from rich.console import Console
+
     text = io.StringIO()
     # Wide enough for every column: a terminal wraps a line, but a column left out is lost.
     console = Console(file=text, width=170, force_terminal=colours, no_color=not colours, highlight=False)
@@ -87,15 +113,13 @@ def _statistics(outcome: SessionOutcome) -> list[str]:
         return []
     lines = []
     for table in outcome.analysis.tables:
-        where = f"{table.model} on {table.tier}" if table.dimension == "operator" else f"{table.model}-{table.operator}"
-        what = "operators" if table.dimension == "operator" else "tiers"
         found = [
             f"{pair.a} {'>' if pair.delta_a_b > 0 else '<'} {pair.b} ({pair.magnitude})"
             for pair in table.pairs
             if pair.significant
         ]
         lines.append(
-            f"{what} of {where}: Kruskal–Wallis p = {table.kruskal.p:.2g}; "
+            f"{title(table)}: Kruskal–Wallis p = {p_words(table.kruskal.p, table.kruskal.log10_p)}; "
             + (", ".join(found) if found else "no significant pair")
         )
         if table.blocked is not None and table.blocked.words:

@@ -5,6 +5,7 @@ whether a commit is worse is the job of `pytest_edgeai.verdicts`. Importing this
 nothing heavier: scipy is imported by the functions that use it, at their first call.
 """
 
+from pytest_edgeai.stats.accuracies import AccuracyPair, compare_accuracies
 from pytest_edgeai.stats.adjust import P_ADJUST_METHODS, adjust_p, check_method
 from pytest_edgeai.stats.analysis import PARTITION_JOINS, analyze
 from pytest_edgeai.stats.blocked import (
@@ -12,6 +13,7 @@ from pytest_edgeai.stats.blocked import (
     InputShare,
     PairedDifference,
     block_medians,
+    concordance,
     friedman,
     input_share,
     paired_difference,
@@ -25,6 +27,7 @@ from pytest_edgeai.stats.paired import (
     Wilcoxon,
     accuracy_drop,
     mcnemar_exact,
+    ratio_drop,
     wilcoxon_signed_rank,
 )
 from pytest_edgeai.stats.ranks import ConoverIman, KruskalWallis, conover_iman, kruskal_wallis
@@ -47,6 +50,7 @@ __all__ = [
     "PARTITION_JOINS",
     "P_ADJUST_METHODS",
     "AccuracyDrop",
+    "AccuracyPair",
     "Analysis",
     "Blocked",
     "BlockedPair",
@@ -77,6 +81,8 @@ __all__ = [
     "chi2_tail",
     "cliffs_delta",
     "cliffs_delta_counts",
+    "compare_accuracies",
+    "concordance",
     "conover_iman",
     "describe",
     "friedman",
@@ -89,6 +95,7 @@ __all__ = [
     "ordered_operators",
     "ordered_placements",
     "paired_difference",
+    "ratio_drop",
     "ratio_of_medians",
     "shapiro_wilk",
     "speedup",

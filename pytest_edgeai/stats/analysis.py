@@ -60,9 +60,10 @@ def analyze(
     latency_s : array_like, shape (n,)
         Round-trip latencies in seconds, at least three for each strategy; groups may differ in size.
     run : array_like of int, shape (n,), optional
-        Number of the measurement within its strategy: repetition times `inputs` plus input.
+        Number of the measurement within its strategy. With it, every table is compared within inputs as well.
     inputs : int, optional
-        How many inputs a repetition has. With it and `run`, every table is compared within inputs as well.
+        How many inputs a repetition has, where a run is repetition times `inputs` plus input. None: runs of one
+        number were measured on one input.
     alpha : float
         Level of significance.
     p_adjust : str
@@ -194,9 +195,14 @@ def _blocked(
         for a, b in itertools.combinations(columns, 2)
     )
     share = _median_share(members, measured)
+    explains = "The input explains {} % of the variance"
+    if share is None:
+        share = blocked.concordance(np.column_stack(list(columns.values()))).adjusted
+        explains = "The number of the run, which tells the input, explains {} % of the variance of ranks"
     words = None
-    if share is not None and share > 0.5 and kruskal.p >= settings.alpha:
-        words = _words(dimension, share, kruskal.p, test.p, settings.alpha)
+    if share > 0.5 and kruskal.p >= settings.alpha:
+        explained = explains.format(f"{truncate(100 * share):.2f}")
+        words = _words(dimension, explained, kruskal.p, test.p, settings.alpha)
     return Blocked(test, pairs, share, words)
 
 
@@ -211,11 +217,11 @@ def _median_share(members: Mapping[str, Strategy], measured: Measured) -> float 
     return statistics.median(shares)
 
 
-def _words(dimension: Dimension, share: float, unblocked_p: float, blocked_p: float, alpha: float) -> str:
+def _words(dimension: Dimension, explained: str, unblocked_p: float, blocked_p: float, alpha: float) -> str:
     what = "operators" if dimension == "operator" else "tiers"
     sees = "does" if blocked_p < alpha else "sees none either"
     return (
-        f"The input explains {truncate(100 * share):.2f} % of the variance, so the unblocked test "
+        f"{explained}, so the unblocked test "
         f"(p = {unblocked_p:.3g}) cannot see a difference between the {what}; "
         f"blocked by input, Friedman's test {sees} (p = {blocked_p:.3g})."
     )

@@ -95,10 +95,7 @@ def friedman(blocks: npt.ArrayLike) -> Friedman:
     """
     from scipy import stats
 
-    table = np.asarray(blocks, dtype=np.float64)
-    if table.ndim != 2 or min(table.shape) < 2:
-        raise StatisticsInputError(f"A blocked test needs two blocks and two treatments, not {table.shape}.")
-    as_sample(table.ravel(), "the table of blocks")
+    table = _as_blocks(blocks)
     n, k = table.shape
     centred = stats.rankdata(table, axis=1) - (k + 1) / 2.0
     total = float((centred**2).sum())
@@ -226,6 +223,49 @@ def input_share(values: npt.ArrayLike, inputs: npt.ArrayLike) -> InputShare:
     means = np.bincount(codes, weights=centred) / counts
     left = float(((centred - means[codes]) ** 2).sum()) / total
     return InputShare(1.0 - left, by_chance=(m - 1) / (n - 1), adjusted=1.0 - left * (n - 1) / (n - m))
+
+
+def concordance(blocks: npt.ArrayLike) -> InputShare:
+    """Share of the treatments' ranks that the block explains, where each block was measured once by treatment.
+
+    Parameters
+    ----------
+    blocks : array_like, shape (n_blocks, n_treatments)
+        One measurement of each treatment in each block; at least two of both. Any unit, which may differ by
+        treatment.
+
+    Returns
+    -------
+    InputShare
+        Share: Kendall's W of the blocks, ranked within each of k treatments; by chance 1/k; adjusted
+        (k W - 1) / (k - 1), which without ties is the mean of Spearman's correlations of the treatments. Nothing
+        beyond chance where every treatment is tied throughout.
+
+    Raises
+    ------
+    StatisticsInputError
+        If there are fewer than two blocks or treatments, or a value is not a finite number.
+
+    References
+    ----------
+    Kendall, Babington Smith (1939), The problem of m rankings, Annals of Mathematical Statistics 10, 275-287.
+    """
+    from scipy import stats
+
+    table = _as_blocks(blocks)
+    n, k = table.shape
+    centred = stats.rankdata(table, axis=0) - (n + 1) / 2.0
+    total = float((centred**2).sum())
+    share = float((centred.sum(axis=1) ** 2).sum()) / k / total if total else 1.0 / k
+    return InputShare(share, by_chance=1.0 / k, adjusted=(k * share - 1.0) / (k - 1))
+
+
+def _as_blocks(blocks: npt.ArrayLike) -> FloatArray:
+    table = np.asarray(blocks, dtype=np.float64)
+    if table.ndim != 2 or min(table.shape) < 2:
+        raise StatisticsInputError(f"A blocked test needs two blocks and two treatments, not {table.shape}.")
+    as_sample(table.ravel(), "the table of blocks")
+    return table
 
 
 def _with_inputs(values: npt.ArrayLike, inputs: npt.ArrayLike) -> tuple[FloatArray, npt.NDArray[np.int64]]:

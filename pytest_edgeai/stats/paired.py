@@ -154,8 +154,57 @@ def accuracy_drop(
 
     Notes
     -----
-    Inputs are resampled with replacement. Each contributes -1, 0 or 1 to the drop, so how often each of the
-    three occurs in a resample is multinomial, and is drawn at once: the cost does not depend on n.
+    As `ratio_drop`, of the shares of inputs that were got right.
+
+    References
+    ----------
+    Efron, Tibshirani (1993), An introduction to the bootstrap, chapter 13.
+    """
+    baseline, candidate = _as_correctness(baseline_correct, candidate_correct)
+    each = np.ones(baseline.size)
+    return ratio_drop((baseline, each), (candidate, each), confidence=confidence, resamples=resamples, seed=seed)
+
+
+def ratio_drop(
+    baseline: tuple[npt.ArrayLike, npt.ArrayLike],
+    candidate: tuple[npt.ArrayLike, npt.ArrayLike],
+    *,
+    confidence: float = 0.95,
+    resamples: int = 10_000,
+    seed: int = 0,
+) -> AccuracyDrop:
+    """Drop in a metric that is a ratio of sums over inputs, such as F1, with its bootstrap interval.
+
+    Parameters
+    ----------
+    baseline, candidate : tuple of array_like, each of shape (n,)
+        What each input adds to the numerator and to the denominator of the metric. For F1 = 2 TP / (2 TP + FP +
+        FN): 2 where the positive class is both predicted and true, and how many of the two it is.
+    confidence : float
+        Coverage that the interval aims at.
+    resamples : int
+        How many bootstrap samples to draw.
+    seed : int
+        Seed of the draw; the same arguments give the same interval.
+
+    Returns
+    -------
+    AccuracyDrop
+        In percentage points. Where a denominator is 0, so is the metric.
+
+    Raises
+    ------
+    StatisticsInputError
+        If the lengths differ, there are no inputs, or a value is not a finite number.
+    ValueError
+        If `confidence` is not between 0 and 1 or `resamples` is below 1.
+
+    Notes
+    -----
+    Inputs are resampled with replacement, both sides of an input together, and the metric is computed again on
+    each resample: the percentile interval. Inputs that add the same to all four sums are one kind; how often each
+    kind occurs in a resample is multinomial, and is drawn at once: the cost depends on the number of kinds, not on
+    n. As any percentile interval, it says nothing (0 to 0) where no input was judged differently.
 
     References
     ----------
@@ -163,16 +212,22 @@ def accuracy_drop(
     """
     between_zero_and_one(confidence, "confidence")
     at_least(1, resamples, "resamples")
-    baseline, candidate = _as_correctness(baseline_correct, candidate_correct)
-    n = baseline.size
-    lost = int(np.count_nonzero(baseline & ~candidate))
-    gained = int(np.count_nonzero(candidate & ~baseline))
-    shares = np.array([lost, gained, n - lost - gained]) / n
-    counts = np.random.default_rng(seed).multinomial(n, shares, size=resamples)
-    drops = 100.0 * (counts[:, 0] - counts[:, 1]) / n
+    top, below = as_pairs(*baseline, "the baseline's parts")
+    columns = np.column_stack([*as_pairs(top, candidate[0], "the numerators"), *as_pairs(below, candidate[1])])
+    kinds, counts = np.unique(columns, axis=0, return_counts=True)
+    n = columns.shape[0]
+    drawn = np.random.default_rng(seed).multinomial(n, counts / n, size=resamples)
+    drops = _ratio_drops(drawn @ kinds)
     tail = (1.0 - confidence) / 2.0
     low, high = np.quantile(drops, [tail, 1.0 - tail])
-    return AccuracyDrop(100.0 * (lost - gained) / n, float(low), float(high), confidence)
+    return AccuracyDrop(float(_ratio_drops(counts @ kinds)), float(low), float(high), confidence)
+
+
+def _ratio_drops(sums: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Percentage points from sums of baseline's and candidate's numerator, then denominators, shape (..., 4)."""
+    numerators, denominators = sums[..., :2], sums[..., 2:]
+    percents = 100.0 * np.divide(numerators, denominators, out=np.zeros_like(numerators), where=denominators != 0)
+    return np.asarray(percents[..., 0] - percents[..., 1], dtype=np.float64)
 
 
 def _as_correctness(a: npt.ArrayLike, b: npt.ArrayLike) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:

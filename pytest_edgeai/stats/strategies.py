@@ -55,9 +55,10 @@ def split_columns(
     latency_s : array_like, shape (n,)
         Latencies in seconds.
     run : array_like of int, shape (n,), optional
-        Number of the measurement within its strategy: repetition times `inputs` plus input.
+        Number of the measurement within its strategy.
     inputs : int, optional
-        How many inputs a repetition has; None where that is not known.
+        How many inputs a repetition has, where a run is repetition times `inputs` plus input. None: runs of one
+        number were measured on one input.
 
     Returns
     -------
@@ -92,12 +93,13 @@ def split_columns(
 
 
 def _input_of_row(run: npt.ArrayLike | None, inputs: int | None, length: int) -> npt.NDArray[np.int64] | None:
-    if inputs is None:
-        return None
+    if inputs is not None:
+        at_least(2, inputs, "inputs")
     if run is None:
-        raise ValueError("inputs says how runs repeat, so it needs the column run as well.")
-    at_least(2, inputs, "inputs")
+        if inputs is not None:
+            raise ValueError("inputs says how runs repeat, so it needs the column run as well.")
+        return None
     runs = np.asarray(run)
     if runs.shape != (length,) or runs.dtype.kind not in "iu":
         raise StatisticsInputError(f"the column run must hold {length} whole numbers.")
-    return np.asarray(runs % inputs, dtype=np.int64)
+    return np.asarray(runs if inputs is None else runs % inputs, dtype=np.int64)

@@ -87,14 +87,14 @@ class BlockedPair:
 class Blocked:
     """The same table compared within inputs.
 
-    `input_share` is the median over the groups of the share of their variance that the input explains beyond
-    chance, None where a group has no input that was measured twice. `words` is one sentence where the input
-    explains most of the variance and the unblocked test sees nothing, else None.
+    `input_share` is the share of the variance that the input explains beyond chance: the median over the groups,
+    or, where a group has no input that was measured twice, the groups' concordance about the inputs. `words` is one
+    sentence where the input explains most of the variance and the unblocked test sees nothing, else None.
     """
 
     friedman: Friedman
     pairs: tuple[BlockedPair, ...]
-    input_share: float | None
+    input_share: float
     words: str | None
 
     def as_json(self) -> dict[str, Any]:

@@ -22,11 +22,18 @@ class Metric:
         As people write it.
     percent
         From ranked labels [n, k] (best first) and true labels [n] to a percentage.
+    parts
+        The metric as a ratio: what each sample adds to its numerator and to its denominator, two arrays of shape
+        [n]. Intervals are drawn from these.
+    correct
+        Which samples count as right, shape [n], bool.
     """
 
     name: str
     label: str
     percent: Callable[[Array, Array], float]
+    parts: Callable[[Array, Array], tuple[Array, Array]]
+    correct: Callable[[Array, Array], Array]
 
 
 def top_k(ranked: Array, truth: Array, k: int) -> float:
@@ -48,7 +55,7 @@ def top_k(ranked: Array, truth: Array, k: int) -> float:
     """
     if len(truth) == 0 or ranked.shape[1] < k:
         raise ValueError(f"top-{k} accuracy needs samples and {k} labels each, not shape {ranked.shape}")
-    return float(100 * np.mean(np.any(ranked[:, :k] == truth[:, None], axis=1)))
+    return float(100 * np.mean(_among(ranked, truth, k)))
 
 
 def f1(ranked: Array, truth: Array) -> float:
@@ -80,11 +87,31 @@ def f1(ranked: Array, truth: Array) -> float:
     return 200 * hits / mentions if mentions else 0.0
 
 
+def f1_parts(ranked: Array, truth: Array) -> tuple[Array, Array]:
+    """What each sample adds to 2 TP and to 2 TP + FP + FN, shape [n] each."""
+    predicted, actual = ranked[:, 0] == 1, truth == 1
+    return 2 * (predicted & actual), predicted.astype(np.int64) + actual
+
+
+def _among(ranked: Array, truth: Array, k: int) -> Array:
+    return np.asarray(np.any(ranked[:, :k] == truth[:, None], axis=1))
+
+
+def _top(k: int) -> Metric:
+    return Metric(
+        name=f"top{k}",
+        label=f"top-{k}",
+        percent=lambda ranked, truth: top_k(ranked, truth, k),
+        parts=lambda ranked, truth: (_among(ranked, truth, k), np.ones(len(truth))),
+        correct=lambda ranked, truth: _among(ranked, truth, k),
+    )
+
+
 METRICS: Mapping[str, Metric] = {
     metric.name: metric
     for metric in (
-        Metric("top1", "top-1", lambda ranked, truth: top_k(ranked, truth, 1)),
-        Metric("top5", "top-5", lambda ranked, truth: top_k(ranked, truth, 5)),
-        Metric("f1", "F1", f1),
+        _top(1),
+        _top(5),
+        Metric("f1", "F1", percent=f1, parts=f1_parts, correct=lambda ranked, truth: _among(ranked, truth, 1)),
     )
 }

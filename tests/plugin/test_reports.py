@@ -9,7 +9,8 @@ from collections import defaultdict
 import numpy as np
 import pytest
 
-from tests.plugin.conftest import Project
+from pytest_edgeai.cli import main
+from tests.plugin.conftest import SETTINGS, Project
 
 
 def test_samples_and_results_tell_the_same(project: Project) -> None:
@@ -161,3 +162,55 @@ def test_a_quiet_session_prints_no_progress(project: Project) -> None:
 def test_output_to_a_file_has_no_colours(project: Project) -> None:
     assert "\x1b[" not in project.run("--benchmark-only").stdout.str()
     assert "\x1b[" in project.run("--benchmark-only", "--color=yes").stdout.str()
+
+
+def test_accuracy_is_tested_on_the_samples_of_each_model(project: Project) -> None:
+    project.settings(SETTINGS.replace("default = 100", "default = 2"))
+    result = project.run("--benchmark-only")
+    rows = {row["id"]: row["accuracy"] for row in project.results["strategies"]}
+    assert rows["toy-identity-edge"]["drop_pp"] == 0
+    worse = rows["toy-worse-edge"]
+    assert worse == rows["toy-worse-mobile"]
+    assert worse["drop_low_pp"] < worse["drop_pp"] < worse["drop_high_pp"]
+    assert (worse["budget"], worse["budget_pp"], worse["baseline"]) == ("broken beyond doubt", 2, "identity")
+    wrong = round(worse["drop_pp"] * 40 / 100)  # of 40 samples, which the baseline gets right
+    assert worse["mcnemar"] == {"only_baseline_right": wrong, "only_operator_right": 0, "p": 2 / 2**wrong}
+    result.stdout.re_match_lines([r"toy-worse +top-1 .* 2 pp broken beyond doubt"])
+    assert "| toy-worse | top-1 |" in (project.report / "summary.md").read_text(encoding="utf-8")
+
+
+def test_operators_are_compared_over_models_with_the_caveat(project: Project) -> None:
+    result = project.run("--benchmark-only")
+    (pair,) = project.results["accuracy_statistics"]["pairs"]
+    assert (pair["a"], pair["b"], pair["n"], pair["n_once"]) == ("identity", "worse", 2, 1)
+    caveat = project.results["accuracy_statistics"]["caveat"]
+    assert "2 values of an operator are 1 of a model and metric, and 1 cannot give a p below 1." in caveat
+    assert caveat in (project.report / "summary.md").read_text(encoding="utf-8")
+    result.stdout.fnmatch_lines(["Accuracies of operators *: no significant pair", f"  {caveat}"])
+
+
+def test_the_statistics_are_compared_within_inputs_as_well(project: Project) -> None:
+    project.run("--benchmark-only")
+    for table in project.results["statistics"]["tables"]:
+        assert table["blocked"]["friedman"]["blocks"] == 10
+        assert len(table["blocked"]["pairs"]) == len(table["pairs"])
+    summary = (project.report / "summary.md").read_text(encoding="utf-8")
+    assert "Blocked by input, Friedman's Q" in summary
+    assert "| a - b per input |" in summary
+
+
+def test_the_analysis_of_what_a_session_left_is_that_of_the_session(
+    project: Project, capsys: pytest.CaptureFixture[str]
+) -> None:
+    project.run("--benchmark-only", "--benchmark-json=out.json")
+    expected = {
+        (one["dimension"], one["operator"], one["tier"]): one for one in project.results["statistics"]["tables"]
+    }
+    capsys.readouterr()
+    for name in ("", "samples.csv", "results.json", "../../out.json"):
+        assert main(["analyze", str(project.report / name), "--json", "-"]) == 0
+        found = json.loads(capsys.readouterr().out)
+        assert found["cautions"] == []
+        for table in found["tables"]:
+            same = expected[table["dimension"], table["operator"], table["tier"]]
+            assert (same["kruskal"], same["blocked"]["friedman"]) == (table["kruskal"], table["blocked"]["friedman"])

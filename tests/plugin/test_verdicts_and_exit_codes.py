@@ -23,7 +23,9 @@ def test_a_broken_accuracy_budget_is_exit_code_1_though_every_test_passed(projec
     result = project.run("--benchmark-only")
     result.assert_outcomes(passed=8)
     assert result.ret == pytest.ExitCode.TESTS_FAILED
-    result.stdout.fnmatch_lines(["toy-worse-edge: fail: top1 is * pp below the baseline's 100.00 % (budget 2 pp)"])
+    result.stdout.fnmatch_lines(
+        ["toy-worse-edge: fail: top1 is * pp below the baseline's 100.00 % (budget 2 pp), beyond doubt: *"]
+    )
     assert project.verdicts() == {
         "toy-identity-mobile": "pass",
         "toy-identity-edge": "pass",

@@ -114,8 +114,8 @@ def test_the_json_holds_plain_finite_values_only(rows: Measurements) -> None:
     assert analysis["settings"] == {"alpha": 0.05, "p_adjust": "holm", "inputs": 6}
 
 
-def test_without_inputs_no_table_is_blocked_and_the_json_has_no_such_key(rows: Measurements) -> None:
-    analysis = analysis_of(rows, run=rows.run)
+def test_without_runs_no_table_is_blocked_and_the_json_has_no_such_key(rows: Measurements) -> None:
+    analysis = analysis_of(rows)
 
     assert all(table.blocked is None for table in analysis.tables)
     assert all("blocked" not in table for table in analysis.as_json()["tables"])
@@ -223,15 +223,37 @@ def test_a_table_says_in_words_that_the_inputs_hide_its_operators(rows: Measurem
     assert "cannot see a difference between the operators" in sentence
 
 
-def test_inputs_measured_once_have_no_share_and_no_words() -> None:
+@pytest.mark.parametrize("inputs", [None, 8])
+def test_inputs_measured_once_tell_by_their_concordance_that_they_hide_the_operators(inputs: int | None) -> None:
     payload = [float(i) for i in range(1, 9)]
     tidy = columns({("m", "identity", "edge"): payload, ("m", "sptq", "edge"): [p + 0.01 for p in payload]})
 
-    (table,) = analyze(**tidy, run=[*range(8), *range(8)], inputs=8).tables
+    (table,) = analyze(**tidy, run=[*range(8), *range(8)], inputs=inputs).tables
 
     assert table.blocked is not None
-    assert (table.blocked.input_share, table.blocked.words) == (None, None)
+    assert table.blocked.input_share == 1.0
     assert table.blocked.friedman.p < 0.01 < table.kruskal.p
+    assert table.blocked.words is not None
+    assert table.blocked.words.startswith("The number of the run, which tells the input, explains 100.00 % of")
+
+
+def test_runs_numbered_at_random_hide_nothing() -> None:
+    rng = np.random.default_rng(5)
+    tidy = columns({("m", name, "edge"): list(rng.random(60)) for name in ("identity", "sptq")})
+
+    (table,) = analyze(**tidy, run=[*range(60), *range(60)]).tables
+
+    assert table.blocked is not None
+    assert abs(table.blocked.input_share) < 0.4
+    assert table.blocked.words is None
+
+
+def test_strategies_without_a_run_in_common_are_not_blocked() -> None:
+    tidy = columns({("m", name, "edge"): [0.1, 0.2, 0.3] for name in ("identity", "sptq")})
+
+    (table,) = analyze(**tidy, run=range(6)).tables
+
+    assert table.blocked is None
 
 
 def test_only_inputs_measured_in_every_group_are_blocks() -> None:

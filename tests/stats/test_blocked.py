@@ -1,5 +1,6 @@
 """Comparisons within inputs, next to the textbook's formulas and to scipy."""
 
+import itertools
 import math
 import statistics
 
@@ -12,6 +13,7 @@ from scipy import stats
 from pytest_edgeai.stats import (
     StatisticsInputError,
     block_medians,
+    concordance,
     friedman,
     input_share,
     kruskal_wallis,
@@ -164,3 +166,21 @@ def test_an_input_that_decides_nothing_explains_what_chance_does_and_nothing_bey
 def test_a_share_that_is_not_defined_is_refused(values: list[float], inputs: list[int], said: str) -> None:
     with pytest.raises(StatisticsInputError, match=said):
         input_share(values, inputs)
+
+
+@settings(deadline=None)
+@given(blocks=tables(st.integers(0, 9).map(float)))
+def test_the_concordance_beyond_chance_is_the_mean_of_spearmans_correlations(blocks: list[list[float]]) -> None:
+    table = np.array(blocks) + np.random.default_rng(0).random((len(blocks), len(blocks[0])))  # no ties
+
+    found = concordance(table)
+
+    correlations = [
+        stats.spearmanr(table[:, i], table[:, j]).statistic for i, j in itertools.combinations(range(table.shape[1]), 2)
+    ]
+    assert found.adjusted == pytest.approx(np.mean(correlations), abs=1e-9)
+    assert found.by_chance == pytest.approx(1 / table.shape[1])
+
+
+def test_treatments_that_are_tied_throughout_agree_about_nothing() -> None:
+    assert concordance([[1.0, 2.0], [1.0, 2.0], [1.0, 2.0]]).adjusted == 0.0

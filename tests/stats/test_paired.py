@@ -6,7 +6,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from pytest_edgeai.stats import StatisticsInputError, accuracy_drop, mcnemar_exact, wilcoxon_signed_rank
+from pytest_edgeai.stats import (
+    StatisticsInputError,
+    accuracy_drop,
+    mcnemar_exact,
+    ratio_drop,
+    wilcoxon_signed_rank,
+)
 
 from . import slow
 
@@ -144,3 +150,15 @@ def test_predictions_that_agree_everywhere_leave_no_interval() -> None:
 def test_an_interval_that_cannot_be_drawn_is_refused(name: str, value: float) -> None:
     with pytest.raises(ValueError, match=name):
         accuracy_drop([True], [False], **{name: value})  # type: ignore[arg-type]
+
+
+def test_a_metric_whose_denominator_is_zero_is_zero() -> None:
+    nothing, half = ([0, 0], [0, 0]), ([1, 0], [1, 1])
+
+    assert ratio_drop(nothing, nothing).drop == 0.0
+    assert ratio_drop(half, nothing).drop == 50.0
+
+
+def test_numerators_and_denominators_of_different_lengths_are_refused() -> None:
+    with pytest.raises(StatisticsInputError, match="one length"):
+        ratio_drop(([1, 0], [1, 1]), ([1], [1]))

@@ -34,6 +34,14 @@ def test_f1_is_the_harmonic_mean_of_precision_and_recall(pairs: list[tuple[int, 
     assert f1(predicted[:, None], truth) == pytest.approx(expected)
 
 
+@given(st.sampled_from(sorted(METRICS)), rows)
+def test_a_metric_is_the_ratio_of_the_sums_of_its_parts(name: str, given_rows: Rows) -> None:
+    ranked, truth = _arrays(given_rows)
+    numerator, denominator = METRICS[name].parts(ranked, truth)
+    expected = 100 * numerator.sum() / denominator.sum() if denominator.sum() else 0.0
+    assert METRICS[name].percent(ranked, truth) == pytest.approx(expected)
+
+
 @pytest.mark.parametrize("name", METRICS)
 def test_no_samples_have_no_accuracy(name: str) -> None:
     with pytest.raises(ValueError, match="samples"):
