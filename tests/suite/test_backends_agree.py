@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 
 from pytest_edgeai.tiers import engine
+from pytest_edgeai.tiers.image import ensure_image
+from pytest_edgeai.tiers.specs import ImageSpec
 
 for needed in ("torch", "neural_compressor", "transformers", "safetensors", "sklearn", "onnxscript"):
     pytest.importorskip(needed)
@@ -56,7 +58,7 @@ def test_predictions(deployment, artifact, subject, strategy):
 def measured(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[dict[str, Any], dict[str, Any]]]:
     """By backend: results and predictions."""
     try:
-        engine.connect()
+        ensure_image(engine.connect(), ImageSpec(), print)
     except engine.EngineError as error:
         if os.environ.get("EDGEAI_REQUIRE_ENGINE"):
             raise

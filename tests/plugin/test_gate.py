@@ -1,0 +1,222 @@
+"""A session against a saved one: how it is found, what each verdict looks like, and with which exit code."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree as ET
+
+import pytest
+
+from pytest_edgeai.cli import main
+from tests.plugin.conftest import Project
+
+SETTINGS = """
+models = ["toy"]
+operators = ["identity", "worse"]
+tiers = ["mobile", "edge"]
+backend = "instant"
+replicates = 4
+
+[profiles.quick]
+inputs = 4
+
+[budgets.accuracy_drop_pp]
+default = 100
+
+[gate]
+must_see = 5
+"""
+SLOWER = {"toy-worse-mobile", "toy-worse-edge"}
+STEADY = {"toy-identity": 5, "toy-worse": 5}
+
+
+@pytest.fixture(scope="module")
+def kept() -> dict[str, bytes]:
+    """Files that were saved once, by name: measuring them again for each test would take long."""
+    return {}
+
+
+@pytest.fixture
+def gated(project: Project, monkeypatch: pytest.MonkeyPatch, kept: dict[str, bytes]) -> Project:
+    """A project whose requests take five milliseconds, with a session saved under the name `main`."""
+    monkeypatch.setenv("TOY_SLEEP_MS", json.dumps(STEADY))
+    project.settings(SETTINGS)
+    if not kept:
+        assert project.run("--benchmark-only", "--benchmark-save=main").ret == 0
+        kept.update({str(saved(project).relative_to(project.path)): saved(project).read_bytes()})
+    for name, content in kept.items():
+        project.path.joinpath(name).parent.mkdir(parents=True, exist_ok=True)
+        project.path.joinpath(name).write_bytes(content)
+    return project
+
+
+def saved(project: Project) -> Path:
+    """The file of the newest saved session."""
+    return sorted(project.path.glob(".benchmarks/*/*.json"))[-1]
+
+
+def outcomes(project: Project) -> dict[str, str]:
+    """The newest session's comparison by strategy."""
+    return {row["strategy"]: row["outcome"] for row in project.results["comparison"]["strategies"]}
+
+
+def test_a_session_like_the_saved_one_is_green(gated: Project) -> None:
+    result = gated.run("--benchmark-only", "--edgeai-compare=main")
+    assert result.ret == 0, result.stdout.str()
+    assert set(outcomes(gated).values()) <= {"pass", "inconclusive", "improvement"}
+    result.stdout.fnmatch_lines(["*this session against main: *(green)"])
+
+
+def test_what_is_slower_is_red_and_nothing_else(gated: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TOY_SLEEP_MS", json.dumps(STEADY | {"toy-worse": 15}))
+    result = gated.run("--benchmark-only", "--edgeai-compare=latest", "--junit-xml=junit.xml")
+    assert result.ret == 1
+    found = outcomes(gated)
+    assert {name for name, outcome in found.items() if outcome == "regression"} == {
+        "toy-worse-mobile",
+        "toy-worse-edge",
+    }
+    assert set(gated.verdicts().values()) == {"pass"}  # the budgets are kept; it is the comparison that is red
+    result.stdout.fnmatch_lines(["toy-worse-edge: regression: latency +*"])
+    comment = (gated.report / "comparison.md").read_text(encoding="utf-8")
+    assert comment.startswith("### ❌ ")
+    assert "| toy-worse-edge | regression |" in comment
+    properties = {one.get("name"): one.get("value") for one in ET.parse(gated.path / "junit.xml").iter("property")}
+    assert properties["edgeai.gate"] == "red"
+    assert properties["edgeai.gate.toy-worse-edge"] == "regression"
+    assert properties["edgeai.gate.toy-identity-edge"] != "regression"
+
+
+def test_what_is_faster_is_an_improvement(gated: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TOY_SLEEP_MS", json.dumps(STEADY | {"toy-worse": 0}))
+    assert gated.run("--benchmark-only", "--edgeai-compare=1").ret == 0
+    assert outcomes(gated)["toy-worse-edge"] == "improvement"
+
+
+def test_what_is_missing_is_red_and_what_is_new_is_not(gated: Project) -> None:
+    result = gated.run("--benchmark-only", "--edgeai-compare=main", "--edgeai-tiers=edge")
+    assert result.ret == 1
+    assert outcomes(gated)["toy-worse-mobile"] == "missing"
+    gated.run("--benchmark-only", "--edgeai-tiers=edge", "--benchmark-save=few")
+    assert gated.run("--benchmark-only", "--edgeai-compare=few").ret == 0
+    assert outcomes(gated)["toy-worse-mobile"] == "new"
+
+
+def test_a_trial_that_is_invalid_is_red(gated: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TOY_FAULT", "deploy edge")
+    assert gated.run("--benchmark-only", "--edgeai-compare=main").ret == 1
+    assert outcomes(gated)["toy-worse-edge"] == "invalid"
+    assert outcomes(gated)["toy-worse-mobile"] != "invalid"
+
+
+def test_other_settings_are_not_comparable_and_it_says_which(gated: Project) -> None:
+    gated.settings(SETTINGS + '\n[topology.links.mobile-edge]\nrate = "100 Mbit/s"\n')
+    result = gated.run("--benchmark-only", "--edgeai-compare=main")
+    assert result.ret == 1
+    assert set(outcomes(gated).values()) == {"incomparable"}
+    result.stdout.fnmatch_lines(
+        ["main and this session cannot be compared: topology.links.mobile-edge.rate_bps was 2*"]
+    )
+
+
+def test_other_accuracy_and_size_are_regressions(gated: Project) -> None:
+    path = saved(gated)
+    document = json.loads(path.read_text(encoding="utf-8"))
+    artifact = document["edgeai"]["artifacts"]["toy-worse"]
+    artifact["metrics"] = {name: percent + 5 for name, percent in artifact["metrics"].items()}
+    document["edgeai"]["artifacts"]["toy-identity"]["size_bytes"] //= 2
+    path.write_text(json.dumps(document), encoding="utf-8")
+    result = gated.run("--benchmark-only", "--edgeai-compare=main")
+    assert result.ret == 1
+    result.stdout.fnmatch_lines_random(
+        ["toy-worse-edge: regression: *fell by 5.00 pp*", "toy-identity-edge: regression: *the artifact grew by *"]
+    )
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (None, "no session is saved in * save one by*"),
+        ("{", "*is no JSON*"),
+        ("{}", "*holds no session of pytest-edgeai*"),
+        ('{"edgeai": {"format": 1}}', "*is not whole*"),
+        ('{"edgeai": {"format": 99}}', "*has format 99*"),
+    ],
+)
+def test_a_baseline_that_cannot_be_used_ends_the_session_at_collection(
+    project: Project, content: str | None, said: str
+) -> None:
+    if content is not None:
+        folder = project.path / ".benchmarks" / "machine"
+        folder.mkdir(parents=True)
+        (folder / "0001_main.json").write_text(content, encoding="utf-8")
+    result = project.run("--benchmark-only", "--edgeai-compare=latest")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines([f"ERROR: --edgeai-compare: {said}"])
+
+
+def test_a_name_that_is_not_there_is_named_with_the_nearest_one(gated: Project) -> None:
+    result = gated.run("--benchmark-only", "--edgeai-compare=mian")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["*mian*main*"])
+
+
+def test_a_session_is_found_by_the_revision_that_it_was_saved_at(gated: Project) -> None:
+    def git(*words: str) -> str:
+        identity = ("-c", "user.name=a", "-c", "user.email=a@b.c")
+        done = subprocess.run(["git", *identity, *words], cwd=gated.path, check=True, capture_output=True, text=True)
+        return done.stdout.strip()
+
+    git("init", "-q", "-b", "main")
+    git("add", "conftest.py")
+    git("commit", "-qm", "one")
+    git("tag", "v1")
+    path = saved(gated)
+    document = json.loads(path.read_text(encoding="utf-8"))
+    document["commit_info"] = {"id": git("rev-parse", "HEAD"), "dirty": False}
+    path.write_text(json.dumps(document), encoding="utf-8")
+    git("commit", "-qm", "two", "--allow-empty")
+    assert gated.run("--benchmark-only", "--edgeai-compare=v1").ret == 0
+    assert gated.run("--benchmark-only", "--edgeai-compare=HEAD~1").ret == 0
+    assert gated.run("--benchmark-only", "--edgeai-compare=HEAD").ret == pytest.ExitCode.USAGE_ERROR
+
+
+def compare(project: Project, *arguments: str) -> int:
+    return main(["compare", f"--root={project.path}", *arguments])
+
+
+def test_two_saved_sessions_are_compared_by_the_command(
+    gated: Project, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("TOY_SLEEP_MS", json.dumps(STEADY | {"toy-worse": 15}))
+    gated.run("--benchmark-only", "--benchmark-save=change")
+    capsys.readouterr()
+    assert compare(gated, "main", "change") == 1
+    printed = capsys.readouterr().out
+    assert "toy-worse-edge: regression: latency +" in printed
+    assert "change against main: " in printed
+    assert "\x1b[" not in printed
+    assert compare(gated, "change", "main") == 0
+    capsys.readouterr()
+    files = {name: gated.path / f"found.{name}" for name in ("json", "markdown", "junit")}
+    assert compare(gated, "1", "2", *(f"--{name}={path}" for name, path in files.items())) == 1
+    document: dict[str, Any] = json.loads(files["json"].read_text(encoding="utf-8"))
+    assert document["green"] is False
+    assert {row["strategy"] for row in document["strategies"] if row["outcome"] == "regression"} == {
+        "toy-worse-mobile",
+        "toy-worse-edge",
+    }
+    failed = [
+        case.get("name") for case in ET.parse(files["junit"]).iter("testcase") if case.find("failure") is not None
+    ]
+    assert sorted(map(str, failed)) == ["toy-worse-edge", "toy-worse-mobile"]
+    assert "### ❌ " in files["markdown"].read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("wanted", ["nobody", "missing.json"])
+def test_the_command_refuses_what_is_not_there(gated: Project, wanted: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert compare(gated, "main", wanted) == 2
+    assert wanted in capsys.readouterr().err
