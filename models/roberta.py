@@ -6,14 +6,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from fixtures import paraphrases
-from models import checkpoint
+from models import checkpoint, students
 from pytest_edgeai.serving.pipeline import Classification, Pipeline, TextPreprocess
-from pytest_edgeai.subjects import SubjectModel
+from pytest_edgeai.subjects import SubjectModel, Training
 
 if TYPE_CHECKING:
+    import torch
+
     from pytest_edgeai.subjects.encoder import SequenceClassifier
 
 LAYERS: Final = 4
+STUDENT_LAYERS: Final = 2
+_KEPT: Final = ((0, 2),)
 VOCABULARY: Final = 1342
 TOKENIZER: Final = checkpoint.FOLDER / "roberta.tokenizer.json"
 _PAD: Final = 1
@@ -57,6 +61,11 @@ def network() -> SequenceClassifier:
     return checkpoint.load(build(), _WEIGHTS)
 
 
+def student() -> torch.nn.Module:
+    """A network of half as many layers, untrained but for what it has from the trained one."""
+    return students.inherit(build(STUDENT_LAYERS), network(), _KEPT)
+
+
 SUBJECT: Final = SubjectModel(
     name="roberta",
     task="whether two sentences say the same",
@@ -78,4 +87,5 @@ SUBJECT: Final = SubjectModel(
     assets=(TOKENIZER,),
     sources=(Path(__file__), Path(checkpoint.__file__), _FAMILY, _WEIGHTS),
     libraries=("torch", "transformers", "safetensors"),
+    training=Training(student=student, sources=(Path(students.__file__),)),
 )

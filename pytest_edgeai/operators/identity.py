@@ -33,9 +33,7 @@ class Identity(Operator[IdentityParameters]):
     libraries: ClassVar[tuple[str, ...]] = EXPORT_LIBRARIES
 
     def build(self, job: Job) -> Mapping[str, Any]:
-        """Export the network."""
+        """Export the network, or the one that a chain has made of it."""
         job.stage("exporting")
-        example = job.feeds(job.calibration, range(2))
-        ordered = {name: example[name] for name in job.subject.graph_inputs}
-        export(job.subject.network(), ordered, job.folder / GRAPH_NAME, self.parameters.opset)
+        export(job.network(), job.example(), job.folder / GRAPH_NAME, self.parameters.opset)
         return {"engine": "torch", "opset": self.parameters.opset}

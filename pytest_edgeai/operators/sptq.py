@@ -46,7 +46,9 @@ class StaticQuantization(Operator[SptqParameters]):
     """Static post-training quantization."""
 
     name = "sptq"
-    base = "identity"
+    takes = "graph"
+    gives = "int8 graph"
+    promises_speed = True
     parameters_type = SptqParameters
     libraries: ClassVar[tuple[str, ...]] = neural_compressor.LIBRARIES
 

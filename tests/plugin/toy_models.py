@@ -86,7 +86,7 @@ class Worse(Operator[NoParameters]):
     """Cannot tell two of the classes apart."""
 
     name = "worse"
-    base = "identity"
+    takes = "graph"
 
     def build(self, job: Job) -> Mapping[str, Any]:
         """Write a graph that never says 3."""
