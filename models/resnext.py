@@ -63,6 +63,9 @@ SUBJECT: Final = SubjectModel(
     sources=(Path(__file__), Path(checkpoint.__file__), _FAMILY, _WEIGHTS),
     libraries=("torch", "safetensors"),
     training=Training(
-        loss=losses.both_digits, student=student, sources=(Path(losses.__file__), Path(students.__file__))
+        loss=losses.both_digits,
+        learning_rate=0.002,
+        student=student,
+        sources=(Path(losses.__file__), Path(students.__file__)),
     ),
 )

@@ -87,5 +87,5 @@ SUBJECT: Final = SubjectModel(
     assets=(TOKENIZER,),
     sources=(Path(__file__), Path(checkpoint.__file__), _FAMILY, _WEIGHTS),
     libraries=("torch", "transformers", "safetensors"),
-    training=Training(student=student, sources=(Path(students.__file__),)),
+    training=Training(learning_rate=0.0001, student=student, sources=(Path(students.__file__),)),
 )

@@ -27,8 +27,7 @@ class DistilledParameters(Schedule):
         Of the second loss; that of the first is what is left to 1.
     """
 
-    training_samples: int = Field(default=12000, ge=1)
-    learning_rate: float = Field(default=2e-3, gt=0)
+    training_samples: int = Field(default=6400, ge=1)
     temperature: float = Field(default=1.0, gt=0)
     teacher_loss: Literal["CE", "KL", "MSE"] = "CE"
     teacher_weight: float = Field(default=0.5, ge=0, le=1)

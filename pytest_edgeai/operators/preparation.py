@@ -158,6 +158,7 @@ class Plan:
         return {
             "samples": sample_store.recipe(subject.samples, "train").digest,
             "loss": _qualified(training.loss),
+            "learning_rate": training.learning_rate,
             "student": None if training.student is None else _qualified(training.student),
             "sources": [source_digest(path) for path in training.sources],
         }

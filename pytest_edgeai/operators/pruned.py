@@ -38,7 +38,7 @@ class PrunedParameters(Schedule):
     """
 
     training_samples: int = Field(default=3200, ge=1)
-    learning_rate: float = Field(default=1e-3, gt=0)
+    learning_rate_share: float = Field(default=0.5, gt=0)
     pattern: str | None = Field(default=None, pattern=r"^[0-9]+x[0-9]+$")
     sparsity: float | None = Field(default=None, gt=0, lt=1)
     pruning_end: float = Field(default=0.6, gt=0, le=1)

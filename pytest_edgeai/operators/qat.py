@@ -26,7 +26,7 @@ class QatParameters(Schedule):
     """
 
     training_samples: int = Field(default=1600, ge=1)
-    learning_rate: float = Field(default=1e-4, gt=0)
+    learning_rate_share: float = Field(default=0.1, gt=0)
     keep_float: tuple[str, ...] | None = None
     opset: int = Field(default=17, ge=13, le=17)
 

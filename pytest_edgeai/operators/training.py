@@ -36,7 +36,10 @@ class Schedule(Spec):
     training_samples
         How many samples are learned from, counted again each time they come up.
     learning_rate
-        At its highest, after a tenth of all steps; it begins and ends near zero.
+        At its highest, after a tenth of all steps; it begins and ends near zero. None takes a share of the subject
+        model's.
+    learning_rate_share
+        That share.
     weight_decay
         Of AdamW.
     batch
@@ -44,7 +47,8 @@ class Schedule(Spec):
     """
 
     training_samples: int = Field(ge=1)
-    learning_rate: float = Field(gt=0)
+    learning_rate: float | None = Field(default=None, gt=0)
+    learning_rate_share: float = Field(default=1.0, gt=0)
     weight_decay: float = Field(default=0.01, ge=0)
     batch: int = Field(default=32, ge=2)
 
@@ -116,6 +120,7 @@ class Lessons:
         self._job = job
         self._samples = job.training()
         self.loss: Loss = job.subject.training.loss
+        self.learning_rate = job.subject.training.learning_rate
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
     def __len__(self) -> int:
@@ -184,10 +189,9 @@ def fit(
     between = interventions or Interventions()
     network.to(lessons.device).train()
     parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
-    optimizer = torch.optim.AdamW(parameters, schedule.learning_rate, weight_decay=schedule.weight_decay)
-    rate = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, schedule.learning_rate, total_steps=schedule.steps + 1, pct_start=_WARM_UP
-    )
+    highest = schedule.learning_rate or schedule.learning_rate_share * lessons.learning_rate
+    optimizer = torch.optim.AdamW(parameters, highest, weight_decay=schedule.weight_decay)
+    rate = torch.optim.lr_scheduler.OneCycleLR(optimizer, highest, total_steps=schedule.steps + 1, pct_start=_WARM_UP)
     seen = 0
     for step, batch in enumerate(lessons.batches(schedule, job.seed)):
         if step % max(1, schedule.steps // _REPORTS) == 0:

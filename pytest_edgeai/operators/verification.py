@@ -16,7 +16,7 @@ from pytest_edgeai.serving.protocol import Array
 from pytest_edgeai.serving.repository import GRAPH_NAME
 
 _SAMPLES = 8
-_UNLIKELY = 1e-3
+_UNLIKELY = 0.01
 # What may lie between a stored weight and the node that takes it.
 _WEIGHT_STEPS = ("DequantizeLinear", "Transpose", "Identity")
 # Kernels are chosen by shape, so sums are added up in another order: a few units in the last place a layer.
@@ -125,7 +125,7 @@ def refuse_guessing(evaluation: Evaluation) -> None:
     """Refuse an artifact that has collapsed: its answers are no numbers, or no better than guesses.
 
     A guess is the most frequent class. As many right answers or more as those of the artifact have to be unlikely
-    (below 0.1 %) where every answer is a guess: a binomial test.
+    (below 1 %) where every answer is a guess: a binomial test.
 
     Raises
     ------

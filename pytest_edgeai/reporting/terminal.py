@@ -9,13 +9,20 @@ import pytest
 
 from pytest_edgeai.reporting.comparison import write_comparison
 from pytest_edgeai.reporting.rows import HEADINGS, verdict_rows
+from pytest_edgeai.verdicts import GREEN
 
 if TYPE_CHECKING:
     from pytest_edgeai.outcome import SessionOutcome
     from pytest_edgeai.session import MeasuringSession
     from pytest_edgeai.verdicts import Outcome
 
-_STYLES: dict[Outcome, str] = {"pass": "green", "inconclusive": "yellow", "fail": "red", "invalid": "bold red"}
+_STYLES: dict[Outcome, str] = {
+    "pass": "green",
+    "no benefit": "yellow",
+    "inconclusive": "yellow",
+    "fail": "red",
+    "invalid": "bold red",
+}
 
 
 def write_summary(reporter: pytest.TerminalReporter, session: MeasuringSession) -> None:
@@ -39,7 +46,9 @@ def write_summary(reporter: pytest.TerminalReporter, session: MeasuringSession) 
         reporter.write_line(line)
     for result in outcome.results:
         if result.verdict.outcome != "pass":
-            reporter.write_line(f"{result.strategy.id}: {result.verdict.outcome}: {result.verdict.reason}", red=True)
+            line = f"{result.strategy.id}: {result.verdict.outcome}: {result.verdict.reason}"
+            green = result.verdict.outcome in GREEN
+            reporter.write_line(line, yellow=green, red=not green)
     for remark in outcome.remarks:
         reporter.write_line(f"edgeai: {remark}", yellow=True)
     for (model, operator), sentence in session.failures.items():

@@ -74,6 +74,8 @@ class Training:
     ----------
     loss
         From logits [n, classes] and labels [n] to the mean loss. A module-level function.
+    learning_rate
+        Of AdamW, at which a student learns fast; operators that train a network further take a share of it.
     student
         Returns a smaller network that takes and returns the same, as distillation finds it; what is random in it is
         drawn from torch's global generator. A module-level function, or None where there is none.
@@ -82,6 +84,7 @@ class Training:
     """
 
     loss: Callable[[torch.Tensor, torch.Tensor], torch.Tensor] = cross_entropy
+    learning_rate: float = 1e-3
     student: Callable[[], torch.nn.Module] | None = None
     sources: tuple[Path, ...] = ()
 
