@@ -58,7 +58,7 @@ def network() -> SequenceClassifier:
 
 
 def student() -> torch.nn.Module:
-    """A network of half as many layers, untrained but for what it has from the trained one."""
+    """A network of half as many layers, with what it has of the trained one."""
     return students.inherit(build(STUDENT_LAYERS), network(), _KEPT)
 
 

@@ -45,7 +45,7 @@ def network() -> torch.nn.Module:
 
 
 def student() -> torch.nn.Module:
-    """A network of half as many blocks, untrained but for what it has from the trained one."""
+    """A network of half as many blocks, with what it has of the trained one."""
     return students.inherit(build(STUDENT_LAYERS), network(), _KEPT)
 
 
