@@ -202,6 +202,9 @@ def prune(
     last_step: int,
     frequency: int,
     excluded: Sequence[str],
+    model: torch.nn.Module | None = None,
+    matched: Sequence[str] = (),
+    loss_weight: float = 1.0,
 ) -> int:
     """Prune weights in blocks while training, by SNIP with momentum; what is pruned is zero afterwards.
 
@@ -219,6 +222,12 @@ def prune(
         When masks are drawn, from the first to the last step of training.
     excluded
         Regular expressions of the names of modules that are left alone.
+    model
+        The network as it was before; needed where something is matched with it.
+    matched
+        Names of modules whose outputs are to stay as the model's: their mean squared errors are added to the loss.
+    loss_weight
+        Of the subject model's loss beside those.
 
     Returns
     -------
@@ -226,7 +235,17 @@ def prune(
         What `train` returned.
     """
     with _training(workspace) as package:
-        settings = package.WeightPruningConfig(
+        settings: list[Any] = []
+        if matched:
+            configuration = importlib.import_module("neural_compressor.config")
+            criterion = configuration.IntermediateLayersKnowledgeDistillationLossConfig(
+                layer_mappings=[[name] for name in matched],
+                loss_types=["MSE"] * len(matched),
+                loss_weights=[1.0] * len(matched),
+                add_origin_loss=True,
+            )
+            settings.append(configuration.DistillationConfig(teacher_model=model, criterion=criterion))
+        pruning = package.WeightPruningConfig(
             [{"excluded_op_names": list(excluded)}],
             target_sparsity=sparsity,
             pattern=pattern,
@@ -236,10 +255,12 @@ def prune(
             end_step=last_step,
             pruning_frequency=frequency,
         )
-        manager = _prepare(network, settings)
+        manager = _prepare(network, [pruning, *settings])
         manager.callbacks.on_train_begin()
-        seen = train(network, _Callbacks(manager.callbacks))
+        seen = train(network, _Callbacks(manager.callbacks, changes_loss=bool(matched), weight=loss_weight))
         manager.callbacks.on_train_end()
+        if matched:
+            criterion.criterion.remove_all_hooks()
     return seen
 
 
@@ -284,7 +305,7 @@ def distil(
         # It asks for a teacher, and never runs it where it is given what the teacher says.
         manager = _prepare(student, configuration.DistillationConfig(teacher_model=student, criterion=criterion))
         manager.callbacks.on_train_begin()
-        seen = train(student, _Callbacks(manager.callbacks, teacher))
+        seen = train(student, _Callbacks(manager.callbacks, teacher, changes_loss=True))
         manager.callbacks.on_train_end()
     return seen
 
@@ -292,17 +313,27 @@ def distil(
 class _Callbacks(Interventions):
     """Its callbacks as our interventions."""
 
-    def __init__(self, callbacks: Any, teacher: Callable[[Batch], torch.Tensor] | None = None) -> None:
+    def __init__(
+        self,
+        callbacks: Any,
+        teacher: Callable[[Batch], torch.Tensor] | None = None,
+        *,
+        changes_loss: bool = False,
+        weight: float = 1.0,
+    ) -> None:
         self._callbacks = callbacks
         self._teacher = teacher
+        self._changes_loss = changes_loss
+        self._weight = weight
 
     def before_step(self, step: int) -> None:
         self._callbacks.on_step_begin(step)
 
     def loss(self, batch: Batch, logits: torch.Tensor, loss: torch.Tensor) -> torch.Tensor:
-        if self._teacher is None:
+        if not self._changes_loss:
             return loss
-        changed: torch.Tensor = self._callbacks.on_after_compute_loss(batch.inputs, logits, loss, self._teacher(batch))
+        says = None if self._teacher is None else self._teacher(batch)  # None: it runs the teacher itself
+        changed: torch.Tensor = self._callbacks.on_after_compute_loss(batch.inputs, logits, self._weight * loss, says)
         return changed
 
     def before_update(self) -> None:

@@ -34,7 +34,7 @@ class StructuredParameters(Schedule):
         Channels are left in multiples of this, in which processors compute.
     """
 
-    training_samples: int = Field(default=4800, ge=1)
+    training_samples: int = Field(default=3200, ge=1)
     channels: float = Field(default=0.3, gt=0, lt=1)
     neurons: float = Field(default=0.5, gt=0, lt=1)
     heads: float = Field(default=0.25, ge=0, lt=1)

@@ -25,7 +25,7 @@ class QatParameters(Schedule):
         Version of the ONNX operator set. The exporter that can write quantized modules ends at 17.
     """
 
-    training_samples: int = Field(default=1600, ge=1)
+    training_samples: int = Field(default=960, ge=1)
     learning_rate_share: float = Field(default=0.1, gt=0)
     keep_float: tuple[str, ...] | None = None
     opset: int = Field(default=17, ge=13, le=17)

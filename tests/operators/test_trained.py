@@ -198,3 +198,53 @@ def test_there_is_no_fallback_for_neural_compressor(make: Make, monkeypatch: pyt
     for operator in ("qat", "pruned", "distilled"):
         with pytest.raises(BuildError, match=r"install pytest-edgeai\[operators\]"):
             make(operator, **{operator: {"training_samples": 33}})
+
+
+def test_pruning_keeps_what_layers_say_close_to_what_they_said(tmp_path: Path) -> None:
+    import torch
+
+    from pytest_edgeai.operators import neural_compressor
+    from pytest_edgeai.operators.training import Batch, Interventions
+    from tests.operators.test_networks import attentive
+
+    ids = torch.randint(1, 50, (64, 9), generator=torch.Generator().manual_seed(1))
+    inputs = (ids, torch.ones_like(ids))
+    original = attentive()
+    matched = [f"model.bert.encoder.layer.{number}.output" for number in range(2)]
+
+    def train(network: torch.nn.Module, interventions: Interventions) -> int:
+        network.train()
+        optimizer = torch.optim.AdamW(network.parameters(), 1e-3)
+        for step in range(30):
+            interventions.before_step(step)
+            logits = network(*inputs)
+            wrong = torch.nn.functional.cross_entropy(logits, ids[:, 0] % 2)
+            loss = interventions.loss(Batch((), inputs, ids[:, 0]), logits, wrong)
+            optimizer.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            interventions.before_update()
+            optimizer.step()
+            interventions.after_update()
+        return 30 * len(ids)
+
+    distances = []
+    for names in ((), matched):
+        network = attentive()
+        neural_compressor.prune(
+            network,
+            train,
+            tmp_path,
+            pattern="4x1",
+            sparsity=0.5,
+            first_step=0,
+            last_step=20,
+            frequency=2,
+            excluded=(),
+            model=original,
+            matched=names,
+            loss_weight=0.1 if names else 1.0,
+        )
+        assert not any(module._forward_hooks for one in (network, original) for module in one.modules())  # noqa: SLF001
+        with torch.no_grad():
+            distances.append(float((network.eval()(*inputs) - original(*inputs)).square().mean()))
+    assert distances[1] < 0.5 * distances[0]
