@@ -186,6 +186,13 @@ class NetworkOperator(Operator[P]):
 
     gives = "network"
 
+    @classmethod
+    def sources(cls) -> tuple[Path, ...]:
+        """Return the file the class is in, and that which keeps networks."""
+        from pytest_edgeai.operators import networks
+
+        return (*super().sources(), Path(networks.__file__))
+
     @abstractmethod
     def change(self, job: Job) -> Changed:
         """Make another network of the job's.

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from pydantic import Field
 
 from pytest_edgeai.operators import Changed, Job, NetworkOperator, networks, neural_compressor, training
+from pytest_edgeai.operators.neural_compressor.networks import distil
 from pytest_edgeai.operators.training import Batch, Lessons, Schedule, fit, reproducible
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ class Distilled(NetworkOperator[DistilledParameters]):
     @classmethod
     def sources(cls) -> tuple[Path, ...]:
         """Return this file, and those of the shims and of the loop."""
-        return (*super().sources(), Path(neural_compressor.__file__), Path(training.__file__))
+        return (*super().sources(), neural_compressor.SOURCES, Path(training.__file__))
 
     def change(self, job: Job) -> Changed:
         """Train the student."""
@@ -54,7 +55,7 @@ class Distilled(NetworkOperator[DistilledParameters]):
             student = networks.build(job.subject, "student")
             lessons = Lessons(job)
             teacher = _Teacher(job.network(), lessons)
-            seen = neural_compressor.distil(
+            seen = distil(
                 student,
                 teacher,
                 lambda trained, interventions: fit(trained, lessons, parameters, job, interventions),

@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 from pydantic import Field
 
 from pytest_edgeai.operators import BuildError, Changed, Job, NetworkOperator, neural_compressor, training
+from pytest_edgeai.operators.neural_compressor.networks import prune
 from pytest_edgeai.operators.training import Lessons, Schedule, fit, reproducible
 from pytest_edgeai.operators.verification import weight_counts
 
@@ -71,7 +72,7 @@ class Pruned(NetworkOperator[PrunedParameters]):
     @classmethod
     def sources(cls) -> tuple[Path, ...]:
         """Return this file, and those of the shims and of the loop."""
-        return (*super().sources(), Path(neural_compressor.__file__), Path(training.__file__))
+        return (*super().sources(), neural_compressor.SOURCES, Path(training.__file__))
 
     def change(self, job: Job) -> Changed:
         """Prune while training."""
@@ -91,7 +92,7 @@ class Pruned(NetworkOperator[PrunedParameters]):
                     update={**given, "training_samples": parameters.match_training_samples}
                 )
             last = max(1, int(parameters.pruning_end * schedule.steps))
-            seen = neural_compressor.prune(
+            seen = prune(
                 network,
                 lambda trained, interventions: fit(trained, lessons, schedule, job, interventions),
                 job.scratch,

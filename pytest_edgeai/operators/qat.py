@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 from pydantic import Field
 
 from pytest_edgeai.operators import Job, Operator, neural_compressor, training
+from pytest_edgeai.operators.neural_compressor.networks import FLOAT_IN_TRANSFORMERS, train_quantized
 from pytest_edgeai.operators.training import Lessons, Schedule, fit, reproducible
 from pytest_edgeai.serving.repository import GRAPH_NAME
 
@@ -44,7 +45,7 @@ class QuantizationAwareTraining(Operator[QatParameters]):
     @classmethod
     def sources(cls) -> tuple[Path, ...]:
         """Return this file, and those of the shims and of the loop."""
-        return (*super().sources(), Path(neural_compressor.__file__), Path(training.__file__))
+        return (*super().sources(), neural_compressor.SOURCES, Path(training.__file__))
 
     def build(self, job: Job) -> Mapping[str, Any]:
         """Train with simulated quantization and export."""
@@ -53,8 +54,8 @@ class QuantizationAwareTraining(Operator[QatParameters]):
             network, lessons = job.network(), Lessons(job)
             keep_float = parameters.keep_float
             if keep_float is None:
-                keep_float = () if training.is_convolutional(network) else neural_compressor.FLOAT_IN_TRANSFORMERS
-            seen = neural_compressor.train_quantized(
+                keep_float = () if training.is_convolutional(network) else FLOAT_IN_TRANSFORMERS
+            seen = train_quantized(
                 network,
                 lambda trained, interventions: fit(trained, lessons, parameters, job, interventions),
                 job.example(),

@@ -28,6 +28,7 @@ from pytest_edgeai.operators.distilled import Distilled
 from pytest_edgeai.operators.dsptq import DistilledStaticQuantization
 from pytest_edgeai.operators.identity import Identity
 from pytest_edgeai.operators.pruned import Pruned
+from pytest_edgeai.operators.pruned_structured import StructuredPruned
 from pytest_edgeai.operators.qat import QuantizationAwareTraining
 from pytest_edgeai.operators.sptq import StaticQuantization
 
@@ -38,10 +39,12 @@ CLASSES: tuple[type[Operator[Any]], ...] = (
     Pruned,
     Distilled,
     DistilledStaticQuantization,
+    StructuredPruned,
 )
 SHORT: Mapping[str, Mapping[str, Any]] = {
     "qat": {"training_samples": 128, "batch": 16},
     "pruned": {"training_samples": 640, "batch": 16, "learning_rate": 0.01},
+    "pruned_structured": {"training_samples": 320, "batch": 16, "channels": 0.5, "multiple": 4},
     "distilled": {"training_samples": 1600, "batch": 16, "learning_rate": 0.03},
 }
 Make = Callable[..., Prepared]
@@ -157,6 +160,33 @@ def test_dsptq_is_the_distilled_network_in_int8(make: Make) -> None:
     assert sorted(len(numpy_helper.to_array(one).flat) for one in int8) == [4 * 32, 8 * 27]
 
 
+def test_pruned_structured_leaves_half_of_the_channels(make: Make) -> None:
+    pytest.importorskip("torch_pruning")
+    prepared, provenance = make("pruned_structured"), _provenance(make("pruned_structured"))
+    assert provenance["engine"] == "torch-pruning"
+    assert provenance["parameters"] == 3 * 8 * 9 + 8 + 32 * 4 + 4
+    assert provenance["removed_parameters"] > 0
+    assert 2 * provenance["macs"] == _provenance(make("identity"))["macs"]
+    assert prepared.evaluation.metrics["top1"] > 90
+
+
+def test_a_network_that_lost_channels_is_trained_on_in_int8(make: Make) -> None:
+    pytest.importorskip("torch_pruning")
+    prepared = make("pruned_structured>qat")
+    provenance = _provenance(prepared)
+    assert [step["operator"] for step in provenance["steps"]] == ["pruned_structured", "qat"]
+    assert provenance["engine"] == "torch-pruning > neural-compressor"
+    assert provenance["training_samples"] == 320 + 128
+    assert {one.data_type for one in _graph(prepared).initializer if len(one.dims) == 4} == {onnx.TensorProto.INT8}
+    assert prepared.evaluation.metrics["top1"] > 90
+
+
+def test_a_network_without_channels_or_heads_cannot_be_pruned_structurally(make: Make) -> None:
+    pytest.importorskip("torch_pruning")
+    with pytest.raises(BuildError, match="this network has neither"):
+        make("pruned_structured", VECTORS)
+
+
 def test_what_chains_have_in_common_is_built_once(make: Make) -> None:
     make("distilled", VECTORS)
     stages: list[str] = []
@@ -203,7 +233,7 @@ def test_there_is_no_fallback_for_neural_compressor(make: Make, monkeypatch: pyt
 def test_pruning_keeps_what_layers_say_close_to_what_they_said(tmp_path: Path) -> None:
     import torch
 
-    from pytest_edgeai.operators import neural_compressor
+    from pytest_edgeai.operators.neural_compressor.networks import prune
     from pytest_edgeai.operators.training import Batch, Interventions
     from tests.operators.test_networks import attentive
 
@@ -230,7 +260,7 @@ def test_pruning_keeps_what_layers_say_close_to_what_they_said(tmp_path: Path) -
     distances = []
     for names in ((), matched):
         network = attentive()
-        neural_compressor.prune(
+        prune(
             network,
             train,
             tmp_path,
