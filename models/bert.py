@@ -6,14 +6,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from fixtures import paraphrases
-from models import checkpoint
+from models import checkpoint, students
 from pytest_edgeai.serving.pipeline import Classification, Pipeline, TextPreprocess
-from pytest_edgeai.subjects import SubjectModel
+from pytest_edgeai.subjects import SubjectModel, Training
 
 if TYPE_CHECKING:
+    import torch
+
     from pytest_edgeai.subjects.encoder import SequenceClassifier
 
 LAYERS: Final = 4
+STUDENT_LAYERS: Final = 2
+_KEPT: Final = ((0, 2),)
 VOCABULARY: Final = 413
 TOKENIZER: Final = checkpoint.FOLDER / "bert.tokenizer.json"
 _HIDDEN: Final = 208
@@ -53,6 +57,11 @@ def network() -> SequenceClassifier:
     return checkpoint.load(build(), _WEIGHTS)
 
 
+def student() -> torch.nn.Module:
+    """A network of half as many layers, with what it has of the trained one."""
+    return students.inherit(build(STUDENT_LAYERS), network(), _KEPT)
+
+
 SUBJECT: Final = SubjectModel(
     name="bert",
     task="whether two sentences say the same",
@@ -72,4 +81,5 @@ SUBJECT: Final = SubjectModel(
     assets=(TOKENIZER,),
     sources=(Path(__file__), Path(checkpoint.__file__), _FAMILY, _WEIGHTS),
     libraries=("torch", "transformers", "safetensors"),
+    training=Training(learning_rate=0.0005, student=student, sources=(Path(students.__file__),)),
 )

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
 
 import numpy as np
 
-from fixtures import digit_pairs, paraphrases
-from models import checkpoint
+from fixtures import paraphrases
+from models import checkpoint, losses
 from pytest_edgeai.subjects import Sample, SubjectModel
 
 if TYPE_CHECKING:
@@ -44,9 +44,7 @@ class Lesson(Protocol):
 
 
 class DigitPairs:
-    """Cross-entropy of both digits together and of each by itself.
-
-    A class has sixty scenes, a digit in one place six hundred: its share of the loss is what gets learning started.
+    """Scenes of two digits, by the loss `losses.both_digits`.
 
     Parameters
     ----------
@@ -79,15 +77,8 @@ class DigitPairs:
 
     def loss(self, chosen: torch.Tensor) -> torch.Tensor:
         """The mean loss of some samples, given their numbers."""
-        from torch.nn.functional import cross_entropy
-
         logits = self._network(self._images[chosen].contiguous(memory_format=self._layout))
-        labels = self._labels[chosen]
-        # The probability of a digit is the sum of its ten classes'.
-        grid = logits.unflatten(1, (10, digit_pairs.CLASSES // 10))
-        left = cross_entropy(grid.logsumexp(2), labels // 10)
-        right = cross_entropy(grid.logsumexp(1), labels % 10)
-        return cross_entropy(logits, labels) + left + right
+        return losses.both_digits(logits, self._labels[chosen])
 
 
 class Paraphrases:

@@ -6,14 +6,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from fixtures import digit_pairs
-from models import checkpoint
+from models import checkpoint, losses, students
 from pytest_edgeai.serving.pipeline import Classification, ImagePreprocess, Pipeline
-from pytest_edgeai.subjects import SubjectModel
+from pytest_edgeai.subjects import SubjectModel, Training
 
 if TYPE_CHECKING:
     import torch
 
 LAYERS: Final = (2, 3, 2)
+STUDENT_LAYERS: Final = (1, 2, 1)
+_KEPT: Final = ((0,), (0, 2), (0,))
 PLANES: Final = (64, 64, 96)
 _WEIGHTS: Final = checkpoint.path_of("resnext")
 _FAMILY: Final = Path(__file__).parents[1] / "pytest_edgeai" / "subjects" / "resnet.py"
@@ -42,6 +44,11 @@ def network() -> torch.nn.Module:
     return checkpoint.load(build(), _WEIGHTS)
 
 
+def student() -> torch.nn.Module:
+    """A network of half as many blocks, with what it has of the trained one."""
+    return students.inherit(build(STUDENT_LAYERS), network(), _KEPT)
+
+
 SUBJECT: Final = SubjectModel(
     name="resnext",
     task="two handwritten digits in a photograph, 100 classes",
@@ -55,4 +62,10 @@ SUBJECT: Final = SubjectModel(
     metrics=("top1", "top5"),
     sources=(Path(__file__), Path(checkpoint.__file__), _FAMILY, _WEIGHTS),
     libraries=("torch", "safetensors"),
+    training=Training(
+        loss=losses.both_digits,
+        learning_rate=0.002,
+        student=student,
+        sources=(Path(losses.__file__), Path(students.__file__)),
+    ),
 )

@@ -6,11 +6,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from fixtures import paraphrases
-from models import checkpoint
+from models import checkpoint, students
 from pytest_edgeai.serving.pipeline import Classification, Pipeline, TextPreprocess
-from pytest_edgeai.subjects import SubjectModel
+from pytest_edgeai.subjects import SubjectModel, Training
 
 if TYPE_CHECKING:
+    import torch
+
     from pytest_edgeai.subjects.encoder import SequenceClassifier
 
 LAYERS: Final = 4
@@ -57,6 +59,11 @@ def network() -> SequenceClassifier:
     return checkpoint.load(build(), _WEIGHTS)
 
 
+def student() -> torch.nn.Module:
+    """A network of half the width, with what it has of the trained one."""
+    return students.narrow(network())
+
+
 SUBJECT: Final = SubjectModel(
     name="roberta",
     task="whether two sentences say the same",
@@ -78,4 +85,5 @@ SUBJECT: Final = SubjectModel(
     assets=(TOKENIZER,),
     sources=(Path(__file__), Path(checkpoint.__file__), _FAMILY, _WEIGHTS),
     libraries=("torch", "transformers", "safetensors"),
+    training=Training(learning_rate=0.0001, student=student, sources=(Path(students.__file__),)),
 )

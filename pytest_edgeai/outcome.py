@@ -5,8 +5,9 @@ From records and evaluations to one frozen value that every report is written fr
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
@@ -16,8 +17,9 @@ from pytest_edgeai.matrix import Cell, Strategy
 from pytest_edgeai.measure.trial import TrialRecord
 from pytest_edgeai.settings import Settings
 from pytest_edgeai.subjects.metrics import METRICS
-from pytest_edgeai.verdicts import Verdict, worst
+from pytest_edgeai.verdicts import GREEN, Verdict, worst
 from pytest_edgeai.verdicts.accuracy import AccuracyResult, judge_accuracy
+from pytest_edgeai.verdicts.benefit import judge_benefit
 from pytest_edgeai.verdicts.latency import judge_latency
 
 if TYPE_CHECKING:
@@ -35,7 +37,7 @@ class StrategyResult:
     strategy
         Model, operator, placement.
     verdict
-        The gravest of trials, accuracy budget and latency budgets.
+        The gravest of trials, accuracy budget, latency budgets and promised speed.
     trials, valid
         How many trials there should be and how many are valid.
     median_s, p95_s, iqr_s
@@ -92,9 +94,9 @@ class SessionOutcome:
 
     @property
     def green(self) -> bool:
-        """Whether every verdict is a pass, and nothing is worse than in the session compared with."""
-        passed = all(result.verdict.outcome == "pass" for result in self.results)
-        return passed and (self.comparison is None or self.comparison.green)
+        """Whether every verdict is green, and nothing is worse than in the session compared with."""
+        green = all(result.verdict.outcome in GREEN for result in self.results)
+        return green and (self.comparison is None or self.comparison.green)
 
 
 def conclude(
@@ -128,6 +130,7 @@ def conclude(
         )
         for strategy in strategies
     )
+    results = tuple(_with_benefit(result, results, prepared, settings) for result in results)
     remarks = []
     analysis = None
     valid = [record for record in records.values() if record.status == "valid"]
@@ -180,6 +183,24 @@ def _result(
         accuracy=accuracy,
         metrics={} if artifact is None else artifact.evaluation.metrics,
     )
+
+
+def _with_benefit(
+    result: StrategyResult,
+    results: Sequence[StrategyResult],
+    prepared: Mapping[tuple[str, str], Prepared],
+    settings: Settings,
+) -> StrategyResult:
+    """The row, with the verdict on its speed where its operator promises any."""
+    artifact = prepared.get(result.strategy.artifact)
+    if artifact is None or not artifact.artifact.entry.provenance.get("promises_speed"):
+        return result
+    baseline = replace(result.strategy, operator=settings.baseline)
+    reference = next((one for one in results if one.strategy == baseline), None)
+    if reference is None or reference is result:
+        return result
+    compute_s, reference_s = (one.spans_s.get("compute", math.nan) for one in (result, reference))
+    return replace(result, verdict=worst([result.verdict, judge_benefit(compute_s, reference_s)]))
 
 
 def _judge_trials(cells: Sequence[Cell], records: Mapping[Cell, TrialRecord]) -> Verdict:

@@ -37,7 +37,7 @@ def open_session(config: pytest.Config, seed: int) -> MeasuringSession:
     SettingsError
         Something given cannot be used.
     """
-    from pytest_edgeai.operators import registry
+    from pytest_edgeai.operators import chains, registry
     from pytest_edgeai.session import MeasuringSession, Registered
     from pytest_edgeai.settings import SettingsError, load_settings
 
@@ -55,7 +55,8 @@ def open_session(config: pytest.Config, seed: int) -> MeasuringSession:
     backends: dict[str, Any] = {}
     for named in hook.pytest_edgeai_backends(config=config):
         backends.update(named or {})
-    registered = Registered(subjects, registry.instantiate(classes, settings.operator_parameters), backends)
+    operators = registry.instantiate(classes, settings.operator_parameters)
+    registered = Registered(subjects, chains.with_chains(operators, settings.operator_names), backends)
     return MeasuringSession(settings, registered, seed, config.rootpath)
 
 

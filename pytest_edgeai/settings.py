@@ -7,6 +7,7 @@ ones are known (`pytest_edgeai.matrix`).
 from __future__ import annotations
 
 import difflib
+import itertools
 import tomllib
 import typing
 from collections.abc import Mapping, Sequence
@@ -245,6 +246,13 @@ class Settings(Spec):
         """The profile that is in force."""
         profile = self.profiles[self.profile]
         return profile if self.replicates is None else profile.model_copy(update={"replicates": self.replicates})
+
+    @property
+    def operator_names(self) -> tuple[str, ...]:
+        """The operators, and chains of them, that any setting names."""
+        budgets = self.budgets.accuracy_drop_pp
+        budgeted = itertools.chain(budgets.operators, *budgets.models.values())
+        return tuple(dict.fromkeys((*self.operators, self.baseline, *budgeted)))
 
 
 def unknown(kind: str, name: str, known: Sequence[str] | Mapping[str, Any]) -> str:

@@ -14,6 +14,7 @@ from pytest_edgeai.measure.accuracy import Evaluation
 from pytest_edgeai.subjects.metrics import METRICS
 from pytest_edgeai.verdicts import Verdict, worst
 from pytest_edgeai.verdicts.accuracy import AccuracyResult, judge_accuracy
+from pytest_edgeai.verdicts.benefit import judge_benefit
 from pytest_edgeai.verdicts.latency import CONFIDENCE, judge_latency, median_interval, trials_needed
 
 
@@ -146,3 +147,25 @@ def test_the_trials_needed_are_the_fewest_that_can_decide() -> None:
     needed = trials_needed()
     assert judge_latency([0.5] * needed, 1.0).outcome == "pass"
     assert judge_latency([0.5] * (needed - 1), 1.0).outcome == "inconclusive"
+
+
+@pytest.mark.parametrize(
+    ("compute_s", "baseline_s", "outcome"),
+    [
+        (0.5, 1.0, "pass"),
+        (1.0, 1.0, "no benefit"),
+        (2.0, 1.0, "no benefit"),
+        (math.nan, 1.0, "pass"),
+        (1, math.nan, "pass"),
+    ],
+)
+def test_there_is_no_benefit_in_what_computes_as_long_as_the_baseline(
+    compute_s: float, baseline_s: float, outcome: str
+) -> None:
+    assert judge_benefit(compute_s, baseline_s).outcome == outcome
+
+
+def test_no_benefit_is_graver_than_a_pass_and_nothing_else() -> None:
+    slow = Verdict("no benefit", "slower")
+    assert worst([Verdict("pass"), slow]) == slow
+    assert worst([slow, Verdict("inconclusive")]).outcome == "inconclusive"

@@ -6,7 +6,7 @@ can be compared with these (parity).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -62,8 +62,23 @@ def recipe(artifact: Artifact, validation: Samples, subject: SubjectModel, host:
     )
 
 
-def evaluate(store: Store, artifact: Artifact, validation: Samples, subject: SubjectModel, host: Host) -> Evaluation:
-    """The evaluation of an artifact, computed now if the store does not have it."""
+def evaluate(
+    store: Store,
+    artifact: Artifact,
+    validation: Samples,
+    subject: SubjectModel,
+    host: Host,
+    check: Callable[[Evaluation], None],
+) -> Evaluation:
+    """The evaluation of an artifact, computed now if the store does not have it.
+
+    Parameters
+    ----------
+    store, artifact, validation, subject, host
+        As in `recipe`.
+    check
+        Raises where the artifact cannot be used; its evaluation is not kept then.
+    """
 
     def build(folder: Path) -> Mapping[str, Any]:
         model = Model(artifact.entry.folder, Execution())
@@ -72,6 +87,7 @@ def evaluate(store: Store, artifact: Artifact, validation: Samples, subject: Sub
         scores = np.concatenate([answer["scores"] for answer in answers])
         np.savez(folder / _PREDICTIONS, ranked=ranked, scores=scores, truth=validation.labels)
         metrics = {name: METRICS[name].percent(ranked, validation.labels) for name in subject.metrics}
+        check(Evaluation(ranked, scores, validation.labels, metrics))
         return {"metrics": metrics, "samples": len(validation)}
 
     return load(store.find_or_build(recipe(artifact, validation, subject, host), build))

@@ -11,7 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, Self, TypeAlias, TypeVar, final
 
 from pytest_edgeai.artifacts import Entry
 from pytest_edgeai.serving.protocol import Array
@@ -19,7 +19,15 @@ from pytest_edgeai.subjects import SubjectModel
 from pytest_edgeai.subjects.samples import Samples
 from pytest_edgeai.tiers.specs import Spec
 
+if TYPE_CHECKING:
+    import torch
+
+    from pytest_edgeai.operators.networks import Origin
+
 P = TypeVar("P", bound=Spec)
+
+Form: TypeAlias = Literal["network", "graph", "int8 graph"]
+"""What an operator starts from and what it makes: a torch network that can be trained, or an ONNX graph."""
 
 
 class BuildError(RuntimeError):
@@ -36,12 +44,16 @@ class Job:
         The subject model.
     folder
         Where to write `model.onnx`; pipeline and assets are put beside it by the caller.
+    assets
+        Where the files that the pipeline names are.
     scratch
         An empty folder for intermediate files; dropped afterwards.
     base
-        The artifact of the operator named by `Operator.base`, or None.
+        What the operator before this one made, a graph or a network; None for the first of a chain.
     calibration
         Samples that are neither trained nor validated on.
+    training
+        Returns the samples to train on; only for an operator that says it `trains`.
     seed
         For every generator of random numbers.
     stage
@@ -50,9 +62,11 @@ class Job:
 
     subject: SubjectModel
     folder: Path
+    assets: Path
     scratch: Path
     base: Entry | None
     calibration: Samples
+    training: Callable[[], Samples]
     seed: int
     stage: Callable[[str], None]
 
@@ -60,7 +74,25 @@ class Job:
         """Samples pre-processed into a batch of the graph's inputs."""
         tensors = samples.batch(numbers)
         step = self.subject.pipeline.preprocess
-        return tensors if step is None else step(tensors, self.folder)
+        return tensors if step is None else step(tensors, self.assets)
+
+    def example(self) -> dict[str, Array]:
+        """A batch of two for exporters: the graph's inputs in the order of the network's arguments."""
+        feeds = self.feeds(self.calibration, range(min(2, len(self.calibration))))
+        return {name: feeds[name] for name in self.subject.graph_inputs}
+
+    def network(self) -> torch.nn.Module:
+        """The network to start from, in eval mode: the one before this in a chain, or the subject model's."""
+        from pytest_edgeai.operators import networks
+
+        return self.subject.network() if self.base is None else networks.load(self.base.folder, self.subject)
+
+    @property
+    def origin(self) -> Origin:
+        """Which of the subject model's networks `network` came from."""
+        from pytest_edgeai.operators import networks
+
+        return "network" if self.base is None else networks.origin_of(self.base.folder)
 
 
 class NoParameters(Spec):
@@ -76,11 +108,20 @@ class Operator(ABC, Generic[P]):
         An instance of `parameters_type`.
     """
 
-    name: ClassVar[str]
+    name: str
     """As in test ids, options and reports."""
 
-    base: ClassVar[str | None] = None
-    """The operator whose artifact this one starts from, or None for the network itself."""
+    takes: ClassVar[Form] = "network"
+    """What it starts from. At the beginning of a chain a network is the subject model's, a graph that of `identity`."""
+
+    gives: ClassVar[Form] = "graph"
+    """What it makes."""
+
+    trains: ClassVar[bool] = False
+    """Whether it reads the training samples, which then decide what it makes."""
+
+    promises_speed: ClassVar[bool] = False
+    """Whether there is no benefit in it where computing takes as long as the baseline's."""
 
     parameters_type: ClassVar[type[Spec]] = NoParameters
     """A frozen model of the operator's parameters with their defaults."""
@@ -96,6 +137,15 @@ class Operator(ABC, Generic[P]):
         """Files whose content decides the artifact: by default the one the class is in."""
         return (Path(inspect.getfile(cls)),)
 
+    def check(self, graph: Path, provenance: Mapping[str, Any]) -> None:
+        """Check the graph that was exported from a network of this operator's against what `build` returned.
+
+        Raises
+        ------
+        BuildError
+            The graph is not what it should be.
+        """
+
     @abstractmethod
     def build(self, job: Job) -> Mapping[str, Any]:
         """Write `model.onnx` into the job's folder.
@@ -110,3 +160,73 @@ class Operator(ABC, Generic[P]):
         BuildError
             The artifact cannot be made.
         """
+
+
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """What an operator made of a network.
+
+    Parameters
+    ----------
+    network
+        On the CPU, in eval mode.
+    origin
+        Which of the subject model's networks it was made from.
+    provenance
+        JSON values; `engine` says which library did the work.
+    """
+
+    network: torch.nn.Module
+    origin: Origin
+    provenance: Mapping[str, Any]
+
+
+class NetworkOperator(Operator[P]):
+    """A transformation of a network into another network, which is exported where a graph is needed."""
+
+    gives = "network"
+
+    @classmethod
+    def sources(cls) -> tuple[Path, ...]:
+        """Return the file the class is in, and that which keeps networks."""
+        from pytest_edgeai.operators import networks
+
+        return (*super().sources(), Path(networks.__file__))
+
+    @abstractmethod
+    def change(self, job: Job) -> Changed:
+        """Make another network of the job's.
+
+        Raises
+        ------
+        BuildError
+            It cannot be made.
+        """
+
+    @final
+    def build(self, job: Job) -> Mapping[str, Any]:
+        """Write the network into the job's folder."""
+        from pytest_edgeai.operators import networks
+
+        changed = self.change(job)
+        networks.save(changed.network, changed.origin, job.subject, job.folder)
+        return changed.provenance
+
+
+class Composition(Operator[NoParameters]):
+    """Operators one after the other, each with its own parameters."""
+
+    chain: tuple[str, ...]
+    """Their names."""
+
+    @classmethod
+    def named(cls, name: str, chain: tuple[str, ...]) -> Self:
+        """A composition that is not registered."""
+        composition = cls(NoParameters())
+        composition.name, composition.chain = name, chain
+        return composition
+
+    @final
+    def build(self, job: Job) -> Mapping[str, Any]:  # noqa: ARG002
+        """Do not call it: each of the steps is built by itself, so that chains share what they have in common."""
+        raise BuildError(f"{self.name} is not built in one step")

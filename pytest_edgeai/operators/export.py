@@ -58,6 +58,23 @@ def export(network: torch.nn.Module, example: Mapping[str, Array], path: Path, o
     program.save(path, external_data=size_bytes > _LARGE_BYTES)
 
 
+def tidy(path: Path) -> None:
+    """Fold what is constant in a graph that another exporter wrote, and keep all numbers as initializers.
+
+    Pairs of QuantizeLinear and DequantizeLinear stay.
+    """
+    import onnx_ir as ir
+    from onnx_ir.passes.common import LiftConstantsToInitializersPass
+    from onnxscript.optimizer import optimize_ir
+
+    model = ir.load(path)
+    optimize_ir(model)
+    LiftConstantsToInitializersPass(lift_all_constants=True)(model)
+    _strip(model)
+    size_bytes = sum(value.const_value.nbytes for value in model.graph.initializers.values() if value.const_value)
+    ir.save(model, path, external_data=f"{path.name}.data" if size_bytes > _LARGE_BYTES else None)
+
+
 def _strip(model: ir.Model) -> None:
     """Drop the exporter's notes: stack traces with the paths of this machine, which would differ on the next."""
     model.metadata_props.clear()

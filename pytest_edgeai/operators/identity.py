@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, ClassVar
 
 from pydantic import Field
 
-from pytest_edgeai.operators import Job, Operator
+from pytest_edgeai.operators import Job, Operator, networks
+from pytest_edgeai.operators import export as exporter
 from pytest_edgeai.operators.export import EXPORT_LIBRARIES, export
 from pytest_edgeai.serving.repository import GRAPH_NAME
 from pytest_edgeai.tiers.specs import Spec
@@ -32,10 +34,13 @@ class Identity(Operator[IdentityParameters]):
     parameters_type = IdentityParameters
     libraries: ClassVar[tuple[str, ...]] = EXPORT_LIBRARIES
 
+    @classmethod
+    def sources(cls) -> tuple[Path, ...]:
+        """Return this file, and those that read networks and export them."""
+        return (*super().sources(), Path(exporter.__file__), Path(networks.__file__))
+
     def build(self, job: Job) -> Mapping[str, Any]:
-        """Export the network."""
+        """Export the network, or the one that a chain has made of it."""
         job.stage("exporting")
-        example = job.feeds(job.calibration, range(2))
-        ordered = {name: example[name] for name in job.subject.graph_inputs}
-        export(job.subject.network(), ordered, job.folder / GRAPH_NAME, self.parameters.opset)
+        export(job.network(), job.example(), job.folder / GRAPH_NAME, self.parameters.opset)
         return {"engine": "torch", "opset": self.parameters.opset}

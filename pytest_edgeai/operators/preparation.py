@@ -10,7 +10,7 @@ import random
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,15 +21,16 @@ from pytest_edgeai.artifacts import Artifact, Entry, Recipe, Store, library_vers
 from pytest_edgeai.measure import accuracy
 from pytest_edgeai.measure.accuracy import Evaluation
 from pytest_edgeai.measure.host import Host
-from pytest_edgeai.operators import Job, Operator
+from pytest_edgeai.operators import Job, Operator, chains, provenance
 from pytest_edgeai.operators.memory import peak_memory_bytes, reset_peak_memory
-from pytest_edgeai.operators.verification import graph_size, verify
+from pytest_edgeai.operators.provenance import Cost
+from pytest_edgeai.operators.verification import graph_size, refuse_guessing, verify
 from pytest_edgeai.serving.repository import GRAPH_NAME
 from pytest_edgeai.subjects import Split, SubjectModel
 from pytest_edgeai.subjects import samples as sample_store
 from pytest_edgeai.subjects.samples import Samples
 
-_FORMAT = 1  # counted up when this module changes what an artifact holds
+_FORMAT = 2  # counted up when this module changes what an artifact holds
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,9 +78,12 @@ class Plan:
             if entry is None:
                 return None
             splits[split] = Samples(entry)
-        found = self._find_artifact(subject, self.operators[operator], splits["calibration"])
-        if found is None:
-            return None
+        found: Entry | None = None
+        for step in chains.steps(operator, self.operators):
+            found = store.find(self.recipe(subject, step, splits["calibration"], found))
+            if found is None:
+                return None
+        assert found is not None
         artifact = Artifact(model, operator, found)
         evaluation = store.find(accuracy.recipe(artifact, splits["validation"], subject, self.host))
         return None if evaluation is None else Prepared(artifact, accuracy.load(evaluation), splits["validation"])
@@ -107,17 +111,20 @@ class Plan:
         stage("samples")
         calibration = self._samples(subject, "calibration")
         validation = self._samples(subject, "validation")
-        artifact = self._build(subject, self.operators[operator], calibration, stage, note)
+        made: list[tuple[Operator[Any], Entry]] = []
+        for step in chains.steps(operator, self.operators):
+            made.append((step, self._build(subject, step, made, calibration, stage, note)))
+        artifact = Artifact(model, operator, made[-1][1])
         stage("evaluating")
-        evaluation = accuracy.evaluate(self.store, artifact, validation, subject, self.host)
+        evaluation = accuracy.evaluate(self.store, artifact, validation, subject, self.host, refuse_guessing)
         return Prepared(artifact, evaluation, validation)
 
     def recipe(
         self, subject: SubjectModel, operator: Operator[Any], calibration: Samples, base: Entry | None
     ) -> Recipe:
-        """Everything that decides an artifact."""
+        """Everything that decides what an operator makes of a base, or of the subject model itself."""
         return Recipe(
-            "artifacts",
+            "networks" if operator.gives == "network" else "artifacts",
             {
                 "preparation": _FORMAT,
                 "subject": {
@@ -134,7 +141,8 @@ class Plan:
                     "parameters": operator.parameters.model_dump(mode="json"),
                 },
                 "calibration": calibration.content,
-                "base": None if base is None else base.content,
+                "training": self._training(subject) if operator.trains else None,
+                "base": None if base is None else _identifier(base),
                 "seed": self.seed,
             },
         )
@@ -142,48 +150,73 @@ class Plan:
     def _samples(self, subject: SubjectModel, split: Split) -> Samples:
         return sample_store.stored(self.store, subject.samples, split)
 
-    def _find_artifact(self, subject: SubjectModel, operator: Operator[Any], calibration: Samples) -> Entry | None:
-        base = None
-        if operator.base is not None:
-            base = self._find_artifact(subject, self.operators[operator.base], calibration)
-            if base is None:
-                return None
-        return self.store.find(self.recipe(subject, operator, calibration, base))
+    def _training(self, subject: SubjectModel) -> Any:
+        """What decides how a subject model is trained: its samples are known without being generated."""
+        training = subject.training
+        if training is None:
+            return None
+        return {
+            "samples": sample_store.recipe(subject.samples, "train").digest,
+            "loss": _qualified(training.loss),
+            "learning_rate": training.learning_rate,
+            "student": None if training.student is None else _qualified(training.student),
+            "sources": [source_digest(path) for path in training.sources],
+        }
 
     def _build(
         self,
         subject: SubjectModel,
         operator: Operator[Any],
+        before: Sequence[tuple[Operator[Any], Entry]],
         calibration: Samples,
         stage: Callable[[str], None],
         note: Callable[[str], None],
-    ) -> Artifact:
-        base = None
-        if operator.base is not None:
-            base = self._build(subject, self.operators[operator.base], calibration, stage, note).entry
+    ) -> Entry:
+        """What one step of a chain makes, given those before it."""
+        previous, base = before[-1] if before else (None, None)
+        makes_graph = operator.gives != "network"
 
         def build(folder: Path) -> Mapping[str, Any]:
-            subject.pipeline.write(folder)
-            for asset in subject.assets:
-                shutil.copy(asset, folder)
             random.seed(self.seed)
             np.random.seed(self.seed)  # for libraries that use the global generator
-            reset_peak_memory()
-            started = time.perf_counter()
             with tempfile.TemporaryDirectory(prefix="edgeai-build-") as scratch:
-                job = Job(subject, folder, Path(scratch), base, calibration, self.seed, stage)
-                provenance = dict(operator.build(job))
-                build_s = time.perf_counter() - started
-                stage("verifying")
-                verify(job)
-            return {
-                **provenance,
-                **graph_size(folder / GRAPH_NAME),
-                "build_s": build_s,
-                "peak_memory_bytes": peak_memory_bytes(),
-                "libraries": library_versions(operator.libraries),
-                "parameters_of_operator": operator.parameters.model_dump(mode="json"),
-            }
+                assets = folder if makes_graph else Path(scratch) / "assets"
+                assets.mkdir(exist_ok=True)
+                for asset in subject.assets:
+                    shutil.copy(asset, assets)
+                job = Job(
+                    subject=subject,
+                    folder=folder,
+                    assets=assets,
+                    scratch=Path(scratch),
+                    base=base,
+                    calibration=calibration,
+                    training=lambda: self._samples(subject, "train"),
+                    seed=self.seed,
+                    stage=stage,
+                )
+                reset_peak_memory()
+                started = time.perf_counter()
+                told = dict(operator.build(job))
+                cost = Cost(time.perf_counter() - started, peak_memory_bytes(), told.pop("training_samples", 0))
+                found: Mapping[str, Any] = {}
+                if makes_graph:
+                    subject.pipeline.write(folder)
+                    stage("verifying")
+                    verify(job)
+                    if previous is not None and base is not None and previous.gives == "network":
+                        previous.check(folder / GRAPH_NAME, base.provenance)
+                    found = graph_size(job)
+            return provenance.of_step(operator, told, cost, found, None if base is None else base.provenance)
 
-        entry = self.store.find_or_build(self.recipe(subject, operator, calibration, base), build, note)
-        return Artifact(subject.name, operator.name, entry)
+        recipe = self.recipe(subject, operator, calibration, base)
+        return self.store.find_or_build(recipe, build, note)
+
+
+def _identifier(base: Entry) -> str:
+    """What of a base decides what is made of it: a graph's content; a network's recipe, since code belongs to it."""
+    return base.content if GRAPH_NAME in base.files else base.digest
+
+
+def _qualified(function: Callable[..., Any]) -> str:
+    return f"{function.__module__}.{function.__qualname__}"

@@ -12,6 +12,7 @@ from pytest_edgeai.operators import Operator
 from pytest_edgeai.settings import SettingsError, unknown
 
 GROUP = "pytest_edgeai.operators"
+_STUDYS_ORDER = ("identity", "sptq", "qat", "pruned", "distilled", "dsptq")
 
 
 def installed() -> dict[str, type[Operator[Any]]]:
@@ -40,7 +41,7 @@ def merged(registered: Iterable[type[Operator[Any]]]) -> dict[str, type[Operator
         What a hook returned is not an operator.
     """
     classes = installed()
-    order = {name: number for number, name in enumerate(("identity", "sptq", "qat", "pruned", "distilled", "dsptq"))}
+    order = {name: number for number, name in enumerate(_STUDYS_ORDER)}
     classes = dict(sorted(classes.items(), key=lambda item: (order.get(item[0], len(order)), item[0])))
     for one in registered:
         try:

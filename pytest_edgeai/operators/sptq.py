@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Literal
 from pydantic import Field
 
 from pytest_edgeai.operators import BuildError, Job, Operator, neural_compressor
+from pytest_edgeai.operators.neural_compressor import graphs
 from pytest_edgeai.serving.protocol import Array
 from pytest_edgeai.serving.repository import GRAPH_NAME
 from pytest_edgeai.tiers.specs import Spec
@@ -46,14 +47,16 @@ class StaticQuantization(Operator[SptqParameters]):
     """Static post-training quantization."""
 
     name = "sptq"
-    base = "identity"
+    takes = "graph"
+    gives = "int8 graph"
+    promises_speed = True
     parameters_type = SptqParameters
     libraries: ClassVar[tuple[str, ...]] = neural_compressor.LIBRARIES
 
     @classmethod
     def sources(cls) -> tuple[Path, ...]:
         """Return this file and the one with the shims."""
-        return (*super().sources(), Path(neural_compressor.__file__))
+        return (*super().sources(), neural_compressor.SOURCES)
 
     def build(self, job: Job) -> Mapping[str, Any]:
         """Quantize the base's graph."""
@@ -67,7 +70,7 @@ class StaticQuantization(Operator[SptqParameters]):
         provenance: dict[str, Any] = {"operator_types": operator_types, "calibration_samples": _count(batches)}
         if self.parameters.engine != "onnxruntime":
             try:
-                model = neural_compressor.quantize_static(source, batches, job.scratch, operator_types)
+                model = graphs.quantize_static(source, batches, job.scratch, operator_types)
             except Exception as error:
                 if self.parameters.engine == "neural-compressor":
                     raise

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from pytest_edgeai.reporting.accuracy import accuracy_section
 from pytest_edgeai.reporting.header import header_lines
@@ -11,6 +12,7 @@ from pytest_edgeai.reporting.statistics import markdown_table as _table
 from pytest_edgeai.reporting.statistics import markdown_tables, methods
 from pytest_edgeai.reporting.tiers import HEADINGS as TIER_HEADINGS
 from pytest_edgeai.reporting.tiers import tier_rows
+from pytest_edgeai.verdicts import GREEN
 
 if TYPE_CHECKING:
     from pytest_edgeai.outcome import SessionOutcome
@@ -25,7 +27,11 @@ def summary(session: MeasuringSession, outcome: SessionOutcome) -> str:
     lines += ["", "## Verdicts", "", "Latencies are medians over all requests of the valid trials."]
     lines += ["Accuracy is that of the exported artifact on the validation samples; drop is against the baseline.", ""]
     lines += _table(HEADINGS, [row.cells for row in verdict_rows(outcome.results)])
-    reasons = [result for result in outcome.results if result.verdict.outcome != "pass"]
+    slow = [result for result in outcome.results if result.verdict.outcome == "no benefit"]
+    if slow:
+        lines += ["", "## No benefit", ""]
+        lines += [f"- `{one.strategy.id}`: {one.verdict.reason}" for one in slow]
+    reasons = [result for result in outcome.results if result.verdict.outcome not in GREEN]
     if reasons or session.failures:
         lines += ["", "## Why it is not green", ""]
         lines += [f"- `{one.strategy.id}` is {one.verdict.outcome}: {one.verdict.reason}" for one in reasons]
@@ -43,7 +49,18 @@ def summary(session: MeasuringSession, outcome: SessionOutcome) -> str:
 
 
 def _artifacts(session: MeasuringSession) -> list[str]:
-    headings = ("artifact", "digest", "engine", "parameters", "non-zero", "built in", "peak memory")
+    headings = (
+        "artifact",
+        "digest",
+        "engine",
+        "parameters",
+        "non-zero",
+        "sparsity",
+        "MACs",
+        "trained on",
+        "built in",
+        "peak memory",
+    )
     rows = []
     for ready in session.prepared.values():
         provenance = ready.artifact.entry.provenance
@@ -51,11 +68,20 @@ def _artifacts(session: MeasuringSession) -> list[str]:
             (
                 ready.artifact.name,
                 f"`{ready.artifact.entry.digest[:12]}`",
-                f"{provenance['engine']} {provenance['libraries'].get(provenance['engine']) or ''}".strip(),
+                _engines(provenance),
                 f"{provenance['parameters']:,}",
                 f"{provenance['nonzero_parameters']:,}",
+                f"{provenance['sparsity']:.1%}",
+                f"{provenance['macs'] / 1e6:.1f} M",
+                f"{provenance['training_samples']:,} samples" if provenance["training_samples"] else "–",
                 f"{provenance['build_s']:.1f} s",
                 f"{provenance['peak_memory_bytes'] / 2**20:.0f} MiB",
             )
         )
     return ["", "## Artifacts", "", *_table(headings, rows)]
+
+
+def _engines(provenance: Mapping[str, Any]) -> str:
+    """The libraries that did the work with their versions, for example `neural-compressor 3.7.1`."""
+    versions = provenance["libraries"]
+    return " > ".join(f"{name} {versions.get(name) or ''}".strip() for name in provenance["engine"].split(" > "))

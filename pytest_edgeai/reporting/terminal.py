@@ -12,6 +12,7 @@ from pytest_edgeai.reporting.accuracy import DROP_HEADINGS, drop_rows, pair_line
 from pytest_edgeai.reporting.comparison import write_comparison
 from pytest_edgeai.reporting.rows import HEADINGS, verdict_rows
 from pytest_edgeai.reporting.statistics import p_words, title
+from pytest_edgeai.verdicts import GREEN
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -20,7 +21,13 @@ if TYPE_CHECKING:
     from pytest_edgeai.session import MeasuringSession
     from pytest_edgeai.verdicts import Outcome
 
-_STYLES: dict[Outcome, str] = {"pass": "green", "inconclusive": "yellow", "fail": "red", "invalid": "bold red"}
+_STYLES: dict[Outcome, str] = {
+    "pass": "green",
+    "no benefit": "yellow",
+    "inconclusive": "yellow",
+    "fail": "red",
+    "invalid": "bold red",
+}
 
 
 def write_summary(reporter: pytest.TerminalReporter, session: MeasuringSession) -> None:
@@ -49,7 +56,9 @@ def write_summary(reporter: pytest.TerminalReporter, session: MeasuringSession) 
         reporter.write_line(line)
     for result in outcome.results:
         if result.verdict.outcome != "pass":
-            reporter.write_line(f"{result.strategy.id}: {result.verdict.outcome}: {result.verdict.reason}", red=True)
+            line = f"{result.strategy.id}: {result.verdict.outcome}: {result.verdict.reason}"
+            green = result.verdict.outcome in GREEN
+            reporter.write_line(line, yellow=green, red=not green)
     for remark in outcome.remarks:
         reporter.write_line(f"edgeai: {remark}", yellow=True)
     for (model, operator), sentence in session.failures.items():

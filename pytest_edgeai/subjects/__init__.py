@@ -59,6 +59,36 @@ class SampleSource:
     libraries: tuple[str, ...] = ()
 
 
+def cross_entropy(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """The mean cross-entropy of logits [n, classes] and labels [n]."""
+    import torch
+
+    return torch.nn.functional.cross_entropy(logits, labels)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Training:
+    """What an operator has to know that trains a network of a subject model.
+
+    Parameters
+    ----------
+    loss
+        From logits [n, classes] and labels [n] to the mean loss. A module-level function.
+    learning_rate
+        Of AdamW, at which a student learns fast; operators that train a network further take a share of it.
+    student
+        Returns a smaller network that takes and returns the same, as distillation finds it; what is random in it is
+        drawn from torch's global generator. A module-level function, or None where there is none.
+    sources
+        Files whose content decides what these do.
+    """
+
+    loss: Callable[[torch.Tensor, torch.Tensor], torch.Tensor] = cross_entropy
+    learning_rate: float = 1e-3
+    student: Callable[[], torch.nn.Module] | None = None
+    sources: tuple[Path, ...] = ()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SubjectModel:
     """A trained network and all that is needed to compress, serve and judge it.
@@ -86,6 +116,8 @@ class SubjectModel:
         Files whose content decides the artifact: the definition, the network's module, the weights.
     libraries
         Distributions whose version decides what `network` returns.
+    training
+        For operators that train; None where they are not to be used.
     """
 
     name: str
@@ -98,6 +130,7 @@ class SubjectModel:
     assets: tuple[Path, ...] = ()
     sources: tuple[Path, ...] = ()
     libraries: tuple[str, ...] = field(default=("torch",))
+    training: Training | None = None
 
     def __post_init__(self) -> None:
         if not self.name.isidentifier():

@@ -6,8 +6,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-Outcome: TypeAlias = Literal["pass", "inconclusive", "fail", "invalid"]
-_FROM_BEST: tuple[Outcome, ...] = ("pass", "inconclusive", "fail", "invalid")
+Outcome: TypeAlias = Literal["pass", "no benefit", "inconclusive", "fail", "invalid"]
+GREEN: tuple[Outcome, ...] = ("pass", "no benefit")
+_FROM_BEST: tuple[Outcome, ...] = (*GREEN, "inconclusive", "fail", "invalid")
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +18,7 @@ class Verdict:
     Parameters
     ----------
     outcome
-        Only `pass` is green.
+        Only those of `GREEN` are green.
     reason
         A sentence; empty when there is nothing to say.
     """

@@ -64,6 +64,30 @@ def test_accuracy_is_far_above_guessing(subject: SubjectModel) -> None:
     assert measured.get("top5", 100.0) >= measured[metric]
 
 
+def test_students_are_half_of_their_teachers_and_answer_as_those_do(subject: SubjectModel) -> None:
+    torch = pytest.importorskip("torch")
+    from models.lessons import graph_inputs
+
+    assert subject.training is not None
+    assert subject.training.student is not None
+    inputs = graph_inputs(subject, subject.samples.generate("calibration")[:2])
+    student, teacher = subject.training.student().eval(), subject.network()
+    with torch.no_grad():
+        assert student(*inputs).shape == teacher(*inputs).shape
+    sizes = [sum(one.numel() for one in network.parameters()) for network in (student, teacher)]
+    assert sizes[0] < 0.65 * sizes[1]
+
+
+def test_the_loss_of_a_right_answer_is_small(subject: SubjectModel) -> None:
+    torch = pytest.importorskip("torch")
+    assert subject.training is not None
+    labels = torch.tensor([0, 1])
+    right = torch.full((2, 100 if subject.metrics[0] == "top1" else 2), -20.0)
+    right[labels, labels] = 20.0
+    assert subject.training.loss(right, labels) < 1e-6
+    assert subject.training.loss(-right, labels) > 10
+
+
 def test_weights_of_another_network_are_refused(tmp_path: Path) -> None:
     torch = pytest.importorskip("torch")
     checkpoint.save(torch.nn.Linear(2, 2), tmp_path / "other.safetensors")

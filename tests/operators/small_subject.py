@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pytest_edgeai.serving.pipeline import Classification, Pipeline
-from pytest_edgeai.subjects import Sample, SampleSource, Split, SubjectModel
+from pytest_edgeai.subjects import Sample, SampleSource, Split, SubjectModel, Training
 
 if TYPE_CHECKING:
     import torch
@@ -69,6 +69,28 @@ def dense() -> torch.nn.Module:
     return nn.Sequential(first, second).eval()
 
 
+def small_convolutional() -> torch.nn.Module:
+    """A student with half the channels, which knows nothing."""
+    from torch import nn
+
+    layers = (
+        nn.Conv2d(3, 8, 3, padding=1),
+        nn.BatchNorm2d(8),
+        nn.ReLU(),
+        nn.AvgPool2d(4),
+        nn.Flatten(),
+        nn.Linear(32, 4),
+    )
+    return nn.Sequential(*layers)
+
+
+def small_dense() -> torch.nn.Module:
+    """A student with a quarter of the width, which knows nothing."""
+    from torch import nn
+
+    return nn.Sequential(nn.Linear(32, 16), nn.Linear(16, 4))
+
+
 IMAGES = SubjectModel(
     name="images",
     task="the bright quarter",
@@ -78,6 +100,7 @@ IMAGES = SubjectModel(
     pipeline=Pipeline(None, Classification(k=2)),
     metrics=("top1",),
     sources=(Path(__file__),),
+    training=Training(student=small_convolutional),
 )
 VECTORS = SubjectModel(
     name="vectors",
@@ -88,4 +111,5 @@ VECTORS = SubjectModel(
     pipeline=Pipeline(None, Classification(k=2)),
     metrics=("top1",),
     sources=(Path(__file__),),
+    training=Training(student=small_dense),
 )

@@ -52,7 +52,7 @@ class Copied(Operator[Size]):
     """The base's graph."""
 
     name = "copied"
-    base = "identity"
+    takes = "graph"
     parameters_type = Size
     source: ClassVar[Path] = Path(__file__)
 

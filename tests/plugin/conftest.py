@@ -33,7 +33,7 @@ def pytest_edgeai_subjects(config):
     return [toy_models.subject("toy"), toy_models.subject("other")]
 
 def pytest_edgeai_operators(config):
-    return [toy_models.Plain, toy_models.Worse]
+    return [toy_models.Plain, toy_models.Worse, toy_models.Slow]
 
 def pytest_edgeai_backends(config):
     return {"instant": toy_models.InstantBackend}

@@ -217,3 +217,29 @@ def test_a_test_can_send_its_own_requests_to_a_deployment(project: Project) -> N
 def test_help_lists_the_options(pytester: pytest.Pytester) -> None:
     result = pytester.runpytest_inprocess("--help")
     result.stdout.fnmatch_lines(["model compression on mobile, edge and cloud tiers*", "*--edgeai-models=A,B*"])
+
+
+def test_a_chain_is_an_operator_like_any_other(project: Project) -> None:
+    result = project.run("--edgeai-operators", "identity,worse>worse", "-m", "strategy(operator='worse>worse')")
+    assert result.ret == 0
+    assert set(project.verdicts()) == {"toy-worse>worse-mobile", "toy-worse>worse-edge"}
+    (chain,) = (one for one in project.results["artifacts"] if one["operator"] == "worse>worse")
+    assert [step["operator"] for step in chain["provenance"]["steps"]] == ["identity", "worse", "worse"]
+
+
+def test_parts_of_a_chains_name_select_it_by_keyword(project: Project) -> None:
+    result = project.run("--collect-only", "-q", "--edgeai-operators", "identity,worse>worse", "-k", "worse and edge")
+    assert _ids(result) == ["toy-worse>worse-edge-r0", "toy-worse>worse-edge-r1"]
+
+
+@pytest.mark.parametrize(
+    ("chain", "sentence"),
+    [
+        ("sptq>qat", "*'sptq>qat' cannot be made: qat takes a network that can be trained, and sptq gives an int8*"),
+        ("wors>sptq", "*there is no operator 'wors'; did you mean 'worse'*"),
+    ],
+)
+def test_a_chain_that_cannot_be_made_says_why_at_collection(project: Project, chain: str, sentence: str) -> None:
+    result = project.run("--edgeai-operators", chain)
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines([sentence])

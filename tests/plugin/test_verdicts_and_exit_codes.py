@@ -239,3 +239,17 @@ def test_too_few_trials_for_a_latency_budget_are_inconclusive_and_not_green(proj
     result = project.run("--benchmark-only")
     assert result.ret == pytest.ExitCode.TESTS_FAILED
     result.stdout.fnmatch_lines(["*inconclusive: 2 trials cannot show that the median is within*: 5 replicates can"])
+
+
+def test_an_operator_that_promises_speed_and_is_slower_has_no_benefit_and_is_green(project: Project) -> None:
+    result = project.run("--edgeai-operators", "identity,slow")
+    assert result.ret == pytest.ExitCode.OK
+    assert set(project.verdicts().values()) == {"pass", "no benefit"}
+    assert project.verdicts()["toy-slow-edge"] == "no benefit"
+    result.stdout.fnmatch_lines(["toy-slow-edge: no benefit: computing takes * ms, the baseline's * ms (× *)"])
+    assert "## No benefit" in (project.report / "summary.md").read_text(encoding="utf-8")
+
+
+def test_nothing_is_said_about_benefit_where_the_baseline_is_not_measured(project: Project) -> None:
+    assert project.run("--edgeai-operators", "slow").ret == pytest.ExitCode.OK
+    assert set(project.verdicts().values()) == {"pass"}

@@ -54,17 +54,18 @@ def subject(name: str) -> SubjectModel:
     )
 
 
-def write_graph(path: Path, weights: Array) -> None:
-    """A graph that multiplies by a matrix."""
+def write_graph(path: Path, *matrices: Array) -> None:
+    """A graph that multiplies by matrices."""
     import onnx
     from onnx import TensorProto, helper, numpy_helper
 
+    names = ["x", *(f"y{number}" for number in range(1, len(matrices))), "logits"]
     graph = helper.make_graph(
-        [helper.make_node("MatMul", ["x", "w"], ["logits"])],
+        [helper.make_node("MatMul", [names[n], f"w{n}"], [names[n + 1]]) for n in range(len(matrices))],
         "toy",
         [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", WIDTH])],
         [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["n", CLASSES])],
-        [numpy_helper.from_array(weights.astype(np.float32), "w")],
+        [numpy_helper.from_array(matrix.astype(np.float32), f"w{n}") for n, matrix in enumerate(matrices)],
     )
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
 
@@ -86,7 +87,7 @@ class Worse(Operator[NoParameters]):
     """Cannot tell two of the classes apart."""
 
     name = "worse"
-    base = "identity"
+    takes = "graph"
 
     def build(self, job: Job) -> Mapping[str, Any]:
         """Write a graph that never says 3."""
@@ -98,6 +99,20 @@ class Worse(Operator[NoParameters]):
         weights[: CLASSES - 1, : CLASSES - 1] = np.eye(CLASSES - 1)
         weights[:, CLASSES - 1] = -100 if os.environ.get("TOY_FAULT") != "nan" else np.nan
         write_graph(job.folder / "model.onnx", weights)
+        return {"engine": "onnx"}
+
+
+class Slow(Operator[NoParameters]):
+    """As right as the baseline, and a hundred times the work."""
+
+    name = "slow"
+    promises_speed = True
+
+    def build(self, job: Job) -> Mapping[str, Any]:
+        """Write a graph that goes through wide detours."""
+        width = 1024
+        detours = [np.eye(WIDTH, width), *(np.eye(width) for _ in range(8)), np.eye(width, CLASSES)]
+        write_graph(job.folder / "model.onnx", *detours)
         return {"engine": "onnx"}
 
 

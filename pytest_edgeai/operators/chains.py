@@ -1,0 +1,88 @@
+"""Chains of operators: from a name such as `distilled>sptq` to the steps that make its artifact. Pure functions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from pytest_edgeai.operators import Composition, Form, Operator
+from pytest_edgeai.settings import SettingsError, unknown
+
+SEPARATOR = ">"
+EXPORTER = "identity"
+"""The operator that turns a network into a graph wherever one is needed."""
+
+_WORDS: Mapping[Form, str] = {
+    "network": "a network that can be trained",
+    "graph": "a float graph",
+    "int8 graph": "an int8 graph",
+}
+
+
+def steps(name: str, operators: Mapping[str, Operator[Any]]) -> tuple[Operator[Any], ...]:
+    """The operators that make an artifact from a subject model, one after the other.
+
+    Parameters
+    ----------
+    name
+        Of an operator, or a chain of names with `>` between them.
+    operators
+        By name.
+
+    Returns
+    -------
+    tuple of Operator
+        Compositions are resolved, and networks exported where a graph is needed: `sptq` is `identity`, `sptq`.
+
+    Raises
+    ------
+    SettingsError
+        A name is unknown, or an operator cannot start from what the one before it gives.
+    """
+    chain: list[Operator[Any]] = []
+    form: Form = "network"
+    previous = "the subject model"
+    for operator in _flat(name, operators, ()):
+        if operator.takes == "graph" and form == "network":
+            chain.append(operators[EXPORTER])
+            form = "graph"
+        if operator.takes != form:
+            raise SettingsError(
+                f"operator {name!r} cannot be made: {operator.name} takes {_WORDS[operator.takes]}, and {previous} "
+                f"gives {_WORDS[form]}"
+            )
+        chain.append(operator)
+        form, previous = operator.gives, operator.name
+    return (*chain, operators[EXPORTER]) if form == "network" else tuple(chain)
+
+
+def with_chains(operators: Mapping[str, Operator[Any]], names: Iterable[str]) -> dict[str, Operator[Any]]:
+    """Operators, and after them the chains among some names.
+
+    Raises
+    ------
+    SettingsError
+        A chain, or a composition that is registered, cannot be made; says why.
+    """
+    everything = dict(operators)
+    for name in names:
+        if SEPARATOR in name and name not in everything:
+            everything[name] = Composition.named(name, tuple(name.split(SEPARATOR)))
+    for name, operator in everything.items():
+        if isinstance(operator, Composition):
+            steps(name, everything)
+    return everything
+
+
+def _flat(name: str, operators: Mapping[str, Operator[Any]], within: tuple[str, ...]) -> Iterator[Operator[Any]]:
+    if name not in operators:
+        among = f"in {within[0]!r} " if within else ""
+        raise SettingsError(f"operator {among}{unknown('operator', name, tuple(operators))}")
+    if name in within:
+        raise SettingsError(f"operator {within[0]!r} cannot be made: {name} is a step of itself")
+    operator = operators[name]
+    if isinstance(operator, Composition):
+        for step in operator.chain:
+            yield from _flat(step, operators, (*within, name))
+    else:
+        yield operator

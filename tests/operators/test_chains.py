@@ -1,0 +1,91 @@
+"""From the names of chains to steps, and why some cannot be made."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from pytest_edgeai.operators import Composition, Operator, registry
+from pytest_edgeai.operators.chains import steps, with_chains
+from pytest_edgeai.settings import SettingsError
+
+
+@pytest.fixture(scope="module")
+def operators() -> dict[str, Operator[Any]]:
+    from pytest_edgeai.operators.distilled import Distilled
+    from pytest_edgeai.operators.dsptq import DistilledStaticQuantization
+    from pytest_edgeai.operators.identity import Identity
+    from pytest_edgeai.operators.pruned import Pruned
+    from pytest_edgeai.operators.pruned_structured import StructuredPruned
+    from pytest_edgeai.operators.qat import QuantizationAwareTraining
+    from pytest_edgeai.operators.sptq import StaticQuantization
+
+    classes: tuple[type[Operator[Any]], ...] = (
+        Identity,
+        StaticQuantization,
+        QuantizationAwareTraining,
+        Pruned,
+        Distilled,
+        DistilledStaticQuantization,
+        StructuredPruned,
+        Endless,
+    )
+    return registry.instantiate({one.name: one for one in classes}, {})
+
+
+class Endless(Composition):
+    """It contains itself."""
+
+    name = "endless"
+    chain = ("pruned", "endless")
+
+
+def _names(name: str, operators: dict[str, Operator[Any]]) -> list[str]:
+    chains = {chain: Composition.named(chain, tuple(chain.split(">"))) for chain in [name] if ">" in chain}
+    return [step.name for step in steps(name, {**operators, **chains})]
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("identity", ["identity"]),
+        ("sptq", ["identity", "sptq"]),
+        ("qat", ["qat"]),
+        ("pruned", ["pruned", "identity"]),
+        ("dsptq", ["distilled", "identity", "sptq"]),
+        ("distilled>sptq", ["distilled", "identity", "sptq"]),
+        ("pruned_structured>qat", ["pruned_structured", "qat"]),
+        ("pruned_structured>dsptq", ["pruned_structured", "distilled", "identity", "sptq"]),
+        ("distilled>pruned>sptq", ["distilled", "pruned", "identity", "sptq"]),
+        ("identity>sptq", ["identity", "sptq"]),
+    ],
+)
+def test_a_chain_is_exported_where_a_graph_is_needed(
+    operators: dict[str, Operator[Any]], name: str, expected: list[str]
+) -> None:
+    assert _names(name, operators) == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [
+        ("sptq>qat", "qat takes a network that can be trained, and sptq gives an int8 graph"),
+        ("qat>sptq", "sptq takes a float graph, and qat gives an int8 graph"),
+        ("sptq>sptq", "sptq takes a float graph, and sptq gives an int8 graph"),
+        ("identity>pruned", "pruned takes a network that can be trained, and identity gives a float graph"),
+        ("dsptq>distilled", "distilled takes a network that can be trained, and sptq gives an int8 graph"),
+        ("distiled>sptq", "operator in 'distiled>sptq' there is no operator 'distiled'; did you mean 'distilled'"),
+        ("distilled>", "there is no operator ''"),
+        ("pruned>endless", "endless is a step of itself"),
+    ],
+)
+def test_a_chain_that_cannot_be_made_says_why(operators: dict[str, Operator[Any]], name: str, sentence: str) -> None:
+    known = {key: value for key, value in operators.items() if key != "endless" or "endless" in name}
+    with pytest.raises(SettingsError, match=sentence):
+        with_chains(known, [name])
+
+
+def test_only_chains_that_are_named_are_added(operators: dict[str, Operator[Any]]) -> None:
+    known = {key: value for key, value in operators.items() if key != "endless"}
+    assert list(with_chains(known, ["sptq", "distilled>sptq"])) == [*known, "distilled>sptq"]
