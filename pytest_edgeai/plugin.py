@@ -12,6 +12,7 @@ import pytest
 
 if TYPE_CHECKING:
     from pytest_edgeai.matrix import Cell
+    from pytest_edgeai.reporting.preparation import PreparationLines
     from pytest_edgeai.reporting.progress import ProgressLines
     from pytest_edgeai.session import MeasuringSession
 
@@ -19,6 +20,7 @@ pytest_plugins = ["pytest_edgeai.fixtures"]
 
 SESSION: pytest.StashKey[MeasuringSession] = pytest.StashKey()
 _PROGRESS: pytest.StashKey[ProgressLines] = pytest.StashKey()
+_PREPARATION: pytest.StashKey[PreparationLines] = pytest.StashKey()
 _SEED: pytest.StashKey[int] = pytest.StashKey()
 _ERROR: pytest.StashKey[str] = pytest.StashKey()
 _CELL: pytest.StashKey[Cell] = pytest.StashKey()
@@ -40,6 +42,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         metavar="REV|NAME|latest",
         help="fail if a strategy is worse than in a saved session: by git revision, name, number or path",
     )
+    add("--edgeai-prepare", action="store_true", help="build and evaluate all artifacts, also with -n; measure nothing")
     add("--edgeai-seed", type=int, metavar="N", help="seed of the order of trials (default: a new one, printed)")
 
 
@@ -59,12 +62,42 @@ def pytest_configure(config: pytest.Config) -> None:
     ):
         config.addinivalue_line("markers", line)
     config.option.benchmark_save_data = True
+    if config.option.edgeai_prepare and not config.option.benchmark_only:
+        config.option.benchmark_disable = True  # else pytest-benchmark warns that it is disabled by pytest-xdist
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Let workers that have prepared their share take over from others: builds differ in length by far."""
+    if not (config.option.edgeai_prepare and config.option.dist == "load"):
+        return None
+    from xdist.scheduler import WorkStealingScheduling
+
+    return WorkStealingScheduling(config, log)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Write of preparation, before pytest-xdist starts its workers."""
+    config = session.config
+    if config.option.edgeai_prepare and not _is_worker(config):
+        from pytest_edgeai.reporting.preparation import PreparationLines
+
+        capture = config.pluginmanager.getplugin("capturemanager")
+        uncaptured = () if capture is None else (capture.global_and_fixture_disabled,)
+        lines = PreparationLines(config.get_terminal_writer(), config.option.verbose, *uncaptured)
+        config.stash[_PREPARATION] = lines
+        config.pluginmanager.register(lines, "edgeai-preparation")
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_configure_node(node: Any) -> None:
-    """Give the workers of pytest-xdist one seed, so that they collect in one order."""
+    """Give the workers of pytest-xdist one seed, so that they collect in one order, and a way to tell of progress."""
     node.workerinput["edgeai_seed"] = _seed(node.config)
+    if _PREPARATION in node.config.stash:
+        from pytest_edgeai.reporting.preparation import open_channel
+
+        open_channel(node, node.config.stash[_PREPARATION])
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -115,6 +148,9 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     from pytest_edgeai.settings import SettingsError
 
     edgeai = config.stash[SESSION]
+    if config.option.edgeai_prepare:
+        _prepare_instead(session, edgeai)
+        return
     trials = [(item.stash[_CELL].replicate, item) for item in session.items if _CELL in item.stash]
     others = [item for item in session.items if _CELL not in item.stash]
     session.items[:] = others + schedule(trials, edgeai.seed)
@@ -139,7 +175,12 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 
 
 def pytest_report_collectionfinish(config: pytest.Config) -> list[str]:
-    """Say what is going to be measured, and how."""
+    """Say what is going to be measured or prepared, and how."""
+    if SESSION in config.stash and config.option.edgeai_prepare:
+        edgeai = config.stash[SESSION]
+        return [
+            f"edgeai: {len(edgeai.wanted)} artifacts to prepare in {edgeai.plan.store_root}, and nothing to measure"
+        ]
     if SESSION not in config.stash or not config.stash[SESSION].cells:
         return []
     from pytest_edgeai.reporting.header import header_lines
@@ -152,7 +193,8 @@ def pytest_runtestloop(session: pytest.Session) -> Generator[None, object, objec
     """Make all artifacts ready before the first trial."""
     config = session.config
     broken = session.testsfailed and not config.option.continue_on_collection_errors
-    if SESSION in config.stash and not config.option.collectonly and not broken and not _is_worker(config):
+    measures = SESSION in config.stash and not config.option.edgeai_prepare
+    if measures and not config.option.collectonly and not broken and not _is_worker(config):
         from pytest_edgeai.reporting.progress import ProgressLines
 
         edgeai = config.stash[SESSION]
@@ -179,7 +221,9 @@ def pytest_runtest_makereport(
 def pytest_report_teststatus(
     report: pytest.CollectReport | pytest.TestReport, config: pytest.Config
 ) -> tuple[str, str, str] | None:
-    """Spare a trial its dot: it gets a line of its own."""
+    """Spare a trial or an artifact its dot: it gets a line of its own."""
+    if _PREPARATION in config.stash and config.option.verbose == 0 and isinstance(report, pytest.TestReport):
+        return config.stash[_PREPARATION].status(report)
     if _PROGRESS not in config.stash or not config.stash[_PROGRESS].has_line(report):
         return None
     return ("passed", "", "PASSED") if report.passed else ("failed", "", "FAILED")
@@ -225,6 +269,24 @@ def pytest_unconfigure(config: pytest.Config) -> None:
     """End what the session holds, however it ended."""
     if SESSION in config.stash:
         config.stash[SESSION].close()
+
+
+def _prepare_instead(session: pytest.Session, edgeai: MeasuringSession) -> None:
+    """Put an item for each artifact in the place of all tests."""
+    from pytest_edgeai import parametrization
+    from pytest_edgeai.preparation_items import items_for
+    from pytest_edgeai.reporting.preparation import CHANNEL, send_through
+
+    config = session.config
+    edgeai.artifacts = parametrization.artifacts_of(
+        item for item in session.items if item.get_closest_marker("skip") is None
+    )
+    if _is_worker(config):
+        session.items[:] = items_for(session, edgeai, send_through(config.workerinput[CHANNEL]))  # type: ignore[attr-defined]  # pytest-xdist's
+    else:
+        lines = config.stash[_PREPARATION]
+        session.items[:] = items_for(session, edgeai, lines.hear)
+        lines.begin(len(session.items))
 
 
 def _note(config: pytest.Config, sentence: str) -> None:

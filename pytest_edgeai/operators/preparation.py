@@ -185,5 +185,9 @@ class Plan:
                 "parameters_of_operator": operator.parameters.model_dump(mode="json"),
             }
 
-        entry = self.store.find_or_build(self.recipe(subject, operator, calibration, base), build, note)
+        def tell(sentence: str) -> None:
+            stage("waiting")
+            note(f"artifact {subject.name}-{operator.name}: {sentence}")
+
+        entry = self.store.find_or_build(self.recipe(subject, operator, calibration, base), build, tell)
         return Artifact(subject.name, operator.name, entry)
