@@ -185,9 +185,5 @@ class Plan:
                 "parameters_of_operator": operator.parameters.model_dump(mode="json"),
             }
 
-        def tell(sentence: str) -> None:
-            stage("waiting")
-            note(f"artifact {subject.name}-{operator.name}: {sentence}")
-
-        entry = self.store.find_or_build(self.recipe(subject, operator, calibration, base), build, tell)
+        entry = self.store.find_or_build(self.recipe(subject, operator, calibration, base), build, note)
         return Artifact(subject.name, operator.name, entry)
