@@ -15,9 +15,12 @@ if TYPE_CHECKING:
     from pytest_edgeai.reporting.preparation import PreparationLines
     from pytest_edgeai.reporting.progress import ProgressLines
     from pytest_edgeai.session import MeasuringSession
+    from pytest_edgeai.settings import Settings
 
 pytest_plugins = ["pytest_edgeai.fixtures"]
 
+SETTINGS: pytest.StashKey[Settings] = pytest.StashKey()
+"""The validated settings, from before the hook `pytest_edgeai_subjects` is called."""
 SESSION: pytest.StashKey[MeasuringSession] = pytest.StashKey()
 _PROGRESS: pytest.StashKey[ProgressLines] = pytest.StashKey()
 _PREPARATION: pytest.StashKey[PreparationLines] = pytest.StashKey()
@@ -42,6 +45,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         metavar="REV|NAME|latest",
         help="fail if a strategy is worse than in a saved session: by git revision, name, number or path",
     )
+    add("--edgeai-scale", metavar="NAME", help="small (default), or paper: the study's own models at full size")
+    add("--edgeai-weights", metavar="FROM", help="of full-size models: hub, random (latency only) or a folder")
     add("--edgeai-prepare", action="store_true", help="build and evaluate all artifacts, also with -n; measure nothing")
     add("--edgeai-seed", type=int, metavar="N", help="seed of the order of trials (default: a new one, printed)")
 
@@ -159,7 +164,13 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     edgeai.skipped = len(trials) - len(edgeai.cells)
     edgeai.artifacts = parametrization.artifacts_of(wanted)
     edgeai.placements = parametrization.placements_of(wanted)
-    if config.option.collectonly or not edgeai.placements or _is_worker(config):
+    if config.option.collectonly or _is_worker(config):
+        return
+    try:
+        edgeai.refuse_unusable_subjects()
+    except SettingsError as error:
+        raise pytest.UsageError(str(error)) from None
+    if not edgeai.placements:
         return
     if edgeai.cells and _benchmarks_disabled(config):
         raise pytest.UsageError(

@@ -193,6 +193,19 @@ class MeasuringSession:
         if isinstance(self._backend, AbstractContextManager):
             self._stack.enter_context(self._backend)
 
+    def refuse_unusable_subjects(self) -> None:
+        """Refuse subject models that are needed and lack weights or data.
+
+        Raises
+        ------
+        SettingsError
+            A line for each, which names the setting.
+        """
+        subjects = [self.registered.subjects[name] for name in dict.fromkeys(model for model, _ in self.wanted)]
+        lacking = dict.fromkeys(subject.missing for subject in subjects if subject.missing)
+        if lacking:
+            raise SettingsError("\n".join(lacking))
+
     @property
     def wanted(self) -> tuple[tuple[str, str], ...]:
         """Artifacts to make ready: those needed, and the baselines that drops are measured against.
@@ -209,8 +222,11 @@ class MeasuringSession:
 
     def prepare_one(self, wanted: tuple[str, str], report: Callable[[Progress], None]) -> Prepared | Failure:
         """Make one artifact ready."""
-        from pytest_edgeai.operators.worker import prepare_all
+        from pytest_edgeai.operators.worker import Failure, prepare_all
 
+        missing = self.registered.subjects[wanted[0]].missing
+        if missing:
+            return Failure(missing)
         return prepare_all(self.plan, [wanted], report)[wanted]
 
     def _steps_before(self, operator: str) -> int:
