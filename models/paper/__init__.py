@@ -5,17 +5,23 @@ What decides them is chosen by the settings: weights from the hub, a path or at 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
+from typing import Final
 
+from models import bert as small_bert
+from models import roberta as small_roberta
 from models.paper import bert, resnet, resnext, roberta
 from models.paper.inputs import photographs, sentence_pairs
-from pytest_edgeai.settings import Data
+from pytest_edgeai.settings import Data, SettingsError, unknown
 from pytest_edgeai.subjects import SubjectModel
-from pytest_edgeai.subjects.weights import Weights
+from pytest_edgeai.subjects.weights import DEFAULT, Weights, tokenizer_of
+
+NAMES: Final = ("resnet", "resnext", "bert", "roberta")
+STUDENTS: Final = tuple(f"{name}_student" for name in NAMES)
 
 
-def subjects(weights: Mapping[str, str], data: Data, root: Path) -> list[SubjectModel]:
+def subjects(weights: Mapping[str, str], data: Data, root: Path, wanted: Collection[str] = NAMES) -> list[SubjectModel]:
     """The four subject models.
 
     Parameters
@@ -24,11 +30,28 @@ def subjects(weights: Mapping[str, str], data: Data, root: Path) -> list[Subject
         The settings of these names.
     root
         Where their relative paths start.
+    wanted
+        The models that are going to be used: of the others nothing is downloaded.
+
+    Raises
+    ------
+    SettingsError
+        Weights are chosen for a model that there is not.
     """
-    chosen = {name: Weights.chosen(name, weights, root) for name in ("resnet", "resnext", "bert", "roberta")}
+    for name in weights:
+        if name not in (*NAMES, *STUDENTS, DEFAULT):
+            raise SettingsError(f"weights: {unknown('model', name, (*NAMES, *STUDENTS, DEFAULT))}")
+    chosen = {name: Weights.chosen(name, weights, root) for name in NAMES}
+    tokenizers = {
+        name: tokenizer_of(chosen[name], hub_id, stand_in, fetch=name in wanted)
+        for name, hub_id, stand_in in (
+            ("bert", bert.HUB_ID, small_bert.TOKENIZER),
+            ("roberta", roberta.HUB_ID, small_roberta.TOKENIZER),
+        )
+    }
     return [
         resnet.subject(chosen["resnet"], photographs(data, root, chosen["resnet"])),
         resnext.subject(chosen["resnext"], photographs(data, root, chosen["resnext"])),
-        bert.subject(chosen["bert"], sentence_pairs(data, root, chosen["bert"])),
-        roberta.subject(chosen["roberta"], sentence_pairs(data, root, chosen["roberta"])),
+        bert.subject(chosen["bert"], sentence_pairs(data, root, chosen["bert"]), tokenizers["bert"]),
+        roberta.subject(chosen["roberta"], sentence_pairs(data, root, chosen["roberta"]), tokenizers["roberta"]),
     ]

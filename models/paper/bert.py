@@ -5,11 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
-from models import bert
 from models.paper.inputs import Inputs
 from pytest_edgeai.serving.pipeline import Classification, Pipeline, TextPreprocess
 from pytest_edgeai.subjects import SubjectModel
-from pytest_edgeai.subjects.weights import TextNetwork, Weights, tokenizer_of
+from pytest_edgeai.subjects.weights import TextNetwork, Tokenizer, Weights
 
 HUB_ID: Final = "Intel/bert-base-uncased-mrpc"
 STUDENT_HUB_ID: Final = "lyeonii/bert-small"
@@ -23,15 +22,14 @@ def student(weights: Weights) -> TextNetwork:
     return TextNetwork("bert", STUDENT_HUB_ID, weights, small)
 
 
-def subject(weights: Weights, inputs: Inputs) -> SubjectModel:
+def subject(weights: Weights, inputs: Inputs, tokenizer: Tokenizer) -> SubjectModel:
     """The subject model.
 
     Parameters
     ----------
-    weights, inputs
+    weights, inputs, tokenizer
         What the settings choose.
     """
-    tokenizer = tokenizer_of(weights, HUB_ID, bert.TOKENIZER)
     return SubjectModel(
         name="bert",
         task="MRPC: whether two sentences say the same",
@@ -43,7 +41,7 @@ def subject(weights: Weights, inputs: Inputs) -> SubjectModel:
                 "text",
                 {"ids": "input_ids", "attention_mask": "attention_mask", "type_ids": "token_type_ids"},
                 max_length=_LENGTH,
-                tokenizer=bert.TOKENIZER.name if tokenizer.path is None else tokenizer.path.name,
+                tokenizer="tokenizer.json" if tokenizer.path is None else tokenizer.path.name,
             ),
             Classification(k=2),
         ),

@@ -5,11 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
-from models import roberta
 from models.paper.inputs import Inputs
 from pytest_edgeai.serving.pipeline import Classification, Pipeline, TextPreprocess
 from pytest_edgeai.subjects import SubjectModel
-from pytest_edgeai.subjects.weights import TextNetwork, Weights, tokenizer_of
+from pytest_edgeai.subjects.weights import TextNetwork, Tokenizer, Weights
 
 HUB_ID: Final = "Intel/roberta-base-mrpc"
 STUDENT_HUB_ID: Final = "haisongzhang/roberta-tiny-cased"
@@ -37,15 +36,14 @@ def student(weights: Weights) -> TextNetwork:
     return TextNetwork("roberta", STUDENT_HUB_ID, weights, tiny, _OF_THE_TEACHER)
 
 
-def subject(weights: Weights, inputs: Inputs) -> SubjectModel:
+def subject(weights: Weights, inputs: Inputs, tokenizer: Tokenizer) -> SubjectModel:
     """The subject model.
 
     Parameters
     ----------
-    weights, inputs
+    weights, inputs, tokenizer
         What the settings choose.
     """
-    tokenizer = tokenizer_of(weights, HUB_ID, roberta.TOKENIZER)
     return SubjectModel(
         name="roberta",
         task="MRPC: whether two sentences say the same",
@@ -59,7 +57,7 @@ def subject(weights: Weights, inputs: Inputs) -> SubjectModel:
                 "text",
                 {"ids": "input_ids", "attention_mask": "attention_mask"},
                 max_length=_LENGTH,
-                tokenizer=roberta.TOKENIZER.name if tokenizer.path is None else tokenizer.path.name,
+                tokenizer="tokenizer.json" if tokenizer.path is None else tokenizer.path.name,
                 pad_id=_PAD,
                 pad_token="<pad>",
             ),

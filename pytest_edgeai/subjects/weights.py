@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from pytest_edgeai.subjects.encoder import SequenceClassifier
 
-HUB, RANDOM = "hub", "random"
+HUB, RANDOM, DEFAULT = "hub", "random", "default"
 _SEED = 0
 
 
@@ -53,7 +53,7 @@ class Weights:
         root
             Where relative paths start.
         """
-        value = settings.get(model, settings.get("default", HUB))
+        value = settings.get(model, settings.get(DEFAULT, HUB))
         if value == HUB:
             return cls(model)
         if value == RANDOM:
@@ -226,7 +226,7 @@ class Tokenizer:
     revision: str | None = None
 
 
-def tokenizer_of(weights: Weights, hub_id: str, stand_in: Path) -> Tokenizer:
+def tokenizer_of(weights: Weights, hub_id: str, stand_in: Path, *, fetch: bool) -> Tokenizer:
     """The file `tokenizer.json` that belongs to weights.
 
     Parameters
@@ -237,6 +237,8 @@ def tokenizer_of(weights: Weights, hub_id: str, stand_in: Path) -> Tokenizer:
         Where the file is on the Hugging Face hub; it is downloaded once.
     stand_in
         The file of a tokenizer for random weights, to which one token is as good as another.
+    fetch
+        Whether a file on the hub is to be had at all.
     """
     if weights.origin == "random":
         return Tokenizer(stand_in)
@@ -248,6 +250,8 @@ def tokenizer_of(weights: Weights, hub_id: str, stand_in: Path) -> Tokenizer:
             None,
             f"weights.{weights.model}: {weights.path} has no tokenizer.json; AutoTokenizer.save_pretrained writes it",
         )
+    if not fetch:
+        return Tokenizer(None, f"{weights.model} is not among the models that the settings name")
     try:
         from huggingface_hub import hf_hub_download
 
