@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from pathlib import Path
 from typing import Final
 
@@ -13,7 +14,7 @@ from pytest_edgeai.subjects.weights import TextNetwork, Tokenizer, Weights
 HUB_ID: Final = "Intel/bert-base-uncased-mrpc"
 STUDENT_HUB_ID: Final = "lyeonii/bert-small"
 _LENGTH: Final = 128
-_SUBJECTS: Final = Path(__file__).parents[2] / "pytest_edgeai" / "subjects"
+_SUBJECTS: Final = Path(inspect.getfile(TextNetwork)).parent
 
 
 def student(weights: Weights) -> TextNetwork:

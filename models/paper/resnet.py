@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from pathlib import Path
 from typing import Final
 
@@ -12,7 +13,7 @@ from pytest_edgeai.subjects.weights import ImageNetwork, Weights
 
 URL: Final = "https://download.pytorch.org/models/wide_resnet101_2-d733dc28.pth"
 STUDENT_URL: Final = "https://download.pytorch.org/models/wide_resnet50_2-9ba9bcbe.pth"
-_SUBJECTS: Final = Path(__file__).parents[2] / "pytest_edgeai" / "subjects"
+_SUBJECTS: Final = Path(inspect.getfile(ImageNetwork)).parent
 
 
 def student(weights: Weights) -> ImageNetwork:

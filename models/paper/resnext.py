@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from pathlib import Path
 from typing import Final
 
@@ -12,7 +13,7 @@ from pytest_edgeai.subjects.weights import ImageNetwork, Weights
 
 URL: Final = "https://download.pytorch.org/models/resnext101_64x4d-173b62eb.pth"
 STUDENT_URL: Final = "https://download.pytorch.org/models/resnext50_32x4d-1a0047aa.pth"
-_SUBJECTS: Final = Path(__file__).parents[2] / "pytest_edgeai" / "subjects"
+_SUBJECTS: Final = Path(inspect.getfile(ImageNetwork)).parent
 
 
 def student(weights: Weights) -> ImageNetwork:

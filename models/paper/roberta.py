@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from pathlib import Path
 from typing import Final
 
@@ -23,7 +24,7 @@ _OF_THE_TEACHER: Final = {
     "bos_token_id": 0,
     "eos_token_id": 2,
 }
-_SUBJECTS: Final = Path(__file__).parents[2] / "pytest_edgeai" / "subjects"
+_SUBJECTS: Final = Path(inspect.getfile(TextNetwork)).parent
 
 
 def student(weights: Weights) -> TextNetwork:
