@@ -210,15 +210,13 @@ class MeasuringSession:
     def wanted(self) -> tuple[tuple[str, str], ...]:
         """Artifacts to make ready: those needed, and the baselines that drops are measured against.
 
-        They are in the order of models, so that parallel workers seldom wait for each other, and of each model those
-        that others start from come first.
+        They are in the order of models, so that parallel workers seldom wait for each other, and of each model in the
+        order of operators, in which those that others start from come first.
         """
         baselines = ((model, self.settings.baseline) for model, _ in self.artifacts)
         every = set(itertools.chain(baselines, self.artifacts))
         models, operators = list(self.registered.subjects), list(self.registered.operators)
-        return tuple(
-            sorted(every, key=lambda one: (models.index(one[0]), self._steps_before(one[1]), operators.index(one[1])))
-        )
+        return tuple(sorted(every, key=lambda one: (models.index(one[0]), operators.index(one[1]))))
 
     def prepare_one(self, wanted: tuple[str, str], report: Callable[[Progress], None]) -> Prepared | Failure:
         """Make one artifact ready."""
@@ -228,11 +226,6 @@ class MeasuringSession:
         if missing:
             return Failure(missing)
         return prepare_all(self.plan, [wanted], report)[wanted]
-
-    def _steps_before(self, operator: str) -> int:
-        """How many operators an operator starts from, one on the other."""
-        base = self.registered.operators[operator].base
-        return 0 if base is None else 1 + self._steps_before(base)
 
     def prepare(self, report: Callable[[Progress], None]) -> None:
         """Make the artifacts ready, and the baselines that drops are measured against.
