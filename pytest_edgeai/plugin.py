@@ -46,7 +46,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="fail if a strategy is worse than in a saved session: by git revision, name, number or path",
     )
     add("--edgeai-scale", metavar="NAME", help="small (default), or paper: the study's own models at full size")
-    add("--edgeai-weights", metavar="FROM", help="of full-size models: hub, random (latency only) or a folder")
+    add(
+        "--edgeai-weights", metavar="FROM", help="of full-size models: hub (default), or random to measure latency only"
+    )
     add("--edgeai-prepare", action="store_true", help="build and evaluate all artifacts, also with -n; measure nothing")
     add("--edgeai-seed", type=int, metavar="N", help="seed of the order of trials (default: a new one, printed)")
 
@@ -146,16 +148,15 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     """Interleave the trials, after all other tests, and refuse at once what cannot be measured."""
     config = session.config
     _refuse_unusable_settings(config)
-    if SESSION not in config.stash:
+    if config.option.edgeai_prepare:
+        _prepare_instead(session)
+    if SESSION not in config.stash or config.option.edgeai_prepare:
         return
     from pytest_edgeai import parametrization
     from pytest_edgeai.matrix import schedule
     from pytest_edgeai.settings import SettingsError
 
     edgeai = config.stash[SESSION]
-    if config.option.edgeai_prepare:
-        _prepare_instead(session, edgeai)
-        return
     trials = [(item.stash[_CELL].replicate, item) for item in session.items if _CELL in item.stash]
     others = [item for item in session.items if _CELL not in item.stash]
     session.items[:] = others + schedule(trials, edgeai.seed)
@@ -282,16 +283,18 @@ def pytest_unconfigure(config: pytest.Config) -> None:
         config.stash[SESSION].close()
 
 
-def _prepare_instead(session: pytest.Session, edgeai: MeasuringSession) -> None:
-    """Put an item for each artifact in the place of all tests."""
+def _prepare_instead(session: pytest.Session) -> None:
+    """Put an item for each artifact that tests need in the place of all tests."""
+    needing, session.items[:] = list(session.items), []
+    config = session.config
+    if SESSION not in config.stash:
+        return
     from pytest_edgeai import parametrization
     from pytest_edgeai.preparation_items import items_for
     from pytest_edgeai.reporting.preparation import CHANNEL, send_through
 
-    config = session.config
-    edgeai.artifacts = parametrization.artifacts_of(
-        item for item in session.items if item.get_closest_marker("skip") is None
-    )
+    edgeai = config.stash[SESSION]
+    edgeai.artifacts = parametrization.artifacts_of(item for item in needing if item.get_closest_marker("skip") is None)
     if _is_worker(config):
         session.items[:] = items_for(session, edgeai, send_through(config.workerinput[CHANNEL]))  # type: ignore[attr-defined]  # pytest-xdist's
     else:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import os
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -115,13 +116,16 @@ def labelled(folder: Path) -> list[tuple[Path, int]]:
 
 
 def source(photos: Photos) -> SampleSource:
-    """The photographs as a subject model's samples; they count as changed where a name or a size does."""
+    """The photographs as a subject model's samples.
+
+    They count as changed where the name or size of a validation image changes, or the name of a training image.
+    """
     digest = hashlib.sha256(repr((photos.images, photos.largest)).encode())
-    for folder in (photos.folder, photos.training):
-        paths = () if folder is None else sorted(path for path in folder.rglob("*") if path.is_file())
-        for path in paths:
-            digest.update(f"{path.name} {path.stat().st_size}\n".encode())
-        digest.update(b"\n")
+    for path in sorted(path for path in photos.folder.rglob("*") if path.is_file()):
+        digest.update(f"{path.name} {path.stat().st_size}\n".encode())
+    if photos.training is not None:
+        for folder, _, names in sorted(os.walk(photos.training)):
+            digest.update(f"{Path(folder).name} {sorted(names)}\n".encode())
     return SampleSource("ILSVRC 2012", photos, (Path(__file__),), key=digest.hexdigest())
 
 

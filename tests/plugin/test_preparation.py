@@ -123,6 +123,11 @@ def test_the_items_are_in_the_order_of_models_with_bases_first(project: Project)
     assert lines == [f"edgeai-prepare::{name}" for name in names]
 
 
+def test_tests_that_need_no_artifact_are_not_run(project: Project) -> None:
+    project.pytester.makepyfile(test_suite="def test_other():\n    raise AssertionError\n")
+    assert project.run("--edgeai-prepare").ret == pytest.ExitCode.NO_TESTS_COLLECTED
+
+
 def test_no_tier_is_started(project: Project, fault: Callable[[str], None]) -> None:
     fault("backend")
     assert project.run("--edgeai-prepare").ret == pytest.ExitCode.OK
