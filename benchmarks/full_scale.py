@@ -62,11 +62,12 @@ def main() -> int:
     """Build, measure, print and write; 1 where an aim is not met."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--models", default=",".join(STUDY_MIB), metavar="A,B", help="default: %(default)s")
-    parser.add_argument("--repeats", type=int, default=15, metavar="N", help="of each graph (default: %(default)s)")
+    parser.add_argument("--repeats", type=int, default=31, metavar="N", help="of each graph (default: %(default)s)")
     parser.add_argument("--store", type=Path, metavar="DIR", help="keep artifacts (3 GB); default: they are dropped")
     parser.add_argument("--json", type=Path, metavar="PATH", help="write the figures to a file, too")
     options = parser.parse_args()
     console = Console()
+    console.width = max(console.width, 100)  # the table is never cut
     with tempfile.TemporaryDirectory() as temporary:
         figures = _measure(options.models.split(","), options.repeats, options.store or Path(temporary), console)
     console.print(_table(figures))
@@ -108,7 +109,7 @@ def _measure(models: list[str], repeats: int, store: Path, console: Console) -> 
 
 
 def _compute_s(prepared: Mapping[str, Prepared], repeats: int) -> dict[str, float]:
-    """Median compute span of each artifact; all take their turn on one sample after the other."""
+    """Median compute span of each artifact; they take turns, sample by sample."""
     models = {name: Model(one.artifact.entry.folder, Execution()) for name, one in prepared.items()}
     spans_s: dict[str, list[float]] = {name: [] for name in models}
     for turn in range(repeats + 1):
