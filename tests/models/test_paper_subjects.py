@@ -41,10 +41,12 @@ def _subject(name: str, weights: str = "random", data: Data = GENERATED, root: P
 
 @pytest.fixture
 def tiny_architecture(monkeypatch: pytest.MonkeyPatch) -> None:
-    """One block a stage, an eighth of the width."""
-    monkeypatch.setattr(
-        family, "ARCHITECTURES", {**ARCHITECTURES, "wide_resnet101_2": Architecture((1, 1, 1, 1), 1, 16)}
-    )
+    """One block a stage, and an eighth of the width or a quarter of the groups."""
+    tiny = {
+        "wide_resnet101_2": Architecture((1, 1, 1, 1), 1, 16),
+        "resnext101_64x4d": Architecture((1, 1, 1, 1), 16, 4),
+    }
+    monkeypatch.setattr(family, "ARCHITECTURES", {**ARCHITECTURES, **tiny})
 
 
 @pytest.fixture
@@ -258,12 +260,14 @@ def test_a_full_size_definition_is_exported_quantized_and_evaluated(
 ) -> None:
     monkeypatch.setattr(generated, "COUNTS", {"train": 4, "calibration": 4, "validation": 4})
     operators = registry.instantiate(registry.merged([]), {"sptq": {"batch": 2}})
-    plan = Plan(tmp_path, {"resnet": _subject("resnet")}, operators, this_host())
+    plan = Plan(tmp_path, {"resnext": _subject("resnext")}, operators, this_host())
     sizes = []
     for operator in ("identity", "sptq"):
-        prepared = plan.prepare("resnet", operator, lambda text: None, lambda text: None)
+        prepared = plan.prepare("resnext", operator, lambda text: None, lambda text: None)
         assert prepared.evaluation.metrics == {}
         assert prepared.evaluation.unmeasured == "random weights, generated samples"
         assert prepared.evaluation.ranked.shape == (4, 5)
         sizes.append(prepared.artifact.entry.files["model.onnx"])
     assert sizes[1] < 0.35 * sizes[0]
+    # of 4, 8, 16 and 32 channels a group
+    assert prepared.artifact.entry.provenance["convolutions_with_merged_groups"] == 2
