@@ -165,7 +165,8 @@ def _strategy(result: StrategyResult) -> dict[str, Any]:
             "spans_s": result.spans_s,
             "size_bytes": result.size_bytes,
             "metrics": result.metrics,
-            "accuracy": f"not measured: {result.unmeasured}" if result.unmeasured else accuracy_document(accuracy),
+            "accuracy": accuracy_document(accuracy),
+            "accuracy_not_measured": result.unmeasured or None,
             "accuracy_drop_pp": None if accuracy is None else accuracy.drop_pp,
             "accuracy_budget_pp": None if accuracy is None else accuracy.budget_pp,
         }
