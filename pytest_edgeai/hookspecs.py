@@ -27,6 +27,8 @@ def pytest_edgeai_subjects(config: pytest.Config) -> Sequence[SubjectModel]:  # 
 
         def pytest_edgeai_subjects(config):
             return [resnet.SUBJECT]
+
+    The session's settings are in `config.stash[pytest_edgeai.plugin.SETTINGS]` by then.
     """
 
 

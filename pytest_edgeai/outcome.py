@@ -52,6 +52,8 @@ class StrategyResult:
         Against the baseline and the budget, or None where it could not be had.
     metrics
         Percent by metric.
+    unmeasured
+        Why accuracy is not measured (random weights), or empty.
     """
 
     strategy: Strategy
@@ -66,6 +68,7 @@ class StrategyResult:
     size_bytes: int | None
     accuracy: AccuracyResult | None
     metrics: Mapping[str, float]
+    unmeasured: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +134,10 @@ def conclude(
         for strategy in strategies
     )
     results = tuple(_with_benefit(result, results, prepared, settings) for result in results)
-    remarks = []
+    remarks = [
+        f"accuracy: not measured for {', '.join(models)} ({reason}): no accuracy budget is judged"
+        for reason, models in _unmeasured(results).items()
+    ]
     analysis = None
     valid = [record for record in records.values() if record.status == "valid"]
     if valid:
@@ -158,7 +164,12 @@ def _result(
     artifact = prepared.get(strategy.artifact)
     accuracy = accuracies[strategy.artifact]
     verdicts = [_judge_trials(cells, records)]
-    if accuracy is None:
+    unmeasured = "" if artifact is None else artifact.evaluation.unmeasured
+    if unmeasured:
+        verdicts.append(
+            Verdict("inconclusive", f"accuracy: not measured ({unmeasured}), so no accuracy budget could be judged")
+        )
+    elif accuracy is None:
         verdicts.append(Verdict("invalid", "there is no accuracy to compare with the baseline's"))
     else:
         verdicts.append(accuracy.verdict)
@@ -182,6 +193,7 @@ def _result(
         size_bytes=None if artifact is None else artifact.artifact.entry.files["model.onnx"],
         accuracy=accuracy,
         metrics={} if artifact is None else artifact.evaluation.metrics,
+        unmeasured=unmeasured,
     )
 
 
@@ -203,6 +215,15 @@ def _with_benefit(
     return replace(result, verdict=worst([result.verdict, judge_benefit(compute_s, reference_s)]))
 
 
+def _unmeasured(results: Sequence[StrategyResult]) -> dict[str, list[str]]:
+    """Models without accuracy by the reason."""
+    models: dict[str, list[str]] = {}
+    for result in results:
+        if result.unmeasured and result.strategy.model not in models.setdefault(result.unmeasured, []):
+            models[result.unmeasured].append(result.strategy.model)
+    return models
+
+
 def _judge_trials(cells: Sequence[Cell], records: Mapping[Cell, TrialRecord]) -> Verdict:
     """Fail closed: every trial has to be there and valid."""
     reasons = ["no trial was made" for cell in cells if cell not in records]
@@ -218,7 +239,7 @@ def _accuracy(
     model, operator = name
     artifact = prepared.get(name)
     baseline = prepared.get((model, settings.baseline))
-    if artifact is None or baseline is None:
+    if artifact is None or baseline is None or artifact.evaluation.unmeasured:
         return None
     return judge_accuracy(
         (model, operator, settings.baseline),

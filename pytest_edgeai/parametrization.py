@@ -38,12 +38,14 @@ def open_session(config: pytest.Config, seed: int) -> MeasuringSession:
         Something given cannot be used.
     """
     from pytest_edgeai.operators import chains, registry
+    from pytest_edgeai.plugin import SETTINGS
     from pytest_edgeai.session import MeasuringSession, Registered
     from pytest_edgeai.settings import SettingsError, load_settings
 
     hook = config.hook
     topologies = [one for one in hook.pytest_edgeai_tiers(config=config) if one is not None]
     settings = load_settings(config.rootpath, _overrides(config), topologies[0] if topologies else None)
+    config.stash[SETTINGS] = settings
     subjects: dict[str, Any] = {}
     for subject in itertools.chain.from_iterable(reversed(hook.pytest_edgeai_subjects(config=config))):
         if subject.name in subjects:
@@ -177,8 +179,10 @@ def _overrides(config: pytest.Config) -> dict[str, Any]:
         text = config.getoption(f"edgeai_{name}")
         if text is not None:
             overrides[name] = tuple(word.strip() for word in text.split(",") if word.strip())
-    for name in ("profile", "backend", "report", "store", "replicates"):
+    for name in ("profile", "backend", "report", "store", "replicates", "scale"):
         value = config.getoption(f"edgeai_{name}")
         if value is not None:
             overrides[name] = value
+    if config.getoption("edgeai_weights") is not None:
+        overrides["weights"] = {"default": config.getoption("edgeai_weights")}
     return overrides

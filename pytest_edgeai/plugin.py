@@ -12,13 +12,18 @@ import pytest
 
 if TYPE_CHECKING:
     from pytest_edgeai.matrix import Cell
+    from pytest_edgeai.reporting.preparation import PreparationLines
     from pytest_edgeai.reporting.progress import ProgressLines
     from pytest_edgeai.session import MeasuringSession
+    from pytest_edgeai.settings import Settings
 
 pytest_plugins = ["pytest_edgeai.fixtures"]
 
+SETTINGS: pytest.StashKey[Settings] = pytest.StashKey()
+"""The validated settings, from before the hook `pytest_edgeai_subjects` is called."""
 SESSION: pytest.StashKey[MeasuringSession] = pytest.StashKey()
 _PROGRESS: pytest.StashKey[ProgressLines] = pytest.StashKey()
+_PREPARATION: pytest.StashKey[PreparationLines] = pytest.StashKey()
 _SEED: pytest.StashKey[int] = pytest.StashKey()
 _ERROR: pytest.StashKey[str] = pytest.StashKey()
 _CELL: pytest.StashKey[Cell] = pytest.StashKey()
@@ -40,6 +45,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         metavar="REV|NAME|latest",
         help="fail if a strategy is worse than in a saved session: by git revision, name, number or path",
     )
+    add("--edgeai-scale", metavar="NAME", help="small (default), or paper: the study's own models at full size")
+    add(
+        "--edgeai-weights", metavar="FROM", help="of full-size models: hub (default), or random to measure latency only"
+    )
+    add("--edgeai-prepare", action="store_true", help="build and evaluate all artifacts, also with -n; measure nothing")
     add("--edgeai-seed", type=int, metavar="N", help="seed of the order of trials (default: a new one, printed)")
 
 
@@ -59,12 +69,42 @@ def pytest_configure(config: pytest.Config) -> None:
     ):
         config.addinivalue_line("markers", line)
     config.option.benchmark_save_data = True
+    if config.option.edgeai_prepare and not config.option.benchmark_only:
+        config.option.benchmark_disable = True  # else pytest-benchmark warns that it is disabled by pytest-xdist
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Let workers that have prepared their share take over from others: builds differ in length by far."""
+    if not (config.option.edgeai_prepare and config.option.dist == "load"):
+        return None
+    from xdist.scheduler import WorkStealingScheduling
+
+    return WorkStealingScheduling(config, log)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Write of preparation, before pytest-xdist starts its workers."""
+    config = session.config
+    if config.option.edgeai_prepare and not _is_worker(config):
+        from pytest_edgeai.reporting.preparation import PreparationLines
+
+        capture = config.pluginmanager.getplugin("capturemanager")
+        uncaptured = () if capture is None else (capture.global_and_fixture_disabled,)
+        lines = PreparationLines(config.get_terminal_writer(), config.option.verbose, *uncaptured)
+        config.stash[_PREPARATION] = lines
+        config.pluginmanager.register(lines, "edgeai-preparation")
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_configure_node(node: Any) -> None:
-    """Give the workers of pytest-xdist one seed, so that they collect in one order."""
+    """Give the workers of pytest-xdist one seed, so that they collect in one order, and a way to tell of progress."""
     node.workerinput["edgeai_seed"] = _seed(node.config)
+    if _PREPARATION in node.config.stash:
+        from pytest_edgeai.reporting.preparation import open_channel
+
+        open_channel(node, node.config.stash[_PREPARATION])
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -108,7 +148,9 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     """Interleave the trials, after all other tests, and refuse at once what cannot be measured."""
     config = session.config
     _refuse_unusable_settings(config)
-    if SESSION not in config.stash:
+    if config.option.edgeai_prepare:
+        _prepare_instead(session)
+    if SESSION not in config.stash or config.option.edgeai_prepare:
         return
     from pytest_edgeai import parametrization
     from pytest_edgeai.matrix import schedule
@@ -123,7 +165,13 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     edgeai.skipped = len(trials) - len(edgeai.cells)
     edgeai.artifacts = parametrization.artifacts_of(wanted)
     edgeai.placements = parametrization.placements_of(wanted)
-    if config.option.collectonly or not edgeai.placements or _is_worker(config):
+    if config.option.collectonly or _is_worker(config):
+        return
+    try:
+        edgeai.refuse_unusable_subjects()
+    except SettingsError as error:
+        raise pytest.UsageError(str(error)) from None
+    if not edgeai.placements:
         return
     if edgeai.cells and _benchmarks_disabled(config):
         raise pytest.UsageError(
@@ -139,7 +187,12 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 
 
 def pytest_report_collectionfinish(config: pytest.Config) -> list[str]:
-    """Say what is going to be measured, and how."""
+    """Say what is going to be measured or prepared, and how."""
+    if SESSION in config.stash and config.option.edgeai_prepare:
+        edgeai = config.stash[SESSION]
+        return [
+            f"edgeai: {len(edgeai.wanted)} artifacts to prepare in {edgeai.plan.store_root}, and nothing to measure"
+        ]
     if SESSION not in config.stash or not config.stash[SESSION].cells:
         return []
     from pytest_edgeai.reporting.header import header_lines
@@ -152,7 +205,8 @@ def pytest_runtestloop(session: pytest.Session) -> Generator[None, object, objec
     """Make all artifacts ready before the first trial."""
     config = session.config
     broken = session.testsfailed and not config.option.continue_on_collection_errors
-    if SESSION in config.stash and not config.option.collectonly and not broken and not _is_worker(config):
+    measures = SESSION in config.stash and not config.option.edgeai_prepare
+    if measures and not config.option.collectonly and not broken and not _is_worker(config):
         from pytest_edgeai.reporting.progress import ProgressLines
 
         edgeai = config.stash[SESSION]
@@ -179,7 +233,9 @@ def pytest_runtest_makereport(
 def pytest_report_teststatus(
     report: pytest.CollectReport | pytest.TestReport, config: pytest.Config
 ) -> tuple[str, str, str] | None:
-    """Spare a trial its dot: it gets a line of its own."""
+    """Spare a trial or an artifact its dot: it gets a line of its own."""
+    if _PREPARATION in config.stash and config.option.verbose == 0 and isinstance(report, pytest.TestReport):
+        return config.stash[_PREPARATION].status(report)
     if _PROGRESS not in config.stash or not config.stash[_PROGRESS].has_line(report):
         return None
     return ("passed", "", "PASSED") if report.passed else ("failed", "", "FAILED")
@@ -225,6 +281,26 @@ def pytest_unconfigure(config: pytest.Config) -> None:
     """End what the session holds, however it ended."""
     if SESSION in config.stash:
         config.stash[SESSION].close()
+
+
+def _prepare_instead(session: pytest.Session) -> None:
+    """Put an item for each artifact that tests need in the place of all tests."""
+    needing, session.items[:] = list(session.items), []
+    config = session.config
+    if SESSION not in config.stash:
+        return
+    from pytest_edgeai import parametrization
+    from pytest_edgeai.preparation_items import items_for
+    from pytest_edgeai.reporting.preparation import CHANNEL, send_through
+
+    edgeai = config.stash[SESSION]
+    edgeai.artifacts = parametrization.artifacts_of(item for item in needing if item.get_closest_marker("skip") is None)
+    if _is_worker(config):
+        session.items[:] = items_for(session, edgeai, send_through(config.workerinput[CHANNEL]))  # type: ignore[attr-defined]  # pytest-xdist's
+    else:
+        lines = config.stash[_PREPARATION]
+        session.items[:] = items_for(session, edgeai, lines.hear)
+        lines.begin(len(session.items))
 
 
 def _note(config: pytest.Config, sentence: str) -> None:

@@ -103,6 +103,7 @@ def record_session(session: MeasuringSession) -> dict[str, Any]:
     return {
         "format": _FORMAT,
         "conditions": {
+            "scale": settings.scale,
             "host": {
                 "processor": host.processor,
                 "instructions": list(host.instructions),

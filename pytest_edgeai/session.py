@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from pytest_edgeai.measure.trial import TrialRecord
     from pytest_edgeai.operators import Operator
     from pytest_edgeai.operators.preparation import Plan, Prepared
-    from pytest_edgeai.operators.worker import Progress
+    from pytest_edgeai.operators.worker import Failure, Progress
     from pytest_edgeai.outcome import SessionOutcome
     from pytest_edgeai.recording import Recording
     from pytest_edgeai.reporting.files import ReportFolder
@@ -193,6 +193,40 @@ class MeasuringSession:
         if isinstance(self._backend, AbstractContextManager):
             self._stack.enter_context(self._backend)
 
+    def refuse_unusable_subjects(self) -> None:
+        """Refuse subject models that are needed and lack weights or data.
+
+        Raises
+        ------
+        SettingsError
+            A line for each, which names the setting.
+        """
+        subjects = [self.registered.subjects[name] for name in dict.fromkeys(model for model, _ in self.wanted)]
+        lacking = dict.fromkeys(subject.missing for subject in subjects if subject.missing)
+        if lacking:
+            raise SettingsError("\n".join(lacking))
+
+    @property
+    def wanted(self) -> tuple[tuple[str, str], ...]:
+        """Artifacts to make ready: those needed, and the baselines that drops are measured against.
+
+        They are in the order of models, so that parallel workers seldom wait for each other, and of each model in the
+        order of operators, in which those that others start from come first.
+        """
+        baselines = ((model, self.settings.baseline) for model, _ in self.artifacts)
+        every = set(itertools.chain(baselines, self.artifacts))
+        models, operators = list(self.registered.subjects), list(self.registered.operators)
+        return tuple(sorted(every, key=lambda one: (models.index(one[0]), operators.index(one[1]))))
+
+    def prepare_one(self, wanted: tuple[str, str], report: Callable[[Progress], None]) -> Prepared | Failure:
+        """Make one artifact ready."""
+        from pytest_edgeai.operators.worker import Failure, prepare_all
+
+        missing = self.registered.subjects[wanted[0]].missing
+        if missing:
+            return Failure(missing)
+        return prepare_all(self.plan, [wanted], report)[wanted]
+
     def prepare(self, report: Callable[[Progress], None]) -> None:
         """Make the artifacts ready, and the baselines that drops are measured against.
 
@@ -206,9 +240,7 @@ class MeasuringSession:
 
         if self.cells:
             self.report = ReportFolder.open(self.root / self.settings.report, self.settings)
-        baselines = ((model, self.settings.baseline) for model, _ in self.artifacts)
-        wanted = tuple(dict.fromkeys(itertools.chain(baselines, self.artifacts)))
-        for one, result in prepare_all(self.plan, wanted, report).items():
+        for one, result in prepare_all(self.plan, self.wanted, report).items():
             if isinstance(result, Failure):
                 self.failures[one] = result.sentence
             else:

@@ -163,6 +163,29 @@ class Tolerances(Spec):
     score: float = Field(default=1e-3, gt=0)
 
 
+class Data(Spec):
+    """Where data sets are that subject models of full size are judged on; relative paths start at the project's root.
+
+    Each may also be `generated`: samples of realistic size without meaning, for runs that measure latency only.
+
+    Parameters
+    ----------
+    ilsvrc
+        Folder of the ILSVRC 2012 validation images.
+    ilsvrc_train
+        Folder of training images, for operators that train.
+    images
+        How many validation images, drawn by a fixed seed, accuracy is evaluated on; None is all.
+    mrpc
+        Folder of GLUE's MRPC.
+    """
+
+    ilsvrc: Path | None = None
+    ilsvrc_train: Path | None = None
+    images: int | None = Field(default=None, ge=100)
+    mrpc: Path | None = None
+
+
 class Settings(Spec):
     """All settings of a session.
 
@@ -197,6 +220,13 @@ class Settings(Spec):
         What is asserted.
     operator_parameters
         Values for operators' parameters, by operator.
+    scale
+        Which set of subject models the project registers: `small`, or `paper` for the study's own at full size.
+    weights
+        Where the weights of full-size subject models come from, by model, or `default` for all others: `hub` (also
+        where nothing is said), a path, or `random`.
+    data
+        Where data sets are.
     """
 
     models: tuple[str, ...] | None = None
@@ -217,6 +247,9 @@ class Settings(Spec):
     gate: Gate = Gate()
     tolerances: Tolerances = Tolerances()
     operator_parameters: Mapping[str, Mapping[str, Any]] = {}
+    scale: Literal["small", "paper"] = "small"
+    weights: Mapping[str, str] = {}
+    data: Data = Data()
 
     @model_validator(mode="before")
     @classmethod

@@ -38,13 +38,16 @@ class Evaluation:
     truth
         True labels, shape [n].
     metrics
-        Percent by metric name.
+        Percent by metric name; none where accuracy is not measured.
+    unmeasured
+        Why accuracy is not measured, or empty; see `SubjectModel`.
     """
 
     ranked: Array
     scores: Array
     truth: Array
     metrics: Mapping[str, float]
+    unmeasured: str = ""
 
 
 def recipe(artifact: Artifact, validation: Samples, subject: SubjectModel, host: Host) -> Recipe:
@@ -58,6 +61,7 @@ def recipe(artifact: Artifact, validation: Samples, subject: SubjectModel, host:
             "metrics": list(subject.metrics),
             "processor": [host.processor, *host.instructions],
             "libraries": library_versions(("onnxruntime", "numpy", "pillow", "tokenizers")),
+            **({"unmeasured": subject.unmeasured} if subject.unmeasured else {}),
         },
     )
 
@@ -86,9 +90,12 @@ def evaluate(
         ranked = np.concatenate([answer["labels"] for answer in answers])
         scores = np.concatenate([answer["scores"] for answer in answers])
         np.savez(folder / _PREDICTIONS, ranked=ranked, scores=scores, truth=validation.labels)
-        metrics = {name: METRICS[name].percent(ranked, validation.labels) for name in subject.metrics}
-        check(Evaluation(ranked, scores, validation.labels, metrics))
-        return {"metrics": metrics, "samples": len(validation)}
+        metrics = {
+            name: METRICS[name].percent(ranked, validation.labels) for name in subject.metrics if not subject.unmeasured
+        }
+        if not subject.unmeasured:
+            check(Evaluation(ranked, scores, validation.labels, metrics))
+        return {"metrics": metrics, "samples": len(validation), "unmeasured": subject.unmeasured}
 
     return load(store.find_or_build(recipe(artifact, validation, subject, host), build))
 
@@ -96,4 +103,6 @@ def evaluate(
 def load(entry: Entry) -> Evaluation:
     """Read an evaluation from its entry."""
     with np.load(entry.folder / _PREDICTIONS) as arrays:
-        return Evaluation(arrays["ranked"], arrays["scores"], arrays["truth"], entry.provenance["metrics"])
+        provenance = entry.provenance
+        unmeasured = provenance.get("unmeasured", "")
+        return Evaluation(arrays["ranked"], arrays["scores"], arrays["truth"], provenance["metrics"], unmeasured)

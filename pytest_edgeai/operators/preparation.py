@@ -133,6 +133,7 @@ class Plan:
                     "libraries": library_versions(subject.libraries),
                     "pipeline": subject.pipeline.as_json(),
                     "graph_inputs": subject.graph_inputs,
+                    **({"key": subject.key} if subject.key else {}),
                 },
                 "operator": {
                     "name": operator.name,

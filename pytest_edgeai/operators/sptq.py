@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
-from pytest_edgeai.operators import BuildError, Job, Operator, neural_compressor
+from pytest_edgeai.operators import BuildError, Job, Operator, groups, neural_compressor
 from pytest_edgeai.operators.neural_compressor import graphs
 from pytest_edgeai.serving.protocol import Array
 from pytest_edgeai.serving.repository import GRAPH_NAME
@@ -33,6 +33,9 @@ class SptqParameters(Spec):
         ONNX operators to quantize; None chooses by the graph: convolutions and all around them in a convolutional
         network, only matrix products and look-ups in a transformer, where quantizing the additions of the attention
         mask destroys accuracy.
+    narrow_group, wide_group
+        Grouped convolutions with fewer channels a group than the first are merged, with zeros between them, into groups
+        of up to the second: int8 kernels are slow for narrow groups. 1 merges nothing.
     engine
         `auto` takes Neural Compressor, and ONNX Runtime where it fails or is not installed.
     """
@@ -40,6 +43,8 @@ class SptqParameters(Spec):
     calibration_samples: int = Field(default=128, ge=1)
     batch: int = Field(default=16, ge=1)
     operator_types: tuple[str, ...] | None = None
+    narrow_group: int = Field(default=16, ge=1)
+    wide_group: int = Field(default=32, ge=1)
     engine: Literal["auto", "neural-compressor", "onnxruntime"] = "auto"
 
 
@@ -55,19 +60,23 @@ class StaticQuantization(Operator[SptqParameters]):
 
     @classmethod
     def sources(cls) -> tuple[Path, ...]:
-        """Return this file and the one with the shims."""
-        return (*super().sources(), neural_compressor.SOURCES)
+        """Return this file and those that do parts of the work."""
+        return (*super().sources(), neural_compressor.SOURCES, Path(groups.__file__))
 
     def build(self, job: Job) -> Mapping[str, Any]:
         """Quantize the base's graph."""
         import onnx
 
         assert job.base is not None
-        source = job.base.folder / GRAPH_NAME
+        source, merged = self._merged(job.base.folder / GRAPH_NAME, job.scratch / "merged.onnx")
         job.stage("calibrating")
         batches = self._batches(job)
         operator_types = self.parameters.operator_types or _fitting_types(source)
-        provenance: dict[str, Any] = {"operator_types": operator_types, "calibration_samples": _count(batches)}
+        provenance: dict[str, Any] = {
+            "operator_types": operator_types,
+            "convolutions_with_merged_groups": merged,
+            "calibration_samples": _count(batches),
+        }
         if self.parameters.engine != "onnxruntime":
             try:
                 model = graphs.quantize_static(source, batches, job.scratch, operator_types)
@@ -80,6 +89,17 @@ class StaticQuantization(Operator[SptqParameters]):
                 return {**provenance, "engine": neural_compressor.LIBRARY}
         _quantize_with_onnxruntime(source, job.folder / GRAPH_NAME, batches, operator_types, job.scratch)
         return {**provenance, "engine": "onnxruntime"}
+
+    def _merged(self, source: Path, target: Path) -> tuple[Path, int]:
+        """The graph to quantize, and how many of its convolutions were changed for it."""
+        import onnx
+
+        model = onnx.load(source)
+        changed = groups.merge_narrow_groups(model, self.parameters.narrow_group, self.parameters.wide_group)
+        if not changed:
+            return source, 0
+        onnx.save(model, target)
+        return target, changed
 
     def _batches(self, job: Job) -> _Batches:
         size = min(self.parameters.batch, len(job.calibration))

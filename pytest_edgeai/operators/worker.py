@@ -20,6 +20,7 @@ from typing import Any, TypeAlias
 
 from pytest_edgeai.operators import BuildError
 from pytest_edgeai.operators.preparation import Plan, Prepared
+from pytest_edgeai.subjects import SubjectError
 
 Wanted: TypeAlias = tuple[str, str]
 """Model and operator."""
@@ -203,7 +204,7 @@ def _work(plan: Plan, one: Wanted) -> str | None:
             plan.prepare(
                 *one, lambda text: _to_parent.put(("stage", text)), lambda text: _to_parent.put(("note", text))
             )
-        except BuildError as error:
+        except (BuildError, SubjectError) as error:
             traceback.print_exc()
             return str(error)
         except ModuleNotFoundError as error:

@@ -166,6 +166,7 @@ def _strategy(result: StrategyResult) -> dict[str, Any]:
             "size_bytes": result.size_bytes,
             "metrics": result.metrics,
             "accuracy": accuracy_document(accuracy),
+            "accuracy_not_measured": result.unmeasured or None,
             "accuracy_drop_pp": None if accuracy is None else accuracy.drop_pp,
             "accuracy_budget_pp": None if accuracy is None else accuracy.budget_pp,
         }

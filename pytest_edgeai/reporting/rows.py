@@ -63,7 +63,7 @@ def _cells(result: StrategyResult) -> list[str]:
         _milliseconds(transmit_s if spans else math.nan),
         _milliseconds(result.load_s),
         "–" if result.size_bytes is None else f"{result.size_bytes / 1e6:.2f} MB",
-        accuracy_words(list(result.metrics.items())) or "–",
+        accuracy_words(list(result.metrics.items())) or ("not measured" if result.unmeasured else "–"),
         "–" if result.accuracy is None else f"{result.accuracy.drop_pp:+.2f} pp",
         f"{result.valid}/{result.trials}",
     ]

@@ -21,6 +21,10 @@ if TYPE_CHECKING:
 Split: TypeAlias = Literal["train", "calibration", "validation"]
 
 
+class SubjectError(RuntimeError):
+    """Weights or samples that cannot be had; one sentence that names the setting."""
+
+
 @dataclass(frozen=True, slots=True)
 class Sample:
     """One request with its answer.
@@ -51,12 +55,15 @@ class SampleSource:
         Files and folders whose content decides what `generate` returns: its own module, data files.
     libraries
         Distributions whose version decides it, too (an image encoder, a package that ships the data).
+    key
+        What else decides it: for data too large to be read again at each session, a digest of names and sizes.
     """
 
     name: str
     generate: Callable[[Split], Sequence[Sample]]
     sources: tuple[Path, ...]
     libraries: tuple[str, ...] = ()
+    key: str = ""
 
 
 def cross_entropy(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
@@ -116,6 +123,12 @@ class SubjectModel:
         Files whose content decides the artifact: the definition, the network's module, the weights.
     libraries
         Distributions whose version decides what `network` returns.
+    key
+        What else decides what `network` returns: where on a hub its weights are, or that they are random.
+    unmeasured
+        Why its accuracy means nothing and is not measured (`random weights`); empty where it is.
+    missing
+        Why it cannot be used as things are set, in a sentence that names the setting; empty where it can.
     training
         For operators that train; None where they are not to be used.
     """
@@ -130,6 +143,9 @@ class SubjectModel:
     assets: tuple[Path, ...] = ()
     sources: tuple[Path, ...] = ()
     libraries: tuple[str, ...] = field(default=("torch",))
+    key: str = ""
+    unmeasured: str = ""
+    missing: str = ""
     training: Training | None = None
 
     def __post_init__(self) -> None:

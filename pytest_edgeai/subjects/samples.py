@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, overload
@@ -26,7 +27,8 @@ class Samples(Sequence[Sample]):
 
     def __init__(self, entry: Entry) -> None:
         self.content = entry.content
-        self._bodies = (entry.folder / _BODIES).read_bytes()
+        with (entry.folder / _BODIES).open("rb") as file:  # mapped: a data set may be larger than the memory
+            self._bodies = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         with np.load(entry.folder / _INDEX) as index:
             self.labels: protocol.Array = index["labels"]
             self._ends: protocol.Array = index["ends"]
@@ -78,6 +80,7 @@ def recipe(source: SampleSource, split: Split) -> Recipe:
             "split": split,
             "sources": {path.name: source_digest(path) for path in source.sources},
             "libraries": library_versions(source.libraries),
+            **({"key": source.key} if source.key else {}),
         },
     )
 

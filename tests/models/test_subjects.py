@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from fixtures.subjects import pytest_edgeai_subjects
+from fixtures.subjects import small_subjects
 from models import checkpoint
 from pytest_edgeai.subjects import Sample, Split, SubjectModel
 
-SUBJECTS = {subject.name: subject for subject in pytest_edgeai_subjects()}
+SUBJECTS = {subject.name: subject for subject in small_subjects()}
 BY_GUESSING = {
     "top1": 1.0,  # of 100 classes
     "f1": 100 * 2 * 0.6 / 1.6,  # whoever calls everything a paraphrase
@@ -34,7 +34,7 @@ def test_there_is_one_of_each_family() -> None:
 
 def test_listing_them_imports_nothing_heavy() -> None:
     script = (
-        "import sys; from fixtures.subjects import pytest_edgeai_subjects; pytest_edgeai_subjects(); "
+        "import sys; from fixtures.subjects import small_subjects; small_subjects(); "
         "print([m for m in ('torch', 'transformers', 'onnxruntime', 'sklearn', 'PIL') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)

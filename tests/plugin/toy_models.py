@@ -1,6 +1,7 @@
 """A subject model, operators and a backend that take no time: for tests of the plugin in projects of their own.
 
 This file is copied into the temporary projects of tests; faults are asked for by the environment variable TOY_FAULT.
+Where TOY_BUILDS names a file, it gets a line for each build.
 """
 
 from __future__ import annotations
@@ -70,6 +71,15 @@ def write_graph(path: Path, *matrices: Array) -> None:
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
 
 
+def note_build(job: Job, operator: str) -> None:
+    """Leave a line, and take a while where that is asked for."""
+    if "TOY_BUILDS" in os.environ:
+        with Path(os.environ["TOY_BUILDS"]).open("a", encoding="utf-8") as file:
+            file.write(f"{job.subject.name}-{operator}\n")
+    if os.environ.get("TOY_FAULT") == "slow":
+        time.sleep(1)
+
+
 class Plain(Operator[NoParameters]):
     """Exact."""
 
@@ -77,6 +87,7 @@ class Plain(Operator[NoParameters]):
 
     def build(self, job: Job) -> Mapping[str, Any]:
         """Write a graph that is always right."""
+        note_build(job, self.name)
         weights = np.zeros((WIDTH, CLASSES))
         weights[:CLASSES] = np.eye(CLASSES)
         write_graph(job.folder / "model.onnx", weights)
@@ -91,6 +102,7 @@ class Worse(Operator[NoParameters]):
 
     def build(self, job: Job) -> Mapping[str, Any]:
         """Write a graph that never says 3."""
+        note_build(job, self.name)
         if os.environ.get("TOY_FAULT") == "build":
             raise BuildError("the toy is broken: mend it")
         if os.environ.get("TOY_FAULT") == "crash":

@@ -1,0 +1,51 @@
+"""`resnet` at full size: Wide ResNet-101-2, with Wide ResNet-50-2 as its student; torchvision's weights."""
+
+from __future__ import annotations
+
+import inspect
+from pathlib import Path
+from typing import Final
+
+from models.paper.inputs import Inputs
+from pytest_edgeai.serving.pipeline import Classification, ImagePreprocess, Pipeline
+from pytest_edgeai.subjects import SubjectModel
+from pytest_edgeai.subjects.weights import ImageNetwork, Weights
+
+URL: Final = "https://download.pytorch.org/models/wide_resnet101_2-d733dc28.pth"
+STUDENT_URL: Final = "https://download.pytorch.org/models/wide_resnet50_2-9ba9bcbe.pth"
+_SUBJECTS: Final = Path(inspect.getfile(ImageNetwork)).parent
+
+
+def student(weights: Weights) -> ImageNetwork:
+    """The student's network."""
+    return ImageNetwork("wide_resnet50_2", STUDENT_URL, weights)
+
+
+def subject(weights: Weights, inputs: Inputs) -> SubjectModel:
+    """The subject model.
+
+    Parameters
+    ----------
+    weights, inputs
+        What the settings choose.
+    """
+    return SubjectModel(
+        name="resnet",
+        task="ILSVRC 2012, 1000 classes",
+        network=ImageNetwork("wide_resnet101_2", URL, weights),
+        graph_inputs=("pixels",),
+        samples=inputs.source,
+        pipeline=Pipeline(
+            # As these weights are meant to be evaluated, and as the study's servers did.
+            ImagePreprocess(
+                "image", "pixels", resize=232, crop=(224, 224), mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225)
+            ),
+            Classification(k=5),
+        ),
+        metrics=("top1", "top5"),
+        sources=(Path(__file__), _SUBJECTS / "resnet.py", _SUBJECTS / "weights.py", *weights.sources),
+        libraries=("torch", "safetensors"),
+        key=f"{weights.origin} {URL}",
+        unmeasured=inputs.unmeasured,
+        missing="\n".join(filter(None, (weights.missing, inputs.missing))),
+    )

@@ -1,0 +1,107 @@
+"""Subject models whose accuracy is not measured, or that lack something: what a session says, never green."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.plugin.conftest import CONFTEST, SETTINGS, Project
+
+ROOT = Path(__file__).parents[2]
+_SUBJECTS = 'return [toy_models.subject("toy"), toy_models.subject("other")]'
+
+
+def _change(project: Project, **fields: str) -> None:
+    """Let the toy have other fields."""
+    changed = ", ".join(f"{name}={value!r}" for name, value in fields.items())
+    replaced = f'return [dataclasses.replace(toy_models.subject("toy"), {changed}), toy_models.subject("other")]'
+    project.pytester.makeconftest("import dataclasses\n" + CONFTEST.replace(_SUBJECTS, replaced))
+
+
+def test_accuracy_that_is_not_measured_is_said_in_every_report_and_is_not_green(project: Project) -> None:
+    _change(project, unmeasured="random weights")
+    project.settings(SETTINGS.replace("default = 100", "default = 0"))
+    result = project.run("--benchmark-only")
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    said = "accuracy: not measured for toy (random weights): no accuracy budget is judged"
+    result.stdout.fnmatch_lines(["toy-worse-edge * inconclusive * not measured *", f"edgeai: {said}", "*not green*"])
+    summary = (project.report / "summary.md").read_text(encoding="utf-8")
+    assert f"- {said}" in summary
+    assert "| not measured |" in summary
+    results = project.results
+    assert (results["green"], said in results["remarks"]) == (False, True)
+    for row in results["strategies"]:
+        assert row["verdict"] == "inconclusive"
+        assert row["accuracy_not_measured"] == "random weights"
+        assert (row["metrics"], row["accuracy"], row["accuracy_drop_pp"]) == ({}, None, None)
+        assert row["median_s"] > 0
+
+
+def test_a_latency_budget_is_judged_without_accuracy(project: Project) -> None:
+    _change(project, unmeasured="random weights")
+    budget = '[[budgets.latency]]\nstrategies = "toy-*-edge"\nmax_median_s = 1e-9\n'
+    project.settings(SETTINGS.replace("replicates = 2", "replicates = 5") + budget)
+    project.run("--benchmark-only")
+    assert project.verdicts()["toy-worse-edge"] == "fail"
+    assert project.verdicts()["toy-worse-mobile"] == "inconclusive"
+
+
+def test_preparing_says_that_accuracy_is_not_measured(project: Project) -> None:
+    _change(project, unmeasured="random weights")
+    result = project.run("--edgeai-prepare")
+    assert result.ret == pytest.ExitCode.OK
+    result.stdout.fnmatch_lines(["*toy-identity: *accuracy: not measured*"])
+
+
+def test_a_subject_that_lacks_something_is_refused_before_anything_is_built(project: Project) -> None:
+    _change(project, missing="data.toys: there is no folder toys")
+    result = project.run("--benchmark-only")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["ERROR: data.toys: there is no folder toys"])
+    assert not (project.path / "reports").exists()
+    prepared = project.run("--edgeai-prepare")
+    assert prepared.ret == pytest.ExitCode.TESTS_FAILED
+    prepared.stdout.fnmatch_lines(["*toy-identity: failed after * s: data.toys: there is no folder toys"])
+
+
+def test_a_subject_that_lacks_something_and_is_not_selected_is_in_nobodys_way(project: Project) -> None:
+    _change(project, missing="data.toys: there is no folder toys")
+    assert project.run("--benchmark-only", "--edgeai-models=other").ret == pytest.ExitCode.OK
+
+
+def _suite(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "pytest", "suites", "-p", "no:cacheprovider", "-q", *arguments]
+    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "PYTHONPATH": str(ROOT)}
+    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+
+
+def test_the_suite_names_what_full_scale_lacks() -> None:
+    done = _suite("--benchmark-only", "--edgeai-scale=paper", "--edgeai-models=resnet", "--edgeai-backend=process")
+    assert done.returncode == pytest.ExitCode.USAGE_ERROR
+    assert done.stderr.startswith("ERROR: data.ilsvrc is not set: name the folder of the ILSVRC 2012 validation images")
+    assert len(done.stderr.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["--edgeai-scale=papr"], "scale: Input should be 'small' or 'paper' (got 'papr')"),
+        (["--edgeai-weights=random"], "--edgeai-weights: only full-size models let their weights be chosen"),
+    ],
+)
+def test_a_choice_that_there_is_not_is_one_sentence(arguments: list[str], sentence: str) -> None:
+    done = _suite("--collect-only", *arguments)
+    assert done.returncode == pytest.ExitCode.USAGE_ERROR
+    assert sentence in done.stderr
+
+
+def test_the_suites_matrix_is_the_same_at_full_scale() -> None:
+    small = _suite("--collect-only", "--edgeai-seed=1")
+    full = _suite("--collect-only", "--edgeai-seed=1", "--edgeai-scale=paper", "--edgeai-weights=random")
+    ids = [line for line in small.stdout.splitlines() if line.startswith("suites/")]
+    assert len(ids) == 120
+    assert ids == [line for line in full.stdout.splitlines() if line.startswith("suites/")]
