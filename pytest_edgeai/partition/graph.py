@@ -7,8 +7,8 @@ that the size of a model does not matter; how a graph is taken apart is in `spli
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
@@ -105,7 +105,9 @@ class Graph:
     tensors: Mapping[str, Tensor]
 
     @classmethod
-    def read(cls, model: onnx.ModelProto, *, light_bytes: int = LIGHT_BYTES) -> Graph:
+    def read(
+        cls, model: onnx.ModelProto, *, light_bytes: int = LIGHT_BYTES, main_inputs: Collection[str] = ()
+    ) -> Graph:
         """Read a model, whose weights need not be loaded.
 
         Parameters
@@ -114,6 +116,8 @@ class Graph:
             A valid model.
         light_bytes
             Initializers up to this size may be in several parts.
+        main_inputs
+            Inputs that main nodes of a larger graph have made, whether they come as themselves or decoded.
 
         Raises
         ------
@@ -127,7 +131,16 @@ class Graph:
         outputs = tuple(one.name for one in model.graph.output)
         nodes = tuple(_alive([_node(one) for one in model.graph.node], outputs))
         heavy = {name for name, weight in weights.items() if weight.size_bytes > light_bytes}
-        return cls(nodes, _roles(nodes, inputs, heavy), inputs, outputs, weights, _infer(model))
+        return cls(nodes, _roles(nodes, inputs, heavy, set(main_inputs)), inputs, outputs, weights, _infer(model))
+
+    def with_tensors(self, found: Mapping[str, Tensor]) -> Graph:
+        """The graph with types and shapes that inference did not find."""
+        return replace(self, tensors={**found, **self.tensors})
+
+    def is_main(self, name: str) -> bool:
+        """Whether a main node makes a tensor."""
+        number = self.producers().get(name)
+        return number is not None and self.roles[number] is Role.MAIN
 
     def producers(self) -> dict[str, int]:
         """Return the number of the node that makes a tensor, by name."""
@@ -248,9 +261,8 @@ def _alive(nodes: list[Node], outputs: Iterable[str]) -> list[Node]:
     return alive[::-1]
 
 
-def _roles(nodes: tuple[Node, ...], inputs: Iterable[str], heavy: set[str]) -> tuple[Role, ...]:
+def _roles(nodes: tuple[Node, ...], inputs: Iterable[str], heavy: set[str], main: set[str]) -> tuple[Role, ...]:
     varying = set(inputs)
-    main: set[str] = set()
     roles = []
     for node in nodes:
         if not varying.intersection(node.inputs) and node.op_type not in _RANDOM:

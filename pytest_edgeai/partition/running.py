@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
@@ -98,7 +97,7 @@ def completed(graph: Graph, path: Path, feeds: Mapping[str, Array]) -> Graph:
         return graph
     values = values_of(path, unknown, feeds)
     found = {name: Tensor(helper.np_dtype_to_tensor_dtype(value.dtype), value.shape) for name, value in values.items()}
-    return replace(graph, tensors={**graph.tensors, **found})
+    return graph.with_tensors(found)
 
 
 def _with_outputs(path: Path, names: Sequence[str]) -> bytes:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 from pytest_edgeai.partition.graph import Graph, PartitionError, infer_types, inputs_of
+from pytest_edgeai.serving.repository import GRAPH_NAME
 
 if TYPE_CHECKING:
     import onnx
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 INLINE_BYTES = 1_500_000_000
 """Protobuf ends at 2 GB: larger models have their weights in a file beside the graph."""
 
-WEIGHTS_NAME = "weights.bin"
+WEIGHTS_NAME = f"{GRAPH_NAME}.data"
 
 
 @dataclass(frozen=True, slots=True)
