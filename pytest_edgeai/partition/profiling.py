@@ -45,12 +45,7 @@ def measure_prefix_s(
     """
     with tempfile.TemporaryDirectory(prefix="edgeai-profile-") as folder:
         optimized = Path(folder) / "optimized.onnx"
-        session = open_session(
-            path,
-            threads=threads,
-            profile_file_prefix=str(Path(folder) / "profile"),
-            optimized_model_filepath=str(optimized),
-        )
+        session = open_session(path, threads=threads, profile=Path(folder) / "profile", optimized=optimized)
         names = [one.name for one in session.get_inputs()]
         for number in range(_WARMUP + runs):
             batch = batches[number % len(batches)]

@@ -14,7 +14,13 @@ Level: TypeAlias = Literal["none", "basic", "all"]
 
 
 def open_session(
-    path: Path, level: Level = "all", *, outputs: Sequence[str] = (), threads: int = 1, **given: str
+    path: Path,
+    level: Level = "all",
+    *,
+    outputs: Sequence[str] = (),
+    threads: int = 1,
+    profile: Path | None = None,
+    optimized: Path | None = None,
 ) -> Any:
     """A session of ONNX Runtime on the CPU.
 
@@ -28,8 +34,10 @@ def open_session(
         Tensors to be had as outputs besides the graph's own.
     threads
         Intra-op threads.
-    **given
-        Attributes of the session's options, such as `profile_file_prefix`, which turns profiling on.
+    profile
+        What the names of the profiler's files begin with; None turns it off. Every node then has a name of its own.
+    optimized
+        Where to write the optimized graph.
 
     Raises
     ------
@@ -48,13 +56,15 @@ def open_session(
         "basic": levels.ORT_ENABLE_BASIC,
         "all": levels.ORT_ENABLE_ALL,
     }[level]
-    for name, value in given.items():
-        setattr(options, name, value)
-    options.enable_profiling = "profile_file_prefix" in given
+    if profile is not None:
+        options.enable_profiling = True
+        options.profile_file_prefix = str(profile)
+    if optimized is not None:
+        options.optimized_model_filepath = str(optimized)
     # A model that comes as bytes, as one with more outputs does, has to be told where its weights are.
     options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(path.parent))
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    source = str(path) if not outputs else _with_outputs(path, outputs)
+    source = str(path) if not outputs and profile is None else _edited(path, outputs)
     try:
         return onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # noqa: BLE001  # ONNX Runtime's own classes derive from RuntimeError and Exception
@@ -100,10 +110,13 @@ def completed(graph: Graph, path: Path, feeds: Mapping[str, Array]) -> Graph:
     return graph.with_tensors(found)
 
 
-def _with_outputs(path: Path, names: Sequence[str]) -> bytes:
+def _edited(path: Path, outputs: Sequence[str]) -> bytes:
+    """The model with further outputs, and with a name of its own for each node."""
     import onnx
 
     model = onnx.load(path, load_external_data=False)
     have = {one.name for one in model.graph.output}
-    model.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names if name not in have)
+    model.graph.output.extend(onnx.ValueInfoProto(name=name) for name in outputs if name not in have)
+    for number, node in enumerate(model.graph.node):
+        node.name = f"{node.name}#{number}"
     return bytes(model.SerializeToString())

@@ -1,4 +1,4 @@
-"""The operators `partition` and `sptq_partition` on real networks: parts that answer as the whole does, or a refusal."""
+"""The operators `partition` and `sptq_partition` on real networks: parts that answer as the whole, or a refusal."""
 
 from __future__ import annotations
 
