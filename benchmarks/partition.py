@@ -6,7 +6,8 @@
 STORE is an artifact store that a run has filled (EDGEAI_STORE). `cuts` takes every `identity` and `sptq` graph in it.
 `regret` serves parts of a model's `identity` by the process backend as `mobile+edge` and compares the cut that is
 predicted to be the fastest with the fastest of those that were measured: the prediction's choice, the equal halves and
-others spread over the graph, but for those that the link alone makes slower than the fastest so far. Inputs are random, token ids below 100, a quarter of each mask is padding.
+others spread over the graph, but for those that the link alone makes slower than the fastest so far. Inputs are random,
+token ids below 100, a quarter of each mask is padding.
 """
 
 from __future__ import annotations
@@ -134,8 +135,8 @@ def _print_regret(path: Path, spread: int) -> None:
     model, graph, batches = _read(path)
     cuts = find_cuts(graph)
     print(f"{path}: {len(cuts)} cuts")
-    print("| Mbit/s | predicted best | predicted ms | measured ms | fastest measured | measured ms | regret | half, predicted ms "
-          "| cuts measured + slower by the link alone |")  # fmt: skip
+    print("| Mbit/s | predicted best | predicted ms | measured ms | fastest measured | measured ms | regret "
+          "| half, predicted ms | cuts measured + slower by the link alone |")  # fmt: skip
     print("| --- " * 9 + "|")
     for rate in _RATES_MBPS:
         topology = Topology.model_validate(
@@ -155,7 +156,7 @@ def _print_regret(path: Path, spread: int) -> None:
         half = _halves(graph, cuts)
         tried = {cut.name: cut for cut in (chosen, half, *cuts[:: max(1, len(cuts) // spread)])}
         placement = Placement(("mobile", "edge"))
-        measured = {}
+        measured: dict[str, float] = {}
         with tempfile.TemporaryDirectory() as folder:
             site = Site(topology, allotments, (placement,), f"regret-{rate}", Path(folder))
             backend = ProcessBackend(site)
