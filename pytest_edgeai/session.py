@@ -45,7 +45,13 @@ class Registered:
 
     def fits(self, operator: str, placement: Placement) -> bool:
         """Whether an operator's artifacts have a part for each tier of a placement."""
-        return max(1, len(self.operators[operator].chain)) == len(placement.tiers)
+        return max(1, len(self.tiers_of(operator))) == len(placement.tiers)
+
+    def tiers_of(self, operator: str) -> tuple[str, ...]:
+        """The tiers that an operator makes parts for; empty where its artifacts are whole."""
+        from pytest_edgeai.operators.chains import tiers_of
+
+        return tiers_of(operator, self.operators)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,12 +103,12 @@ class Selection:
         if settings.tiers is not None:
             placements = parse_placements(setting, settings.tiers, topology)
         else:
-            chains = dict.fromkeys(registered.operators[name].chain for name in operators)
+            chains = dict.fromkeys(registered.tiers_of(name) for name in operators)
             names = ["+".join(chain) for chain in chains if chain and set(chain) <= set(topology.tiers)]
             placements = parse_placements(setting, (*topology.tiers, *names), topology)
         for name in settings.operators or ():
             if not any(registered.fits(name, placement) for placement in placements):
-                chain = registered.operators[name].chain
+                chain = registered.tiers_of(name)
                 wanted = f"chain of {len(chain)} tiers, for example {'+'.join(chain)}" if chain else "single tier"
                 raise SettingsError(f"{setting}: operator {name} needs a {wanted}")
         return placements

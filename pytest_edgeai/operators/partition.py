@@ -1,4 +1,4 @@
-"""`partition` and `sptq_partition`: a graph cut into parts for a chain of tiers, with no manual step.
+"""`partition`: a graph cut into parts for a chain of tiers, with no manual step.
 
 Where a graph can be cut and how is the business of `pytest_edgeai.partition`; this chooses, writes the parts and makes
 sure that their chain computes what the whole does.
@@ -47,7 +47,7 @@ class StageParameters(Spec):
 
 
 class PartitionParameters(Spec):
-    """Parameters of `partition` and `sptq_partition`.
+    """Parameters of `partition`, and so of `sptq_partition` and other chains that end with it.
 
     Parameters
     ----------
@@ -81,10 +81,11 @@ class PartitionParameters(Spec):
 
 
 class Partition(Operator[PartitionParameters]):
-    """The network as it is, in parts."""
+    """A graph in parts."""
 
     name = "partition"
-    base = "identity"
+    takes = "any graph"
+    gives = "parts"
     parameters_type = PartitionParameters
     libraries: ClassVar[tuple[str, ...]] = ("onnx", "onnxruntime")
 
@@ -94,16 +95,16 @@ class Partition(Operator[PartitionParameters]):
         return (Path(__file__), Path(pytest_edgeai.partition.__file__).parent)
 
     @property
-    def chain(self) -> tuple[str, ...]:
+    def tiers(self) -> tuple[str, ...]:
         """The tiers that the parts are made for."""
         return tuple(self.parameters.chain.split("+"))
 
     def situated(self, topology: Topology, allotments: Mapping[str, Allotment]) -> Operator[PartitionParameters]:
         """Fill in what `best` has to know; other cuts are the same whatever the tiers are."""
         given = self.parameters
-        if given.cut != "best" or given.stages is not None or not set(self.chain) <= set(topology.tiers):
+        if given.cut != "best" or given.stages is not None or not set(self.tiers) <= set(topology.tiers):
             return self
-        ways = [topology.route(far, near) for near, far in itertools.pairwise(self.chain)]
+        ways = [topology.route(far, near) for near, far in itertools.pairwise(self.tiers)]
         stages = [
             StageParameters(
                 threads=allotments[tier].threads,
@@ -111,7 +112,7 @@ class Partition(Operator[PartitionParameters]):
                 rate_bps=min((hop.link.rate_bps for hop in way), default=None),
                 delay_s=sum(hop.link.delay_s for hop in way),
             )
-            for tier, way in zip(self.chain, [*ways, ()], strict=True)
+            for tier, way in zip(self.tiers, [*ways, ()], strict=True)
         ]
         return type(self)(given.model_copy(update={"stages": tuple(stages)}))
 
@@ -178,7 +179,7 @@ class Partition(Operator[PartitionParameters]):
         from pytest_edgeai.partition.graph import PartitionError
         from pytest_edgeai.partition.profiling import measure_prefix_s
 
-        given, parts = self.parameters, len(self.chain)
+        given, parts = self.parameters, len(self.tiers)
         if given.cut == "half":
             is_text = isinstance(job.subject.pipeline.preprocess, TextPreprocess)
             return choosing.halves(cuts, parts, first_not_larger=is_text), None
@@ -245,16 +246,9 @@ class Partition(Operator[PartitionParameters]):
                 onward if number < last else None,
             ).write(folder)
         for asset in job.subject.assets:
-            shutil.move(job.folder / asset.name, part_folder(job.folder, 0))
+            shutil.move(job.assets / asset.name, part_folder(job.folder, 0))
         for path in (*job.folder.glob(f"{GRAPH_NAME}*"), job.folder / FILE_NAME):
             path.unlink()
-
-
-class SptqPartition(Partition):
-    """The statically quantized network, in parts."""
-
-    name = "sptq_partition"
-    base = "sptq"
 
 
 def _write(model: Any, graph: Graph, chosen: Sequence[Cut], scratch: Path, codings: Mapping[str, Coding]) -> list[Path]:

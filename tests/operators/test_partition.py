@@ -12,11 +12,12 @@ import pytest
 
 from pytest_edgeai.artifacts import library_versions
 from pytest_edgeai.measure.host import this_host
-from pytest_edgeai.operators import BuildError, Operator
+from pytest_edgeai.operators import BuildError, NoParameters, Operator
 from pytest_edgeai.operators.identity import Identity, IdentityParameters
-from pytest_edgeai.operators.partition import Partition, PartitionParameters, SptqPartition
+from pytest_edgeai.operators.partition import Partition, PartitionParameters
 from pytest_edgeai.operators.preparation import Plan, Prepared
 from pytest_edgeai.operators.sptq import SptqParameters, StaticQuantization
+from pytest_edgeai.operators.sptq_partition import StaticQuantizationPartition
 from pytest_edgeai.partition import equivalence, splitting
 from pytest_edgeai.partition.equivalence import Equivalence
 from pytest_edgeai.partition.graph import PartitionError
@@ -42,7 +43,7 @@ def make(root: Path) -> Make:
             "identity": Identity(IdentityParameters()),
             "sptq": StaticQuantization(SptqParameters(engine="onnxruntime", calibration_samples=32)),
             "partition": Partition(given),
-            "sptq_partition": SptqPartition(given),
+            "sptq_partition": StaticQuantizationPartition(NoParameters()),
         }
         plan = Plan(root, {"images": IMAGES, "vectors": VECTORS}, operators, this_host())
         return plan.prepare(model, operator, lambda stage: None, lambda note: None)
