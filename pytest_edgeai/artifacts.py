@@ -96,7 +96,7 @@ class Artifact:
     model, operator
         Their names.
     entry
-        Its files: `model.onnx`, `pipeline.json` and what they need.
+        Its files: `model.onnx`, `pipeline.json` and what they need, in a folder for each part where it has several.
     """
 
     model: str
@@ -107,6 +107,11 @@ class Artifact:
     def name(self) -> str:
         """As tiers serve it and builds are announced."""
         return f"{self.model}-{self.operator}"
+
+    @property
+    def graph_bytes(self) -> int:
+        """Size of its graphs with their weights, wherever these are."""
+        return sum(size for name, size in self.entry.files.items() if Path(name).name.startswith("model.onnx"))
 
 
 class Store:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from pytest_edgeai.settings import SettingsError, unknown
+from pytest_edgeai.tiers.specs import Topology
 
 T = TypeVar("T")
 
@@ -66,6 +67,40 @@ class Cell:
     def id(self) -> str:
         """The test id."""
         return f"{self.strategy.id}-r{self.replicate}"
+
+
+def parse_placements(setting: str, names: Iterable[str], topology: Topology) -> tuple[Placement, ...]:
+    """Placements by their names, tiers first in the topology's order, then chains as they come.
+
+    Parameters
+    ----------
+    setting
+        Where the names come from, for the message.
+    names
+        Tiers, and chains of them such as `mobile+edge`.
+    topology
+        The tiers that there are and the links between them.
+
+    Raises
+    ------
+    SettingsError
+        A tier is not known, or there is no way along a chain.
+    """
+    distinct = tuple(dict.fromkeys(names))
+    chains = [name for name in distinct if "+" in name]
+    singles = [name for name in distinct if "+" not in name]
+    placements = []
+    if singles or not chains:
+        placements += [Placement((tier,)) for tier in select("tier", setting, singles, tuple(topology.tiers))]
+    for name in chains:
+        placement = Placement.parse(name)
+        select("tier", f"{setting}: {name}", placement.tiers, tuple(topology.tiers))
+        try:
+            topology.way(placement.tiers)
+        except ValueError as error:
+            raise SettingsError(f"{setting}: {error}") from None
+        placements.append(placement)
+    return tuple(placements)
 
 
 def select(kind: str, setting: str, wanted: Iterable[str] | None, known: Collection[str]) -> tuple[str, ...]:

@@ -190,7 +190,7 @@ def _result(
         iqr_s=float(quartiles[2] - quartiles[0]),
         spans_s=_span_medians(valid),
         load_s=float(np.median([sum(record.load_s.values()) for record in valid])) if valid else float("nan"),
-        size_bytes=None if artifact is None else artifact.artifact.entry.files["model.onnx"],
+        size_bytes=None if artifact is None else artifact.artifact.graph_bytes,
         accuracy=accuracy,
         metrics={} if artifact is None else artifact.evaluation.metrics,
         unmeasured=unmeasured,

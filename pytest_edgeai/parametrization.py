@@ -100,6 +100,8 @@ def parametrize(metafunc: pytest.Metafunc, axes: Sequence[str], session: Measuri
     }
     parameters = []
     for row in itertools.product(*(values[axis] for axis in axes)):
+        if not _fits(dict(zip(axes, row, strict=True)), session):
+            continue
         words = [f"r{value}" if axis == "edgeai_replicate" else value for axis, value in zip(axes, row, strict=True)]
         keys = {axis.removeprefix("edgeai_"): value for axis, value in zip(axes, row, strict=True)}
         marks = (pytest.mark.strategy(**keys), _UNUSED_IS_FINE)
@@ -146,9 +148,18 @@ def _parameters(item: pytest.Item) -> Mapping[str, Any]:
     return getattr(getattr(item, "callspec", None), "params", {})
 
 
+def _fits(row: Mapping[str, Any], session: MeasuringSession) -> bool:
+    """Whether the operator's parts and the tiers of the placement, where a test has both, are as many."""
+    from pytest_edgeai.matrix import Placement
+
+    if "edgeai_operator" not in row or "edgeai_tier" not in row:
+        return True
+    return session.registered.fits(row["edgeai_operator"], Placement.parse(row["edgeai_tier"]))
+
+
 def _restricted(marker: pytest.Mark | None, session: MeasuringSession) -> tuple[Selection, int]:
     """The selection and replicates of the session, as far as a marker lets them."""
-    from pytest_edgeai.matrix import Placement, select
+    from pytest_edgeai.matrix import parse_placements, select
     from pytest_edgeai.session import Selection
     from pytest_edgeai.settings import SettingsError, unknown
 
@@ -161,10 +172,11 @@ def _restricted(marker: pytest.Mark | None, session: MeasuringSession) -> tuple[
         if key not in _MARKER_KEYS:
             raise SettingsError(f"the marker edgeai: {unknown('argument', key, _MARKER_KEYS)}")
     given = marker.kwargs
-    registered, tiers = session.registered, tuple(session.settings.topology.tiers)
+    registered, placements = session.registered, chosen.placements
     models = select("model", "the marker edgeai", given.get("models"), tuple(registered.subjects))
     operators = select("operator", "the marker edgeai", given.get("operators"), tuple(registered.operators))
-    placements = [Placement((t,)) for t in select("tier", "the marker edgeai", given.get("tiers"), tiers)]
+    if given.get("tiers") is not None:
+        placements = parse_placements("the marker edgeai", given["tiers"], session.settings.topology)
     return Selection(
         tuple(name for name in chosen.models if name in models),
         tuple(name for name in chosen.operators if name in operators),

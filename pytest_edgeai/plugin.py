@@ -34,7 +34,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     add = parser.getgroup("edgeai", "model compression on mobile, edge and cloud tiers (pytest-edgeai)").addoption
     add("--edgeai-models", metavar="A,B", help="subject models to measure (default: all registered)")
     add("--edgeai-operators", metavar="A,B", help="operators to measure (default: identity,sptq)")
-    add("--edgeai-tiers", metavar="A,B", help="tiers to measure on (default: all of the topology)")
+    add(
+        "--edgeai-tiers",
+        metavar="A,B",
+        help="tiers and chains (mobile+edge) to measure on (default: all)",
+    )
     add("--edgeai-profile", metavar="NAME", help="how much to measure: quick (default), paper, or one of your settings")
     add("--edgeai-replicates", type=int, metavar="N", help="trials of each strategy (default: the profile's)")
     add("--edgeai-backend", metavar="NAME", help="what runs the tiers: auto (default), process, docker or remote")

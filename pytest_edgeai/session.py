@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import secrets
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pytest_edgeai import artifacts
-from pytest_edgeai.matrix import Cell, Placement, Strategy, select
+from pytest_edgeai.matrix import Cell, Placement, Strategy, parse_placements, select
 from pytest_edgeai.measure.host import Host, this_host
 from pytest_edgeai.settings import Settings, SettingsError
 from pytest_edgeai.tiers.backend import Backend, BackendFactory, Order, Site
@@ -43,6 +43,16 @@ class Registered:
     operators: Mapping[str, Operator[Any]]
     backends: Mapping[str, BackendFactory]
 
+    def fits(self, operator: str, placement: Placement) -> bool:
+        """Whether an operator's artifacts have a part for each tier of a placement."""
+        return max(1, len(self.tiers_of(operator))) == len(placement.tiers)
+
+    def tiers_of(self, operator: str) -> tuple[str, ...]:
+        """The tiers that an operator makes parts for; empty where its artifacts are whole."""
+        from pytest_edgeai.operators.chains import tiers_of
+
+        return tiers_of(operator, self.operators)
+
 
 @dataclass(frozen=True, slots=True)
 class Selection:
@@ -61,7 +71,10 @@ class Selection:
         SettingsError
             A name is unknown.
         """
-        tiers = select("tier", "tiers (--edgeai-tiers)", settings.tiers, tuple(settings.topology.tiers))
+        operators = select(
+            "operator", "operators (--edgeai-operators)", settings.operators, tuple(registered.operators)
+        )
+        placements = cls._placements(settings, registered, operators)
         if settings.baseline not in registered.operators:
             select("operator", "baseline", (settings.baseline,), tuple(registered.operators))
         for model in settings.budgets.accuracy_drop_pp.models:
@@ -69,8 +82,9 @@ class Selection:
         by_model = settings.budgets.accuracy_drop_pp.models.values()
         for operator in itertools.chain(settings.budgets.accuracy_drop_pp.operators, *by_model):
             select("operator", "budgets.accuracy_drop_pp", (operator,), tuple(registered.operators))
-        every = itertools.product(registered.subjects, registered.operators, settings.topology.tiers)
-        ids = [Strategy(model, operator, Placement((tier,))).id for model, operator, tier in every]
+        everywhere = {*placements, *(Placement((tier,)) for tier in settings.topology.tiers)}
+        every = itertools.product(registered.subjects, registered.operators, sorted(everywhere))
+        ids = [Strategy(model, operator, placement).id for model, operator, placement in every]
         for budget in settings.budgets.latency:
             if not any(fnmatchcase(name, budget.strategies) for name in ids):
                 raise SettingsError(
@@ -78,11 +92,26 @@ class Selection:
                 )
         return cls(
             models=select("model", "models (--edgeai-models)", settings.models, tuple(registered.subjects)),
-            operators=select(
-                "operator", "operators (--edgeai-operators)", settings.operators, tuple(registered.operators)
-            ),
-            placements=tuple(Placement((tier,)) for tier in tiers),
+            operators=operators,
+            placements=placements,
         )
+
+    @staticmethod
+    def _placements(settings: Settings, registered: Registered, operators: Sequence[str]) -> tuple[Placement, ...]:
+        """The placements that are asked for; else all tiers, and the chains that operators make parts for."""
+        setting, topology = "tiers (--edgeai-tiers)", settings.topology
+        if settings.tiers is not None:
+            placements = parse_placements(setting, settings.tiers, topology)
+        else:
+            chains = dict.fromkeys(registered.tiers_of(name) for name in operators)
+            names = ["+".join(chain) for chain in chains if chain and set(chain) <= set(topology.tiers)]
+            placements = parse_placements(setting, (*topology.tiers, *names), topology)
+        for name in settings.operators or ():
+            if not any(registered.fits(name, placement) for placement in placements):
+                chain = registered.tiers_of(name)
+                wanted = f"chain of {len(chain)} tiers, for example {'+'.join(chain)}" if chain else "single tier"
+                raise SettingsError(f"{setting}: operator {name} needs a {wanted}")
+        return placements
 
 
 @dataclass
@@ -134,7 +163,11 @@ class MeasuringSession:
     def __post_init__(self) -> None:
         self.selection = Selection.from_settings(self.settings, self.registered)
         self.host = this_host()
-        self.allotments = allot(self.settings.topology.tiers, self.host.cores, self.host.memory_bytes)
+        topology = self.settings.topology
+        self.allotments = allot(topology.tiers, self.host.cores, self.host.memory_bytes)
+        operators = self.registered.operators.items()
+        situated = {name: operator.situated(topology, self.allotments) for name, operator in operators}
+        self.registered = replace(self.registered, operators=situated)
 
     @property
     def strategies(self) -> tuple[Strategy, ...]:

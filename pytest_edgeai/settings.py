@@ -193,7 +193,7 @@ class Settings(Spec):
     ----------
     models, operators, tiers
         What the matrix is made of; None is every registered model, the operators `identity` and `sptq`, and the
-        topology's tiers.
+        topology's tiers with the chains that the operators make parts for. Tiers may be chains (`mobile+edge`).
     baseline
         The operator that accuracy drops are measured against.
     profile

@@ -16,7 +16,7 @@ import numpy as np
 from pytest_edgeai.artifacts import Artifact, Entry, Recipe, Store, library_versions
 from pytest_edgeai.measure.host import Host
 from pytest_edgeai.serving.protocol import Array
-from pytest_edgeai.serving.repository import Execution, Model
+from pytest_edgeai.serving.repository import Execution, Model, infer_chain, part_folders
 from pytest_edgeai.subjects import SubjectModel
 from pytest_edgeai.subjects.metrics import METRICS
 from pytest_edgeai.subjects.samples import Samples
@@ -85,8 +85,8 @@ def evaluate(
     """
 
     def build(folder: Path) -> Mapping[str, Any]:
-        model = Model(artifact.entry.folder, Execution())
-        answers = [model.infer(sample.inputs)[0] for sample in validation]
+        parts = [Model(part, Execution()) for part in part_folders(artifact.entry.folder)]
+        answers = [infer_chain(parts, sample.inputs) for sample in validation]
         ranked = np.concatenate([answer["labels"] for answer in answers])
         scores = np.concatenate([answer["scores"] for answer in answers])
         np.savez(folder / _PREDICTIONS, ranked=ranked, scores=scores, truth=validation.labels)

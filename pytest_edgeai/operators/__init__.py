@@ -17,7 +17,7 @@ from pytest_edgeai.artifacts import Entry
 from pytest_edgeai.serving.protocol import Array
 from pytest_edgeai.subjects import SubjectModel
 from pytest_edgeai.subjects.samples import Samples
-from pytest_edgeai.tiers.specs import Spec
+from pytest_edgeai.tiers.specs import Allotment, Spec, Topology
 
 if TYPE_CHECKING:
     import torch
@@ -26,8 +26,11 @@ if TYPE_CHECKING:
 
 P = TypeVar("P", bound=Spec)
 
-Form: TypeAlias = Literal["network", "graph", "int8 graph"]
-"""What an operator starts from and what it makes: a torch network that can be trained, or an ONNX graph."""
+Form: TypeAlias = Literal["network", "graph", "int8 graph", "any graph", "parts"]
+"""What an operator starts from and what it makes: a torch network that can be trained, or an ONNX graph.
+
+`any graph` is only taken, and `parts` of a graph are only given.
+"""
 
 
 class BuildError(RuntimeError):
@@ -137,6 +140,15 @@ class Operator(ABC, Generic[P]):
         """Files whose content decides the artifact: by default the one the class is in."""
         return (Path(inspect.getfile(cls)),)
 
+    @property
+    def tiers(self) -> tuple[str, ...]:
+        """The tiers that the artifact's parts are made for; empty where it is whole."""
+        return ()
+
+    def situated(self, topology: Topology, allotments: Mapping[str, Allotment]) -> Operator[P]:  # noqa: ARG002
+        """The operator for certain tiers and links: itself, where these decide nothing about the artifact."""
+        return self
+
     def check(self, graph: Path, provenance: Mapping[str, Any]) -> None:
         """Check the graph that was exported from a network of this operator's against what `build` returned.
 
@@ -160,6 +172,21 @@ class Operator(ABC, Generic[P]):
         BuildError
             The artifact cannot be made.
         """
+
+    def divide(self, job: Job) -> Mapping[str, Any]:  # noqa: ARG002
+        """Take the verified `model.onnx` of the job's folder apart, into a folder for each part; or leave it whole.
+
+        Returns
+        -------
+        Mapping
+            Provenance as JSON values.
+
+        Raises
+        ------
+        BuildError
+            It cannot be taken apart.
+        """
+        return {}
 
 
 @dataclass(frozen=True, slots=True)

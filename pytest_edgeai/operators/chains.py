@@ -12,10 +12,13 @@ SEPARATOR = ">"
 EXPORTER = "identity"
 """The operator that turns a network into a graph wherever one is needed."""
 
+_GRAPHS: tuple[Form, ...] = ("graph", "int8 graph")
 _WORDS: Mapping[Form, str] = {
     "network": "a network that can be trained",
     "graph": "a float graph",
     "int8 graph": "an int8 graph",
+    "any graph": "a graph",
+    "parts": "parts of a graph",
 }
 
 
@@ -43,10 +46,10 @@ def steps(name: str, operators: Mapping[str, Operator[Any]]) -> tuple[Operator[A
     form: Form = "network"
     previous = "the subject model"
     for operator in _flat(name, operators, ()):
-        if operator.takes == "graph" and form == "network":
+        if operator.takes in ("graph", "any graph") and form == "network":
             chain.append(operators[EXPORTER])
             form = "graph"
-        if operator.takes != form:
+        if form not in (_GRAPHS if operator.takes == "any graph" else (operator.takes,)):
             raise SettingsError(
                 f"operator {name!r} cannot be made: {operator.name} takes {_WORDS[operator.takes]}, and {previous} "
                 f"gives {_WORDS[form]}"
@@ -54,6 +57,11 @@ def steps(name: str, operators: Mapping[str, Operator[Any]]) -> tuple[Operator[A
         chain.append(operator)
         form, previous = operator.gives, operator.name
     return (*chain, operators[EXPORTER]) if form == "network" else tuple(chain)
+
+
+def tiers_of(name: str, operators: Mapping[str, Operator[Any]]) -> tuple[str, ...]:
+    """The tiers that the parts of an artifact are made for; empty where it is whole."""
+    return steps(name, operators)[-1].tiers
 
 
 def with_chains(operators: Mapping[str, Operator[Any]], names: Iterable[str]) -> dict[str, Operator[Any]]:

@@ -208,6 +208,7 @@ class Plan:
                     if previous is not None and base is not None and previous.gives == "network":
                         previous.check(folder / GRAPH_NAME, base.provenance)
                     found = graph_size(job)
+                    found = {**found, **operator.divide(job)}
             return provenance.of_step(operator, told, cost, found, None if base is None else base.provenance)
 
         recipe = self.recipe(subject, operator, calibration, base)

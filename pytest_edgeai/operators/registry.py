@@ -12,7 +12,7 @@ from pytest_edgeai.operators import Operator
 from pytest_edgeai.settings import SettingsError, unknown
 
 GROUP = "pytest_edgeai.operators"
-_STUDYS_ORDER = ("identity", "sptq", "qat", "pruned", "distilled", "dsptq")
+_STUDYS_ORDER = ("identity", "sptq", "qat", "pruned", "distilled", "dsptq", "partition", "sptq_partition")
 
 
 def installed() -> dict[str, type[Operator[Any]]]:

@@ -14,12 +14,12 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NoReturn
 
 from pytest_edgeai import __version__
-from pytest_edgeai.serving.repository import Execution, ModelError, load_repository
+from pytest_edgeai.serving.repository import Execution, Model, ModelError, load_repository
 from pytest_edgeai.serving.server import ServerSettings, TierServer
 
 
@@ -55,6 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     try:
         models = load_repository(options.repository, execution)
+        _check_onward(models, settings)
         server = TierServer((options.host, options.port), models, settings)
     except ModelError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -69,6 +70,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print(json.dumps({"ready": True, "port": server.server_address[1], "load_s": load_s}), flush=True)
     server.serve_forever(poll_interval=60)
     return 0
+
+
+def _check_onward(models: Mapping[str, Model], settings: ServerSettings) -> None:
+    for name, model in models.items():
+        if model.pipeline.onward is not None and settings.upstream is None:
+            raise ModelError(f"{name} is a part of a model: --upstream has to say which tier has the next")
 
 
 def _parser() -> argparse.ArgumentParser:

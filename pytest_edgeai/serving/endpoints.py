@@ -5,10 +5,12 @@ From a whole request to a whole reply; how either crosses a socket is the busine
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
 import functools
 import json
 import time
+import zlib
 from collections.abc import Callable, Mapping, Sequence
 from http import HTTPStatus
 from types import MappingProxyType
@@ -26,6 +28,8 @@ PROBE_PATH = "/edgeai/probe"
 LIMITS_PATH = "/edgeai/limits"
 MAX_PROBE_BYTES = 64 * 2**20
 
+_JSON_LENGTH = protocol.JSON_LENGTH_HEADER.lower()
+_ZLIB_LEVEL = 1  # activations gain little from more, and every link but the slowest would wait for it
 _ZEROS = memoryview(bytes(2**20))
 
 
@@ -90,6 +94,8 @@ class Endpoints:
     def __init__(self, models: Mapping[str, Model], settings: ServerSettings) -> None:
         self._models = models
         self._execution = settings.execution
+        self._max_body_bytes = settings.max_body_bytes
+        self._onward: dict[tuple[str, ...], Model] = {}
         self._table: dict[tuple[str, ...], Mapping[str, Endpoint]] = {
             ("v2",): _readable(_server_metadata),
             ("v2", "health", "live"): _readable(lambda _: json_reply({"live": True})),
@@ -102,9 +108,11 @@ class Endpoints:
                 self._table[prefix] = _readable(functools.partial(_metadata, model))
                 self._table[*prefix, "ready"] = _readable(functools.partial(_ready, model))
                 self._table[*prefix, "infer"] = {"POST": functools.partial(self._infer, model)}
+                if model.pipeline.onward is not None:
+                    self._onward[*prefix, "infer"] = model
 
     def resolve(self, method: str, path: tuple[str, ...], forward: Endpoint | None) -> Endpoint:
-        """Find what answers a method at a path; `forward` answers for models that are not here.
+        """Find what answers a method at a path; `forward` answers for models that are not here, and for later parts.
 
         Raises
         ------
@@ -116,6 +124,8 @@ class Endpoints:
             allowed = ", ".join(endpoints)
             sentence = f"{method[:20]} is not possible at /{'/'.join(path)[:200]}, only {allowed}"
             raise Refusal(HTTPStatus.METHOD_NOT_ALLOWED, sentence, {"Allow": allowed})
+        if path in self._onward:
+            return functools.partial(self._infer_part, self._onward[path], forward)
         return endpoints[method]
 
     def _elsewhere(self, path: tuple[str, ...], forward: Endpoint | None) -> Mapping[str, Endpoint]:
@@ -143,11 +153,46 @@ class Endpoints:
         hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(self._models) or 'none'}"
         raise Refusal(HTTPStatus.NOT_FOUND, f"there is no model {name[:200]!r}: {hint}")
 
+    def _infer_part(self, model: Model, forward: Endpoint | None, request: Request) -> Reply:
+        """Run a part and have the next tier answer with the rest; its spans are added to this tier's."""
+        onward = model.pipeline.onward
+        assert onward is not None
+        if forward is None:
+            raise Refusal(HTTPStatus.BAD_GATEWAY, f"model {model.name!r} is a part, and there is no tier for the next")
+        started = time.perf_counter()
+        try:
+            asked = self._decode(request)
+            decode_s = time.perf_counter() - started
+            outputs, spans = model.infer(asked.inputs)
+            started = time.perf_counter()
+            body = protocol.encode_request(dataclasses.replace(asked, inputs=outputs))
+        except (protocol.ProtocolError, SampleError) as error:
+            raise Refusal(HTTPStatus.BAD_REQUEST, str(error)) from None
+        except ModelError as error:
+            raise Refusal(HTTPStatus.SERVICE_UNAVAILABLE, str(error)) from None
+        headers = {**request.headers, "content-type": body.content_type}
+        headers.pop("content-encoding", None)
+        headers[_JSON_LENGTH] = str(body.length if body.json_length is None else body.json_length)
+        content = body.join()
+        if onward.compression == "zlib":
+            content = zlib.compress(content, _ZLIB_LEVEL)
+            headers["content-encoding"] = "deflate"
+        spans.append(timing.Span("serialize", self._execution.tier, decode_s + time.perf_counter() - started))
+        reply = forward(request._replace(headers=headers, body=memoryview(content)))
+        spans += timing.parse_spans(reply.headers.get(timing.HEADER))
+        return reply._replace(headers={**reply.headers, timing.HEADER: timing.format_spans(spans)})
+
+    def _decode(self, request: Request) -> protocol.InferRequest:
+        json_length = whole_number(request.headers, protocol.JSON_LENGTH_HEADER)
+        body: protocol.Buffer = request.body
+        if request.headers.get("content-encoding") == "deflate":
+            body = _decompress(body, self._max_body_bytes)
+        return protocol.decode_request(body, json_length)
+
     def _infer(self, model: Model, request: Request) -> Reply:
         started = time.perf_counter()
-        json_length = whole_number(request.headers, protocol.JSON_LENGTH_HEADER)
         try:
-            asked = protocol.decode_request(request.body, json_length)
+            asked = self._decode(request)
             for name in asked.outputs:
                 _check_output(model, name)
             decode_s = time.perf_counter() - started
@@ -198,6 +243,17 @@ def _metadata(model: Model, request: Request) -> Reply:  # noqa: ARG001  # the s
             "outputs": [spec.as_json() for spec in model.outputs],
         }
     )
+
+
+def _decompress(body: protocol.Buffer, most_bytes: int) -> bytes:
+    decompressor = zlib.decompressobj()
+    try:
+        content = decompressor.decompress(body, most_bytes)
+    except zlib.error as error:
+        raise protocol.ProtocolError(f"the body is not compressed by deflate: {error}") from None
+    if not decompressor.eof or decompressor.unused_data:
+        raise protocol.ProtocolError(f"the compressed body is cut off, or has more than {most_bytes} bytes in it")
+    return content
 
 
 def _check_output(model: Model, name: str) -> None:

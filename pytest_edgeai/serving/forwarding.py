@@ -11,7 +11,7 @@ from pytest_edgeai.serving.endpoints import Refusal, Reply, Request
 from pytest_edgeai.serving.http1 import MessageError
 from pytest_edgeai.serving.settings import ServerSettings
 
-_HANDED_ON = (protocol.JSON_LENGTH_HEADER, "Authorization", "Content-Type")
+_HANDED_ON = (protocol.JSON_LENGTH_HEADER, "Authorization", "Content-Type", "Content-Encoding")
 
 
 class Upstream:

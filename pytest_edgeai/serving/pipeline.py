@@ -18,6 +18,7 @@ from typing import Any, TypeAlias
 from pytest_edgeai.serving.steps import (
     Classification,
     ImagePreprocess,
+    NextPart,
     PipelineError,
     SampleError,
     Tensors,
@@ -29,6 +30,7 @@ __all__ = [
     "FILE_NAME",
     "Classification",
     "ImagePreprocess",
+    "NextPart",
     "Pipeline",
     "PipelineError",
     "Postprocess",
@@ -43,22 +45,25 @@ FILE_NAME = "pipeline.json"
 
 Preprocess: TypeAlias = ImagePreprocess | TextPreprocess
 Postprocess: TypeAlias = Classification
+Onward: TypeAlias = NextPart
 _KINDS: Mapping[str, Mapping[str, type[Any]]] = {
     "preprocess": {ImagePreprocess.kind: ImagePreprocess, TextPreprocess.kind: TextPreprocess},
     "postprocess": {Classification.kind: Classification},
+    "onward": {NextPart.kind: NextPart},
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Pipeline:
-    """The steps around a graph; a part of a partitioned graph may lack either."""
+    """The steps around a graph; a part of a partitioned graph may lack either, and all but the last go onward."""
 
     preprocess: Preprocess | None = None
     postprocess: Postprocess | None = None
+    onward: Onward | None = None
 
     def as_json(self) -> dict[str, object]:
         """The content of `pipeline.json`."""
-        steps = {"preprocess": self.preprocess, "postprocess": self.postprocess}
+        steps = {"preprocess": self.preprocess, "postprocess": self.postprocess, "onward": self.onward}
         return {key: {"kind": step.kind, **asdict(step)} for key, step in steps.items() if step is not None}
 
     def write(self, folder: Path) -> None:

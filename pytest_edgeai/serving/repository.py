@@ -1,13 +1,15 @@
 """Models on disk made ready to answer: `DIR/<name>/model.onnx` with an optional `pipeline.json` beside it.
 
-A model without a pipeline takes and gives the graph's own tensors. HTTP is not known here.
+An artifact in parts has a folder for each (`part_folders`); a tier serves one of them under the artifact's name. A
+model without a pipeline takes and gives the graph's own tensors. HTTP is not known here.
 """
 
 from __future__ import annotations
 
+import itertools
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
@@ -19,6 +21,7 @@ from pytest_edgeai.serving.protocol import DATATYPES, Array, datatype_of
 from pytest_edgeai.serving.timing import Span
 
 GRAPH_NAME = "model.onnx"
+_PART = "part"
 SessionMode: TypeAlias = Literal["per_deployment", "per_request"]
 
 _ORT_DATATYPES = {
@@ -213,6 +216,25 @@ def load_repository(repository: Path, execution: Execution) -> dict[str, Model]:
     """
     graphs = sorted(repository.glob(f"*/{GRAPH_NAME}"))
     return {path.parent.name: Model(path.parent, execution) for path in graphs}
+
+
+def part_folder(artifact: Path, number: int) -> Path:
+    """The folder of an artifact's part, from 0, whether it is there or not."""
+    return artifact / f"{_PART}{number}"
+
+
+def part_folders(artifact: Path) -> tuple[Path, ...]:
+    """The folders of an artifact's graphs in the order in which they run; the artifact itself where it is whole."""
+    numbers = itertools.takewhile(lambda number: part_folder(artifact, number).is_dir(), itertools.count())
+    return tuple(part_folder(artifact, number) for number in numbers) or (artifact,)
+
+
+def infer_chain(parts: Sequence[Model], tensors: Mapping[str, Array]) -> dict[str, Array]:
+    """Answer one request by the parts of an artifact, one after the other in this process."""
+    outputs = dict(tensors)
+    for part in parts:
+        outputs, _ = part.infer(outputs)
+    return outputs
 
 
 class _Clock:

@@ -223,8 +223,8 @@ def _body_length(method: str, headers: Mapping[str, str]) -> int:
     length = http1.body_length(headers)
     if length is None and method in _WITH_BODY:
         raise Refusal(HTTPStatus.LENGTH_REQUIRED, f"a {method} needs the header Content-Length")
-    if headers.get("content-encoding", "identity") != "identity":
-        raise Refusal(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "compressed bodies are not understood")
+    if headers.get("content-encoding", "identity") not in ("identity", "deflate"):
+        raise Refusal(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "of compressed bodies only deflate is understood")
     return length or 0
 
 

@@ -22,8 +22,10 @@ from pytest_edgeai.serving.protocol import Array
 Tensors: TypeAlias = Mapping[str, Array]
 Interpolation: TypeAlias = Literal["bilinear", "bicubic", "box", "hamming", "lanczos"]
 TokenField: TypeAlias = Literal["ids", "attention_mask", "type_ids"]
+Compression: TypeAlias = Literal["none", "zlib"]
 _INTERPOLATIONS: tuple[Interpolation, ...] = get_args(Interpolation)
 _TOKEN_FIELDS: tuple[TokenField, ...] = get_args(TokenField)
+_COMPRESSIONS: tuple[Compression, ...] = get_args(Compression)
 _IMAGE_FORMATS = ("JPEG", "PNG", "WEBP")
 _MAX_PIXELS = 89_478_485  # pillow's own threshold of suspicion: a quarter of a gigabyte in RGB
 
@@ -242,6 +244,23 @@ class TextPreprocess:
 
     def _tokenizer(self, folder: Path) -> Any:
         return _load_tokenizer(folder / self.tokenizer, self.max_length, self.pad_id, self.pad_token)
+
+
+@dataclass(frozen=True, slots=True)
+class NextPart:
+    """Send the graph's outputs to the next tier, where the next part of a partitioned graph has the same name.
+
+    Parameters
+    ----------
+    compression
+        Of the body on the wire: `none` or `zlib`.
+    """
+
+    kind: ClassVar[str] = "next_part"
+    compression: Compression = "none"
+
+    def __post_init__(self) -> None:
+        _require(self.compression in _COMPRESSIONS, f"next_part: compression is {' or '.join(_COMPRESSIONS)}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Final, Protocol, runtime_checkable
 
 from pytest_edgeai.matrix import Placement
 from pytest_edgeai.measure.client import Client, Wire
-from pytest_edgeai.serving.repository import SessionMode
+from pytest_edgeai.serving.repository import GRAPH_NAME, SessionMode, part_folders
 from pytest_edgeai.tiers.probe import Line
 from pytest_edgeai.tiers.specs import Allotment, Hop, ImageSpec, Topology
 
@@ -50,6 +50,24 @@ class Order:
     placement: Placement
     session: SessionMode = "per_deployment"
     wire: Wire = "binary"
+
+    def folder_of(self, tier: str) -> Path:
+        """What a tier of the placement serves: the artifact, or its part.
+
+        Raises
+        ------
+        TierError
+            The artifact is in another number of parts than there are tiers.
+        """
+        folders = part_folders(self.folder.absolute())
+        tiers = self.placement.tiers
+        if len(folders) != len(tiers):
+            parts = "one part" if len(folders) == 1 else f"{len(folders)} parts"
+            raise TierError(f"placement {self.placement}: an artifact in {parts} runs on as many tiers")
+        folder = folders[tiers.index(tier)]
+        if not (folder / GRAPH_NAME).is_file():
+            raise TierError(f"tier {tier} cannot serve {self.name}: there is no {folder / GRAPH_NAME}")
+        return folder
 
 
 def server_arguments(tier: str, allotment: Allotment, order: Order, timeout_s: float) -> list[str]:

@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import ClassVar
 
 from pytest_edgeai.measure.client import Client, RequestError
-from pytest_edgeai.serving.repository import GRAPH_NAME
 from pytest_edgeai.serving.server import LIMITS_PATH
 from pytest_edgeai.tiers import cgroups
 from pytest_edgeai.tiers.backend import Order, Site, TierError, TierState, server_arguments
@@ -105,34 +104,37 @@ class ProcessBackend:
         Links start beside the server of the artifact; tiers on the way only after it, because they may share its
         cores and would be seen in how long it takes to load.
         """
-        if len(order.placement.tiers) != 1:
-            raise TierError(f"placement {order.placement}: an artifact in one part runs on one tier")
-        tier = order.placement.tiers[0]
-        hops = self._site.topology.route(tier)
-        graph = order.folder.absolute() / GRAPH_NAME
-        if not graph.is_file():
-            raise TierError(f"tier {tier} cannot serve {order.name}: there is no {graph}")
+        tiers = order.placement.tiers
+        hops = self._site.topology.way(tiers)
+        folders = {tier: order.folder_of(tier) for tier in tiers}
         number = next(self._numbers)
         folder = self._site.folder / f"deployment-{number}"
-        models, empty = folder / "models", folder / "no-models"
-        for new in (models, empty):
+        repositories = {tier: folder / f"models-{tier}" for tier in tiers}
+        empty = folder / "no-models"
+        for new in (*repositories.values(), empty):
             new.mkdir(parents=True)
-        (models / order.name).symlink_to(graph.parent, target_is_directory=True)
+        for tier, repository in repositories.items():
+            (repository / order.name).symlink_to(folders[tier], target_is_directory=True)
         timeout_s = self._answer_timeout_s(hops)
+        last = tiers[-1]
+        # The near end of a link is a tier that runs a part, or hands requests on; the client is not among them.
+        nears = [hop for hop in reversed(hops) if hop.near in tiers or hop.near != self._site.topology.origin]
         with ExitStack() as stack:
             groups = {
                 one: self._limit(stack, one, f"{self._site.session_id}-{number}-{one}")
-                for one in (tier, *(hop.near for hop in hops[1:]))
+                for one in (last, *(hop.near for hop in nears))
             }
             children = stack.enter_context(family(self._timeouts.end_s))
             launch = _Launch(self._site, order, folder, groups, children, self._timeouts.start_s, timeout_s)
-            servers = {tier: launch.server(tier, models)}
+            servers = {last: launch.server(last, repositories[last])}
             relays = {hop.name: launch.relay(hop) for hop in hops}
-            if order.name not in servers[tier].said().get("load_s", ()):
-                raise TierError(f"tier {tier} has not loaded {order.name}{servers[tier].last_words()}")
-            for hop in hops[1:]:  # the near end of such a link is a tier on the way, which hands requests on
+            _check_loaded(order, last, servers[last])
+            for hop in nears:
+                repository = repositories.get(hop.near, empty)
                 upstream = f"{_HOST}:{relays[hop.name].port}"
-                servers[hop.near] = launch.server(hop.near, empty, "--link", hop.name, "--upstream", upstream)
+                servers[hop.near] = launch.server(hop.near, repository, "--link", hop.name, "--upstream", upstream)
+                if hop.near in tiers:
+                    _check_loaded(order, hop.near, servers[hop.near])
             for hop in hops:
                 relays[hop.name].tell(f"{_HOST}:{servers[hop.far].port}")
             yield ProcessDeployment(self._site, order, hops, servers, relays, groups, self._timeouts.check_s, timeout_s)
@@ -232,8 +234,9 @@ class ProcessDeployment:
     def client(self) -> Client:
         """A new connection to the model, from the origin over all links."""
         place = self._site.topology.origin
-        entry = self._relays[self.hops[0].name] if self.hops else self._servers[place]
-        link = self.hops[0].name if self.hops else ""
+        starts_here = place in self._servers
+        entry = self._servers[place] if starts_here else self._relays[self.hops[0].name]
+        link = "" if starts_here else self.hops[0].name
         timeout_s = self._answer_timeout_s
         return Client(_HOST, entry.port, place=place, link=link, timeout_s=timeout_s, wire=self._order.wire)
 
@@ -284,6 +287,11 @@ class ProcessDeployment:
             raise TierError(ended or f"tier {tier} does not say its limits: {error}{server.last_words()}") from None
         cpus = cpus_of(self._site.allotments[tier]) if hasattr(os, "sched_getaffinity") else None
         return prove(tier, self._site.allotments[tier], limits, cpus=cpus, memory=bool(self._groups[tier]))
+
+
+def _check_loaded(order: Order, tier: str, server: Child) -> None:
+    if order.name not in server.said().get("load_s", ()):
+        raise TierError(f"tier {tier} has not loaded {order.name}{server.last_words()}")
 
 
 def _memory_note(groups: Sequence[Path], allotment: Allotment) -> str:

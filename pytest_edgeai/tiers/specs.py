@@ -7,7 +7,7 @@ Validated by pydantic, because they come from settings files. Quantities are wri
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeAlias
@@ -221,16 +221,35 @@ class Topology(Spec):
             self.route(name)
         return self
 
-    def route(self, tier: str) -> tuple[Hop, ...]:
-        """The hops from the origin to a tier, by the fewest links; empty for the origin itself.
+    def way(self, tiers: Sequence[str]) -> tuple[Hop, ...]:
+        """The hops from the origin to each of a chain's tiers in turn.
+
+        Raises
+        ------
+        ValueError
+            There is no path, or it comes to a tier twice, where it could not tell the parts of an artifact apart.
+        """
+        hops: list[Hop] = []
+        here = self.origin
+        for tier in tiers:
+            hops += self.route(tier, here)
+            here = tier
+        passed = [self.origin, *(hop.far for hop in hops)]
+        if len(set(passed)) < len(passed) or len(set(tiers)) < len(tiers):
+            raise ValueError(f"the way {' to '.join(passed)} of {'+'.join(tiers)} comes to a tier twice")
+        return tuple(hops)
+
+    def route(self, tier: str, start: str | None = None) -> tuple[Hop, ...]:
+        """The hops from the origin, or from another tier, to a tier, by the fewest links; empty if it is the same.
 
         Raises
         ------
         ValueError
             There is no such tier or no path to it.
         """
-        routes: dict[str, tuple[Hop, ...]] = {self.origin: ()}
-        frontier = [self.origin]
+        start = start or self.origin
+        routes: dict[str, tuple[Hop, ...]] = {start: ()}
+        frontier = [start]
         while frontier:
             here = frontier.pop(0)
             for name, link in self.links.items():
@@ -242,7 +261,7 @@ class Topology(Spec):
                     routes[there] = (*routes[here], Hop(here, there, link))
                     frontier.append(there)
         if tier not in routes:
-            raise ValueError(f"no link leads from {self.origin!r} to tier {tier!r}")
+            raise ValueError(f"no link leads from {start!r} to tier {tier!r}")
         return routes[tier]
 
 

@@ -80,6 +80,26 @@ def note_build(job: Job, operator: str) -> None:
         time.sleep(1)
 
 
+def write_deep_graph(path: Path) -> None:
+    """A graph of two products, with a rectifier in between, that is always right."""
+    import onnx
+    from onnx import TensorProto, helper, numpy_helper
+
+    first, second = np.eye(WIDTH), np.eye(WIDTH)[:, :CLASSES]
+    graph = helper.make_graph(
+        [
+            helper.make_node("MatMul", ["x", "w0"], ["hidden"]),
+            helper.make_node("Softplus", ["hidden"], ["raised"]),
+            helper.make_node("MatMul", ["raised", "w1"], ["logits"]),
+        ],
+        "deep",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", WIDTH])],
+        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["n", CLASSES])],
+        [numpy_helper.from_array(one.astype(np.float32), f"w{n}") for n, one in enumerate((first, second))],
+    )
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
+
+
 class Plain(Operator[NoParameters]):
     """Exact."""
 

@@ -25,15 +25,15 @@ needs_cgroups = pytest.mark.skipif(cgroups.writable("tests") is not None, reason
 needs_proc = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="this system has no /proc")
 
 
-def make_model(folder: Path) -> Path:
-    """A model `x -> y` that gives back what it takes; the folder, as an artifact would have it."""
+def make_model(folder: Path, taken: str = "x", given: str = "y") -> Path:
+    """A model that gives back what it takes; the folder, as an artifact would have it."""
     folder.mkdir(parents=True)
     shape = [None, 6]
     graph = helper.make_graph(
-        [helper.make_node("Identity", ["x"], ["y"])],
+        [helper.make_node("Identity", [taken], [given])],
         "tiny",
-        [helper.make_tensor_value_info("x", TensorProto.FLOAT, shape)],
-        [helper.make_tensor_value_info("y", TensorProto.FLOAT, shape)],
+        [helper.make_tensor_value_info(taken, TensorProto.FLOAT, shape)],
+        [helper.make_tensor_value_info(given, TensorProto.FLOAT, shape)],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)])
     model.ir_version = 9

@@ -215,3 +215,18 @@ def test_a_declared_scale_and_number_of_threads_hold() -> None:
     allotment = allot(tiers, 2, 2**40)["mobile"]
 
     assert (allotment.compute_scale, allotment.threads) == (1, 3)
+
+
+def test_the_way_of_a_chain_leads_from_the_origin_over_each_of_its_tiers() -> None:
+    topology = Topology.model_validate(paper_topology())
+    names = [hop.name for hop in topology.way(("edge", "cloud"))]
+    assert names == ["mobile-edge", "edge-cloud"]
+    assert [hop.name for hop in topology.way(("mobile", "cloud"))] == names
+    assert topology.way(("mobile",)) == ()
+    assert topology.way(("cloud",)) == topology.route("cloud")
+
+
+@pytest.mark.parametrize("tiers", [("edge", "mobile"), ("cloud", "edge"), ("edge", "edge")])
+def test_a_chain_that_comes_to_a_tier_twice_has_no_way(tiers: tuple[str, ...]) -> None:
+    with pytest.raises(ValueError, match="twice"):
+        Topology.model_validate(paper_topology()).way(tiers)

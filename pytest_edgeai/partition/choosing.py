@@ -1,0 +1,119 @@
+"""Which cut to take: by name, by nearly equal halves, or by the latency that it is predicted to have.
+
+Pure: the costs of nodes and the rates of links are given (`profiling` measures the former).
+"""
+
+from __future__ import annotations
+
+import difflib
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from pytest_edgeai.partition.cuts import Cut
+from pytest_edgeai.partition.graph import PartitionError
+
+_NEARLY_EQUAL = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """A tier of the chain, and the way to the next one.
+
+    Parameters
+    ----------
+    prefix_s
+        Seconds that the tier computes for the first 0, 1, 2, … main nodes, shape [main nodes + 1].
+    rate_bps, delay_s
+        Payload rate and one-way delay from this tier to the next; the last tier has none.
+    """
+
+    prefix_s: Sequence[float]
+    rate_bps: float = float("inf")
+    delay_s: float = 0.0
+
+
+def by_name(cuts: Sequence[Cut], name: str) -> Cut:
+    """The cut after a tensor.
+
+    Raises
+    ------
+    PartitionError
+        There is none; names the nearest.
+    """
+    for cut in cuts:
+        if cut.name == name:
+            return cut
+    near = difflib.get_close_matches(name, [cut.name for cut in cuts], n=1)
+    hint = f"did you mean {near[0]!r}?" if near else f"there are {len(cuts)} others"
+    raise PartitionError(f"no cut is after the tensor {name!r}: {hint}")
+
+
+def halves(cuts: Sequence[Cut], parts: int = 2, *, first_not_larger: bool = False) -> tuple[Cut, ...]:
+    """The cuts into parts of nearly equal size, the paper's rule; among nearly equal ones that with fewest bytes.
+
+    Parameters
+    ----------
+    cuts
+        All cuts of a graph.
+    parts
+        How many.
+    first_not_larger
+        Whether no part may be larger than the one after it, as the paper has it for text.
+
+    Raises
+    ------
+    PartitionError
+        There are too few cuts.
+    """
+    chosen: list[Cut] = []
+    for number in range(1, parts):
+        later = [cut for cut in cuts if not chosen or cut.position > chosen[-1].position]
+        before = chosen[-1].size_bytes[0] if chosen else 0
+        share = 1 / (parts - number + 1)
+
+        def excess(cut: Cut, before: int = before, share: float = share) -> float:
+            rest = sum(cut.size_bytes) - before
+            return (cut.size_bytes[0] - before) / rest - share if rest else 0.0
+
+        fitting = [cut for cut in later if excess(cut) <= 0] if first_not_larger else later
+        if not fitting:
+            raise PartitionError(f"the graph has {len(cuts)} cuts, none of which makes {parts} parts of this kind")
+        least = min(abs(excess(cut)) for cut in fitting)
+        near = [cut for cut in fitting if abs(excess(cut)) <= least + _NEARLY_EQUAL]
+        chosen.append(min(near, key=lambda cut: (cut.crossing_bytes, abs(excess(cut)), cut.position)))
+    return tuple(chosen)
+
+
+def predicted_s(chosen: Sequence[Cut], stages: Sequence[Stage], wire_ratio: float = 1.0) -> float:
+    """Latency of a chain: what each tier computes, and what crosses between them.
+
+    Parameters
+    ----------
+    chosen
+        One cut fewer than there are stages, in order.
+    stages
+        The tiers.
+    wire_ratio
+        Bytes on the wire for a byte that crosses.
+    """
+    ends = [0, *(cut.position for cut in chosen), len(stages[-1].prefix_s) - 1]
+    spans = zip(stages, itertools.pairwise(ends), strict=True)
+    compute_s = sum(stage.prefix_s[end] - stage.prefix_s[begin] for stage, (begin, end) in spans)
+    sent = zip(stages, chosen, strict=False)
+    return compute_s + sum(cut.crossing_bytes * wire_ratio * 8 / one.rate_bps + 2 * one.delay_s for one, cut in sent)
+
+
+def best(cuts: Sequence[Cut], stages: Sequence[Stage], wire_ratio: float = 1.0) -> tuple[Cut, ...]:
+    """The cuts with the least predicted latency: one fewer than there are stages.
+
+    Raises
+    ------
+    PartitionError
+        There are too few cuts.
+    """
+    chains = itertools.combinations(sorted(cuts, key=lambda cut: cut.position), len(stages) - 1)
+    chosen = min(chains, key=lambda chain: predicted_s(chain, stages, wire_ratio), default=None)
+    if chosen is None:
+        raise PartitionError(f"the graph has {len(cuts)} cuts, which is too few for {len(stages)} tiers")
+    return chosen

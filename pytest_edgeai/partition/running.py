@@ -1,0 +1,122 @@
+"""Graphs run by ONNX Runtime for what only a run tells: values inside a graph, shapes that inference does not find."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+
+from pytest_edgeai.partition.graph import Graph, PartitionError, Tensor
+from pytest_edgeai.serving.protocol import Array
+
+Level: TypeAlias = Literal["none", "basic", "all"]
+
+
+def open_session(
+    path: Path,
+    level: Level = "all",
+    *,
+    outputs: Sequence[str] = (),
+    threads: int = 1,
+    profile: Path | None = None,
+    optimized: Path | None = None,
+) -> Any:
+    """A session of ONNX Runtime on the CPU.
+
+    Parameters
+    ----------
+    path
+        The graph's file.
+    level
+        How much the graph is optimized.
+    outputs
+        Tensors to be had as outputs besides the graph's own.
+    threads
+        Intra-op threads.
+    profile
+        What the names of the profiler's files begin with; None turns it off. Every node then has a name of its own.
+    optimized
+        Where to write the optimized graph.
+
+    Raises
+    ------
+    PartitionError
+        The graph cannot be loaded.
+    """
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+    import onnxruntime
+
+    levels = onnxruntime.GraphOptimizationLevel
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.log_severity_level = 4
+    options.graph_optimization_level = {
+        "none": levels.ORT_DISABLE_ALL,
+        "basic": levels.ORT_ENABLE_BASIC,
+        "all": levels.ORT_ENABLE_ALL,
+    }[level]
+    if profile is not None:
+        options.enable_profiling = True
+        options.profile_file_prefix = str(profile)
+    if optimized is not None:
+        options.optimized_model_filepath = str(optimized)
+    # A model that comes as bytes, as one with more outputs does, has to be told where its weights are.
+    options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(path.parent))
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    source = str(path) if not outputs and profile is None else _edited(path, outputs)
+    try:
+        return onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # noqa: BLE001  # ONNX Runtime's own classes derive from RuntimeError and Exception
+        raise PartitionError(f"{path} cannot be loaded: {str(error).splitlines()[0]}") from None
+
+
+def run_chain(sessions: Sequence[Any], feeds: Mapping[str, Array]) -> dict[str, Array]:
+    """Run graphs one after the other, each on the outputs of the one before; the outputs of the last."""
+    tensors = dict(feeds)
+    for session in sessions:
+        names = [one.name for one in session.get_outputs()]
+        fed = {one.name: tensors[one.name] for one in session.get_inputs()}
+        tensors = dict(zip(names, session.run(names, fed), strict=True))
+    return tensors
+
+
+def values_of(path: Path, names: Sequence[str], feeds: Mapping[str, Array]) -> dict[str, Array]:
+    """Values of tensors inside a graph."""
+    session = open_session(path, "basic", outputs=names)
+    taken = {one.name: feeds[one.name] for one in session.get_inputs()}
+    return dict(zip(names, session.run(list(names), taken), strict=True))
+
+
+def completed(graph: Graph, path: Path, feeds: Mapping[str, Array]) -> Graph:
+    """The graph with the shapes that inference did not find, from a run.
+
+    Parameters
+    ----------
+    graph
+        As read from `path`.
+    path
+        The graph's file.
+    feeds
+        A batch of one.
+    """
+    from onnx import helper
+
+    unknown = [name for node in graph.nodes for name in node.outputs if name not in graph.tensors]
+    if not unknown:
+        return graph
+    values = values_of(path, unknown, feeds)
+    found = {name: Tensor(helper.np_dtype_to_tensor_dtype(value.dtype), value.shape) for name, value in values.items()}
+    return graph.with_tensors(found)
+
+
+def _edited(path: Path, outputs: Sequence[str]) -> bytes:
+    """The model with further outputs, and with a name of its own for each node."""
+    import onnx
+
+    model = onnx.load(path, load_external_data=False)
+    have = {one.name for one in model.graph.output}
+    model.graph.output.extend(onnx.ValueInfoProto(name=name) for name in outputs if name not in have)
+    for number, node in enumerate(model.graph.node):
+        node.name = f"{node.name}#{number}"
+    return bytes(model.SerializeToString())

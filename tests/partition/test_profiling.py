@@ -1,0 +1,88 @@
+"""Costs of nodes from the profiler, and how far parts are from the whole, on graphs whose answer is known."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+
+from pytest_edgeai.partition.equivalence import compare
+from pytest_edgeai.partition.graph import Graph, PartitionError
+from pytest_edgeai.partition.profiling import measure_prefix_s
+from pytest_edgeai.partition.running import completed, open_session, values_of
+from pytest_edgeai.partition.splitting import save, split
+from pytest_edgeai.serving.protocol import Array
+
+SIZE = 512
+
+
+@pytest.fixture
+def uneven(tmp_path: Path) -> Path:
+    """A large product between two of vectors; the runtime fuses the rectifier's scale and gives it new names."""
+    helper, kind = onnx.helper, onnx.TensorProto.FLOAT
+    nodes = [
+        helper.make_node("Mul", ["x", "v0"], ["a"]),
+        helper.make_node("MatMul", ["a", "w"], ["b"]),
+        helper.make_node("Relu", ["b"], ["c"]),
+        helper.make_node("Add", ["c", "v1"], ["y"]),
+    ]
+    generator = np.random.default_rng(0)
+    shapes = {"v0": (SIZE * 10,), "w": (SIZE * 10, SIZE), "v1": (SIZE,)}
+    weights = [
+        onnx.numpy_helper.from_array(generator.normal(size=shape).astype(np.float32), name)
+        for name, shape in shapes.items()
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "uneven",
+        [helper.make_tensor_value_info("x", kind, ["n", SIZE * 10])],
+        [helper.make_tensor_value_info("y", kind, ["n", SIZE])],
+        weights,
+    )
+    path = tmp_path / "uneven.onnx"
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
+    return path
+
+
+def _feeds() -> dict[str, Array]:
+    return {"x": np.ones((1, SIZE * 10), np.float32)}
+
+
+def test_the_largest_product_has_nearly_all_of_the_cost(uneven: Path) -> None:
+    graph = Graph.read(onnx.load(uneven))
+    prefix_s = measure_prefix_s(uneven, graph, [_feeds()], runs=5)
+
+    assert len(prefix_s) == 1 + graph.roles.count(graph.roles[0])
+    assert prefix_s[0] == 0
+    assert list(prefix_s) == sorted(prefix_s)
+    product = [node.op_type for node in graph.nodes].index("MatMul")
+    assert prefix_s[product + 1] - prefix_s[product] > 0.5 * prefix_s[-1]
+
+
+def test_values_inside_a_graph_are_those_that_its_parts_exchange(uneven: Path, tmp_path: Path) -> None:
+    model = onnx.load(uneven)
+    graph = Graph.read(model)
+    for part, name in zip(split(model, graph, ["b"]), ("first", "second"), strict=True):
+        save(part, tmp_path / f"{name}.onnx")
+    (sent,) = open_session(tmp_path / "first.onnx", "basic").run(None, _feeds())
+    assert np.array_equal(values_of(uneven, ["b"], _feeds())["b"], sent)
+
+    found = compare(uneven, [tmp_path / "first.onnx", tmp_path / "second.onnx"], [_feeds()])
+
+    assert (found.basic_difference, found.same_predictions) == (0, 1)
+
+
+def test_shapes_that_inference_does_not_find_come_from_a_run(uneven: Path) -> None:
+    graph = Graph.read(onnx.load(uneven))
+    known = {name: tensor for name, tensor in graph.tensors.items() if name not in ("b", "c")}
+    forgetful = Graph(graph.nodes, graph.roles, graph.inputs, graph.outputs, graph.weights, known)
+
+    assert completed(forgetful, uneven, _feeds()).tensors == dict(graph.tensors)
+
+
+def test_a_graph_that_cannot_be_loaded_is_named(tmp_path: Path) -> None:
+    (tmp_path / "broken.onnx").write_bytes(b"nothing")
+    with pytest.raises(PartitionError, match=r"broken\.onnx cannot be loaded"):
+        open_session(tmp_path / "broken.onnx")
