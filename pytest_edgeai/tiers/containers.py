@@ -18,11 +18,11 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Self
 
 from pytest_edgeai.measure.client import Client, RequestError
-from pytest_edgeai.serving.repository import GRAPH_NAME
 from pytest_edgeai.serving.server import LIMITS_PATH
 from pytest_edgeai.tiers import engine, traffic
 from pytest_edgeai.tiers.backend import Order, Site, TierError, TierState, server_arguments
@@ -113,16 +113,12 @@ class DockerBackend:
     @contextlib.contextmanager
     def deploy(self, order: Order) -> Iterator[DockerDeployment]:
         """Start the containers of a placement, all at once, and shape the links between them."""
-        if len(order.placement.tiers) != 1:
-            raise TierError(f"placement {order.placement}: an artifact in one part runs on one tier")
-        tier = order.placement.tiers[0]
-        if not (order.folder / GRAPH_NAME).is_file():
-            raise TierError(f"tier {tier} cannot serve {order.name}: there is no {order.folder / GRAPH_NAME}")
-        hops = self._site.topology.route(tier)
+        hops = self._site.topology.way(order.placement.tiers)
+        folders = {tier: order.folder_of(tier) for tier in order.placement.tiers}
         timeout_s = _answer_timeout_s(hops)
         number = next(self._numbers)
         tiers = tuple(dict.fromkeys((self._site.topology.origin, *(hop.far for hop in hops))))
-        run = _Run(self._site, self._engines, order, hops, timeout_s, self._token)
+        run = _Run(self._site, self._engines, order, folders, hops, timeout_s, self._token)
         with ThreadPoolExecutor(len(tiers)) as pool:
             try:
                 # The far end of a link to another engine is reached by a port that is known once it runs.
@@ -132,8 +128,9 @@ class DockerBackend:
                 for future in starting.values():
                     future.result()
                 list(pool.map(lambda name: self._shape(run, name), tiers))
-                if order.name not in run.containers[tier].ready.get("load_s", ()):
-                    raise TierError(f"tier {tier} has not loaded {order.name}{run.containers[tier].last_words()}")
+                for tier in folders:
+                    if order.name not in run.containers[tier].ready.get("load_s", ()):
+                        raise TierError(f"tier {tier} has not loaded {order.name}{run.containers[tier].last_words()}")
                 deployment = DockerDeployment(run)
                 try:
                     yield deployment
@@ -155,7 +152,7 @@ class DockerBackend:
 
     def _plan(self, run: _Run, tier: str, number: int) -> ContainerPlan:
         site, allotment, order = self._site, self._site.allotments[tier], run.order
-        is_origin, runs = tier == site.topology.origin, tier == order.placement.tiers[0]
+        is_origin = tier == site.topology.origin
         found = self._engines.of(tier)
         arguments = ["--repository", MODELS, *server_arguments(tier, allotment, order, run.timeout_s)]
         for hop in run.hops:
@@ -176,7 +173,7 @@ class DockerBackend:
             ],
             published="no" if not comes_in else "host" if is_origin and found.is_here else "others",
             token=self._token,
-            model=(order.name, order.folder.absolute()) if runs else None,
+            model=(order.name, run.folders[tier]) if tier in run.folders else None,
             start_timeout_s=self._start_timeout_s,
             falls_back=allotment.gpu == "prefer",
         )
@@ -216,6 +213,7 @@ class _Run:
     site: Site
     engines: Engines
     order: Order
+    folders: Mapping[str, Path]
     hops: tuple[Hop, ...]
     timeout_s: float
     token: str
@@ -265,8 +263,9 @@ class DockerDeployment:
 
     def states(self) -> tuple[TierState, ...]:
         """What the tiers say of themselves, checked against what they were given."""
-        runs = self._run.order.placement.tiers[0]
-        names = sorted(self.containers, key=lambda name: name != runs)  # the one that runs the model first
+        tiers = self._run.order.placement.tiers
+        passed = [hop.near for hop in self._run.hops if hop.near not in tiers]  # those that run the model come first
+        names = [*tiers, *(name for name in self.containers if name in passed)]
         return tuple(self._state(name) for name in names)
 
     def diagnose(self) -> str | None:

@@ -206,6 +206,5 @@ def _needed(site: Site) -> tuple[str, ...]:
     """The tiers that any placement runs on or passes through, and the origin."""
     tiers = [site.topology.origin]
     for placement in site.placements:
-        for tier in placement.tiers:
-            tiers += [hop.far for hop in site.topology.route(tier)]
+        tiers += [hop.far for hop in site.topology.way(placement.tiers)]
     return tuple(dict.fromkeys(tiers))

@@ -131,7 +131,7 @@ class TierContainer:
         container.with_copy_into_container(plan.token.encode(), TOKEN_FILE)
         if plan.model is not None:
             name, folder = plan.model
-            for file in sorted(folder.iterdir()):
+            for file in sorted(path for path in folder.iterdir() if path.is_file()):
                 container.with_copy_into_container(file, f"{MODELS}/{name}/{file.name}")
         self._container = container
         container.start()

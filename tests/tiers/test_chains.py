@@ -25,7 +25,7 @@ PLACEMENTS = {
 }
 
 
-def _order(folder: Path, placement: str) -> Order:
+def order_in_parts(folder: Path, placement: str) -> Order:
     """Parts that each give back what they take, under the name that the next one takes."""
     parts = placement.count("+") + 1
     artifact = folder / "artifact"
@@ -41,7 +41,7 @@ def test_each_part_runs_on_its_tier_and_every_link_on_the_way_is_crossed_and_pro
     backend: ProcessBackend, tmp_path: Path, placement: str
 ) -> None:
     computing, crossed = PLACEMENTS[placement]
-    with backend.deploy(_order(tmp_path, placement)) as deployment, deployment.client() as client:
+    with backend.deploy(order_in_parts(tmp_path, placement)) as deployment, deployment.client() as client:
         answer = client.infer("tiny-partition", INPUTS)
 
         assert np.array_equal(answer.outputs["y"], INPUTS["x"])
@@ -61,19 +61,19 @@ def test_each_part_runs_on_its_tier_and_every_link_on_the_way_is_crossed_and_pro
 
 @pytest.mark.parametrize("placement", ["mobile", "mobile+edge+cloud"])
 def test_as_many_tiers_as_parts_are_needed(backend: ProcessBackend, tmp_path: Path, placement: str) -> None:
-    order = Order("tiny-partition", _order(tmp_path, "mobile+edge").folder, Placement.parse(placement))
+    order = Order("tiny-partition", order_in_parts(tmp_path, "mobile+edge").folder, Placement.parse(placement))
     with pytest.raises(TierError, match="an artifact in 2 parts runs on as many tiers"), backend.deploy(order):
         pass
 
 
 def test_a_part_without_its_graph_is_refused(backend: ProcessBackend, tmp_path: Path) -> None:
-    order = _order(tmp_path, "mobile+edge")
+    order = order_in_parts(tmp_path, "mobile+edge")
     shutil.move(order.folder / "part1" / "model.onnx", tmp_path)
     with pytest.raises(TierError, match="tier edge cannot serve tiny-partition"), backend.deploy(order):
         pass
 
 
 def test_who_of_a_chain_is_gone_is_named(backend: ProcessBackend, tmp_path: Path) -> None:
-    with backend.deploy(_order(tmp_path, "mobile+edge")) as deployment:
+    with backend.deploy(order_in_parts(tmp_path, "mobile+edge")) as deployment:
         os.kill(deployment._servers["edge"].pid, signal.SIGKILL)  # noqa: SLF001
         assert "tier edge" in (deployment.diagnose() or "")
