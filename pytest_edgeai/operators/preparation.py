@@ -197,9 +197,14 @@ class Plan:
                     stage=stage,
                 )
                 reset_peak_memory()
-                started = time.perf_counter()
+                started, cpu_started = time.perf_counter(), time.process_time()
                 told = dict(operator.build(job))
-                cost = Cost(time.perf_counter() - started, peak_memory_bytes(), told.pop("training_samples", 0))
+                cost = Cost(
+                    build_s=time.perf_counter() - started,
+                    cpu_s=time.process_time() - cpu_started,
+                    peak_memory_bytes=peak_memory_bytes(),
+                    training_samples=told.pop("training_samples", 0),
+                )
                 found: Mapping[str, Any] = {}
                 if makes_graph:
                     subject.pipeline.write(folder)

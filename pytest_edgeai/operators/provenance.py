@@ -20,6 +20,8 @@ class Cost:
     ----------
     build_s
         Wall-clock time of the operator's work, without verification.
+    cpu_s
+        Processor time of it, which tells more where other work shares the processor.
     peak_memory_bytes
         Largest resident size of the building process.
     training_samples
@@ -27,6 +29,7 @@ class Cost:
     """
 
     build_s: float
+    cpu_s: float
     peak_memory_bytes: int
     training_samples: int
 
@@ -77,6 +80,7 @@ def of_step(
         **found,
         "engine": _engines(steps),
         "build_s": sum(one["build_s"] for one in steps),
+        "cpu_s": sum(one["cpu_s"] for one in steps),
         "peak_memory_bytes": max(one["peak_memory_bytes"] for one in steps),
         "training_samples": sum(one["training_samples"] for one in steps),
         "promises_speed": any(one["promises_speed"] for one in steps),
