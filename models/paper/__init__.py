@@ -41,7 +41,7 @@ def subjects(weights: Mapping[str, str], data: Data, root: Path, wanted: Collect
     for name in weights:
         if name not in (*NAMES, *STUDENTS, DEFAULT):
             raise SettingsError(f"weights: {unknown('model', name, (*NAMES, *STUDENTS, DEFAULT))}")
-    chosen = {name: Weights.chosen(name, weights, root) for name in NAMES}
+    chosen = {name: Weights.chosen(name, weights, root) for name in (*NAMES, *STUDENTS)}
     tokenizers = {
         name: tokenizer_of(chosen[name], hub_id, stand_in, fetch=name in wanted)
         for name, hub_id, stand_in in (
@@ -50,8 +50,15 @@ def subjects(weights: Mapping[str, str], data: Data, root: Path, wanted: Collect
         )
     }
     return [
-        resnet.subject(chosen["resnet"], photographs(data, root, chosen["resnet"])),
-        resnext.subject(chosen["resnext"], photographs(data, root, chosen["resnext"])),
-        bert.subject(chosen["bert"], sentence_pairs(data, root, chosen["bert"]), tokenizers["bert"]),
-        roberta.subject(chosen["roberta"], sentence_pairs(data, root, chosen["roberta"]), tokenizers["roberta"]),
+        resnet.subject(chosen["resnet"], chosen["resnet_student"], photographs(data, root, chosen["resnet"])),
+        resnext.subject(chosen["resnext"], chosen["resnext_student"], photographs(data, root, chosen["resnext"])),
+        bert.subject(
+            chosen["bert"], chosen["bert_student"], sentence_pairs(data, root, chosen["bert"]), tokenizers["bert"]
+        ),
+        roberta.subject(
+            chosen["roberta"],
+            chosen["roberta_student"],
+            sentence_pairs(data, root, chosen["roberta"]),
+            tokenizers["roberta"],
+        ),
     ]

@@ -8,7 +8,7 @@ from typing import Final
 
 from models.paper.inputs import Inputs
 from pytest_edgeai.serving.pipeline import Classification, ImagePreprocess, Pipeline
-from pytest_edgeai.subjects import SubjectModel
+from pytest_edgeai.subjects import SubjectModel, Training
 from pytest_edgeai.subjects.weights import ImageNetwork, Weights
 
 URL: Final = "https://download.pytorch.org/models/resnext101_64x4d-173b62eb.pth"
@@ -21,12 +21,12 @@ def student(weights: Weights) -> ImageNetwork:
     return ImageNetwork("resnext50_32x4d", STUDENT_URL, weights)
 
 
-def subject(weights: Weights, inputs: Inputs) -> SubjectModel:
+def subject(weights: Weights, student_weights: Weights, inputs: Inputs) -> SubjectModel:
     """The subject model.
 
     Parameters
     ----------
-    weights, inputs
+    weights, student_weights, inputs
         What the settings choose.
     """
     return SubjectModel(
@@ -45,7 +45,8 @@ def subject(weights: Weights, inputs: Inputs) -> SubjectModel:
         metrics=("top1", "top5"),
         sources=(Path(__file__), _SUBJECTS / "resnet.py", _SUBJECTS / "weights.py", *weights.sources),
         libraries=("torch", "safetensors"),
-        key=f"{weights.origin} {URL}",
+        key=f"{weights.origin} {URL}, student {student_weights.origin} {STUDENT_URL}",
         unmeasured=inputs.unmeasured,
+        training=Training(learning_rate=1e-4, student=student(student_weights), sources=student_weights.sources),
         missing="\n".join(filter(None, (weights.missing, inputs.missing))),
     )

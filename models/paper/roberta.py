@@ -8,7 +8,7 @@ from typing import Final
 
 from models.paper.inputs import Inputs
 from pytest_edgeai.serving.pipeline import Classification, Pipeline, TextPreprocess
-from pytest_edgeai.subjects import SubjectModel
+from pytest_edgeai.subjects import SubjectModel, Training
 from pytest_edgeai.subjects.weights import TextNetwork, Tokenizer, Weights
 
 HUB_ID: Final = "Intel/roberta-base-mrpc"
@@ -37,12 +37,12 @@ def student(weights: Weights) -> TextNetwork:
     return TextNetwork("roberta", STUDENT_HUB_ID, weights, tiny, _OF_THE_TEACHER)
 
 
-def subject(weights: Weights, inputs: Inputs, tokenizer: Tokenizer) -> SubjectModel:
+def subject(weights: Weights, student_weights: Weights, inputs: Inputs, tokenizer: Tokenizer) -> SubjectModel:
     """The subject model.
 
     Parameters
     ----------
-    weights, inputs, tokenizer
+    weights, student_weights, inputs, tokenizer
         What the settings choose.
     """
     return SubjectModel(
@@ -68,7 +68,9 @@ def subject(weights: Weights, inputs: Inputs, tokenizer: Tokenizer) -> SubjectMo
         assets=() if tokenizer.path is None else (tokenizer.path,),
         sources=(Path(__file__), _SUBJECTS / "encoder.py", _SUBJECTS / "weights.py", *weights.sources),
         libraries=("torch", "transformers", "safetensors"),
-        key=f"{weights.origin} {HUB_ID} {tokenizer.revision or ''}",
+        key=f"{weights.origin} {HUB_ID} {tokenizer.revision or ''}, student {student_weights.origin} {STUDENT_HUB_ID}",
         unmeasured=inputs.unmeasured,
+        # The rate is the study's.
+        training=Training(learning_rate=1e-4, student=student(student_weights), sources=student_weights.sources),
         missing="\n".join(dict.fromkeys(filter(None, (weights.missing, tokenizer.missing, inputs.missing)))),
     )

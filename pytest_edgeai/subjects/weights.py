@@ -119,8 +119,9 @@ class ImageNetwork:
 
         from pytest_edgeai.subjects.resnet import ARCHITECTURES, ResNet
 
-        torch.manual_seed(_SEED)
-        network = ResNet(ARCHITECTURES[self.architecture])
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(_SEED)
+            network = ResNet(ARCHITECTURES[self.architecture])
         if self.weights.origin != "random":
             source = self.url if self.weights.path is None else str(self.weights.path)
             try:
@@ -188,23 +189,24 @@ class TextNetwork:
 
         prefix = {"bert": "Bert", "roberta": "Roberta"}[self.family]
         model_class = getattr(transformers, f"{prefix}ForSequenceClassification")
-        torch.manual_seed(_SEED)
-        if self.weights.origin == "random":
-            configuration = getattr(transformers, f"{prefix}Config")(**self.configuration, **self.changed)
-            return SequenceClassifier(model_class(configuration)).eval()
-        local = self.weights.path is not None
-        source = str(self.weights.path) if local else self.hub_id
-        try:
-            model = model_class.from_pretrained(
-                source,
-                local_files_only=local,
-                revision=self.revision or "main",
-                ignore_mismatched_sizes=bool(self.changed),
-                **self.changed,
-            )
-        except Exception as error:
-            raise self.weights.refused(source if local else f"the hub ({source})", error) from error
-        return SequenceClassifier(model).eval()
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(_SEED)
+            if self.weights.origin == "random":
+                configuration = getattr(transformers, f"{prefix}Config")(**self.configuration, **self.changed)
+                return SequenceClassifier(model_class(configuration)).eval()
+            local = self.weights.path is not None
+            source = str(self.weights.path) if local else self.hub_id
+            try:
+                model = model_class.from_pretrained(
+                    source,
+                    local_files_only=local,
+                    revision=self.revision or "main",
+                    ignore_mismatched_sizes=bool(self.changed),
+                    **self.changed,
+                )
+            except Exception as error:
+                raise self.weights.refused(source if local else f"the hub ({source})", error) from error
+            return SequenceClassifier(model).eval()
 
 
 @dataclass(frozen=True, slots=True)

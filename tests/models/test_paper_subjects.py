@@ -18,8 +18,7 @@ from fixtures import generated
 from models import bert as small_bert
 from models import paper
 from models import roberta as small_roberta
-from models.paper import bert, resnet, resnext, roberta
-from models.paper.inputs import photographs
+from models.paper import bert, resnet, roberta
 from pytest_edgeai.measure.host import this_host
 from pytest_edgeai.operators import registry
 from pytest_edgeai.operators.preparation import Plan
@@ -105,10 +104,12 @@ def test_text_networks_have_as_many_parameters_as_the_hubs(
 
 
 def test_students_are_half_the_depth_or_less(meta_device: None) -> None:
-    for definition in (resnet, resnext):
-        student = definition.student(RANDOM)
-        teacher = definition.subject(RANDOM, photographs(GENERATED, ROOT, RANDOM)).network
+    for name in ("resnet", "resnext"):
+        subject = _subject(name)
+        assert subject.training is not None
+        teacher, student = subject.network, subject.training.student
         assert isinstance(teacher, ImageNetwork)
+        assert isinstance(student, ImageNetwork)
         assert sum(ARCHITECTURES[student.architecture].layers) < sum(ARCHITECTURES[teacher.architecture].layers) / 2 + 1
 
 
@@ -124,7 +125,9 @@ def test_listing_them_imports_nothing_heavy() -> None:
 
 def test_random_weights_are_the_same_every_time(tiny_architecture: None) -> None:
     network = ImageNetwork("wide_resnet101_2", "", RANDOM)
+    generator = torch.get_rng_state()
     first, second = network().state_dict(), network().state_dict()
+    assert torch.equal(torch.get_rng_state(), generator)
     assert all(torch.equal(first[name], second[name]) for name in first)
 
 
