@@ -26,12 +26,7 @@ def split_placements(
     for placement in placements:
         away = [tier for tier in placement.tiers if topology.tiers[tier].url is not None]
         if not away:
-            through = [
-                hop.near
-                for tier in placement.tiers
-                for hop in topology.route(tier)
-                if topology.tiers[hop.near].url is not None
-            ]
+            through = [hop.near for hop in topology.way(placement.tiers) if topology.tiers[hop.near].url is not None]
             if through:
                 raise TierError(
                     f"placement {placement} is reached through tier {through[0]}, which is a server elsewhere "
