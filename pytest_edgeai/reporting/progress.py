@@ -50,6 +50,7 @@ class ProgressLines:
         self._session = session
         self._trials = trials
         self._done = 0
+        self._announced: set[str] = set()
         self._begun_at: dict[str, float] = {}
         self._took_s: dict[str, list[float]] = {}
 
@@ -68,7 +69,8 @@ class ProgressLines:
             self._line(f"{line}{progress.stage} after {progress.elapsed_s:.1f} s{failure}")
         elif self._writer.hasmarkup:
             self._over(f"{line}{progress.stage}, {progress.elapsed_s:.0f} s")
-        elif progress.stage == "starting":
+        elif name not in self._announced:
+            self._announced.add(name)
             self._line(f"{line}building")
 
     def has_line(self, report: pytest.CollectReport | pytest.TestReport) -> bool:
