@@ -29,6 +29,11 @@ _LOG_LINE_LENGTH = 300
 _KILLED = 128  # exit codes above are signals
 
 
+def published_at(address: str) -> tuple[str] | tuple[str, int]:
+    """Address and port, as the engine's interface has them: any port that is free."""
+    return (address,)
+
+
 @dataclass(frozen=True, slots=True)
 class ContainerPlan:
     """What to start.
@@ -127,7 +132,7 @@ class TierContainer:
         if plan.published != "no":
             # Whatever it is to be, testcontainers' own method would publish it to everybody.
             where = _LOOPBACK if plan.published == "host" else _EVERYWHERE
-            container.ports[f"{PORT}/tcp"] = (where,)  # type: ignore[assignment]
+            container.ports[f"{PORT}/tcp"] = published_at(where)  # type: ignore[assignment]
         container.with_copy_into_container(plan.token.encode(), TOKEN_FILE)
         if plan.model is not None:
             name, folder = plan.model

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -16,7 +17,7 @@ import pytest
 
 from pytest_edgeai.measure.client import RequestError
 from pytest_edgeai.settings import SettingsError, Tolerances
-from pytest_edgeai.tiers import engine
+from pytest_edgeai.tiers import engine, tier_container
 from pytest_edgeai.tiers.backend import Order, Site, TierError
 from pytest_edgeai.tiers.containers import DockerBackend
 from pytest_edgeai.tiers.image import ImageError, ensure_image
@@ -252,3 +253,32 @@ def test_a_kernel_that_cannot_delay_is_named_before_anything_starts_and_one_that
         hop = deployment.hops[0]
         for probe in probe_link(deployment.probe(hop), hop, 0.2, Tolerances()):
             assert probe.ok, probe.sentence()
+
+
+def test_a_name_that_is_taken_is_said(backend: DockerBackend, client: DockerClient, order: OrderOn, site: Site) -> None:
+    other = client.containers.create(
+        ensure_image(client, ImageSpec(), print), name=f"edgeai-{site.session_id}-1-mobile"
+    )
+    try:
+        sentence = r"tier mobile cannot be started: .*[Cc]onflict"
+        with pytest.raises(TierError, match=sentence), backend.deploy(order("mobile")):
+            pass
+    finally:
+        other.remove(force=True)
+    with backend.deploy(order("mobile")):
+        pass
+
+
+def test_a_port_that_cannot_be_had_is_said_and_nothing_is_left(
+    backend: DockerBackend, client: DockerClient, order: OrderOn, site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        number = taken.getsockname()[1]
+        # Whoever asks for a number may find it taken; tiers ask for any that is free.
+        monkeypatch.setattr(tier_container, "published_at", lambda address: (address, number))
+        sentence = r"tier mobile cannot be started: .*(already in use|already allocated)"
+        with pytest.raises(TierError, match=sentence), backend.deploy(order("mobile")):
+            pass
+    assert not [name for name in left_of(client, site.session_id) if "-1-" in name]
