@@ -2,7 +2,7 @@
 
 Sessions are put together from trials that were measured: whole blocks (a block is one replicate of every strategy) in
 the order in which they were measured, so that autocorrelation and drift are the machine's own. Interleaved sessions
-(`--edgeai-against`) take neighbouring trials of one stretch as the two versions, at random; sessions apart
+take neighbouring trials of one stretch as the two versions, at random; sessions apart
 (`--edgeai-compare`) take stretches that do not overlap. A slowdown is added to one strategy of the later version:
 its compute (stretched) or its transmit spans, whichever is larger, get longer by a factor.
 

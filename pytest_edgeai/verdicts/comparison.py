@@ -121,7 +121,7 @@ def rules(settings: Settings) -> tuple[Rule, Limits]:
     """What counts as worse, from the settings."""
     gate = settings.gate
     return (
-        Rule(settings.alpha, settings.p_adjust, gate.min_change, gate.must_see),
+        Rule(settings.alpha, settings.p_adjust, gate.min_change, gate.must_see, gate.session_spread),
         Limits(gate.accuracy_drop_pp, gate.size_growth, gate.memory_growth),
     )
 

@@ -38,12 +38,16 @@ class Rule:
         The relative change of latency that matters.
     must_see
         The relative change that has to be within reach of the number of trials, or the verdict is inconclusive.
+    session_spread
+        By how much a strategy's latency differs between two sessions of one version, as a standard deviation of its
+        logarithm. Trials of one session cannot tell; it counts where the two sides are sessions of their own.
     """
 
     alpha: float = 0.05
     p_adjust: str = "holm"
     min_change: float = 0.03
     must_see: float = 0.10
+    session_spread: float = 0.02
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +108,7 @@ class _Estimate:
 
     shift: float
     se: float
+    trial_se: float
     df: float
     sd: float
     delta: float
@@ -142,7 +147,7 @@ def judge_changes(
 
     from pytest_edgeai.stats import adjust_p
 
-    estimates = _estimates(latencies_s)
+    estimates = _estimates(latencies_s, 0.0 if together else rule.session_spread)
     usable = {name: one for name, one in estimates.items() if np.isfinite(one.se) and one.se > 0}
     p_of = {name: float(2 * scipy_stats.t.sf(abs(one.shift) / one.se, one.df)) for name, one in usable.items()}
     adjusted = dict(zip(p_of, adjust_p(list(p_of.values()), rule.p_adjust).tolist(), strict=True)) if p_of else {}
@@ -155,7 +160,7 @@ def judge_changes(
     }
 
 
-def _estimates(latencies_s: Mapping[str, tuple[Array, Array]]) -> dict[str, _Estimate]:
+def _estimates(latencies_s: Mapping[str, tuple[Array, Array]], session_spread: float) -> dict[str, _Estimate]:
     from pytest_edgeai.stats import cliffs_delta
     from pytest_edgeai.stats.shrinkage import shrink_variances
 
@@ -171,10 +176,12 @@ def _estimates(latencies_s: Mapping[str, tuple[Array, Array]]) -> dict[str, _Est
     found = {}
     for name, (before, after) in values.items():
         variance, df = known.get(name, (math.nan, math.nan))
+        trial_variance = variance * (1 / len(before) + 1 / len(after))
         earlier, later = latencies_s[name]
         found[name] = _Estimate(
             shift=float(np.mean(after) - np.mean(before)),
-            se=math.sqrt(variance * (1 / len(before) + 1 / len(after))),
+            se=math.sqrt(trial_variance + 2 * session_spread**2),
+            trial_se=math.sqrt(trial_variance),
             df=df,
             sd=math.sqrt(variance),
             delta=float(np.mean([cliffs_delta(later[:, one], earlier[:, one]) for one in range(earlier.shape[1])])),
@@ -217,6 +224,7 @@ def _decide(one: _Estimate, rule: Rule, p: float, p_adjusted: float, common: flo
     # The strictest level that the adjustment may ask of a single strategy.
     strictest = scipy_stats.t.ppf(1 - rule.alpha / (2 * family), one.df)
     detectable = math.expm1(float(strictest) * one.se)
+    seen_by_trials = math.expm1(float(strictest) * one.trial_se)
     outcome, reason, needed = "pass", "", None
     large = abs(one.shift) >= math.log1p(rule.min_change) and abs(one.delta) >= SMALL_DELTA
     large = large and (one.shift > 0) == (one.delta > 0)
@@ -229,15 +237,15 @@ def _decide(one: _Estimate, rule: Rule, p: float, p_adjusted: float, common: flo
             outcome = "inconclusive"
             reason = (
                 f"{change:+.1%}, but so is everything ({math.expm1(common):+.1%} at the median): the machine may have "
-                "changed between the sessions; measure both in one (--edgeai-against)"
+                "changed between the sessions; measure both again, one right after the other"
             )
     elif large:
         outcome, needed = "inconclusive", _trials_needed(one.sd, abs(one.shift), rule, family)
         reason = f"{change:+.1%} is not significant (adjusted p {p_adjusted:.2g}): it would take {needed} trials a side"
-    elif detectable > rule.must_see:
+    elif seen_by_trials > rule.must_see:
         outcome, needed = "inconclusive", _trials_needed(one.sd, math.log1p(rule.must_see), rule, family)
         reason = (
-            f"trials differ so much that a change of less than {detectable:.0%} would not be seen: it would take "
+            f"trials differ so much that a change of less than {seen_by_trials:.0%} would not be seen: it would take "
             f"{needed} trials a side for {rule.must_see:.0%}"
         )
     return LatencyChange(
