@@ -77,6 +77,7 @@ def backend(site: Site) -> Iterator[ProcessBackend]:
 
 def resources() -> tuple[set[int], int, list[str]]:
     """What this process holds: children, file descriptors and control groups."""
+    gc.collect()  # what earlier tests have left to the collector is not to be closed in the middle of a later one
     descriptors = Path("/proc/self/fd")
     count = len(list(descriptors.iterdir())) if descriptors.exists() else 0
     return set(children_of(os.getpid())), count, groups_of(os.getpid())
