@@ -1,5 +1,6 @@
 """A tiny model, a topology that is quick to cross, and backends that leave nothing behind."""
 
+import gc
 import os
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
