@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
@@ -10,6 +9,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
+from pytest_edgeai.reporting.drawing import drawn
 from pytest_edgeai.verdicts.comparison import GREEN, Comparison, GateOutcome, Row
 
 if TYPE_CHECKING:
@@ -124,27 +124,19 @@ def table(comparison: Comparison) -> Table:
     """For a terminal."""
     from rich.table import Table
 
-    drawn = Table(box=None, pad_edge=False, header_style="bold", show_edge=False)
+    lines = Table(box=None, pad_edge=False, header_style="bold", show_edge=False)
     for number, heading in enumerate(HEADINGS):
-        drawn.add_column(heading, justify="left" if number < 2 else "right", no_wrap=number < 2)
+        lines.add_column(heading, justify="left" if number < 2 else "right", no_wrap=number < 2)
     for row in comparison.rows:
         name, outcome, *numbers = cells(row)
-        drawn.add_row(name, f"[{STYLES[row.outcome]}]{outcome}[/]", *numbers)
-    return drawn
+        lines.add_row(name, f"[{STYLES[row.outcome]}]{outcome}[/]", *numbers)
+    return lines
 
 
 def write_comparison(reporter: pytest.TerminalReporter, comparison: Comparison) -> None:
     """At the end of pytest's output."""
-    from rich.console import Console
-
     reporter.section(f"edgeai: against {comparison.before}", "=", bold=True)
-    text = io.StringIO()
-    # Wide enough for every column: a terminal wraps a line, but a column left out is lost.
-    colours = reporter.hasmarkup
-    Console(file=text, width=170, force_terminal=colours, no_color=not colours, highlight=False).print(
-        table(comparison)
-    )
-    reporter.write_line(text.getvalue().rstrip("\n"))
+    reporter.write_line(drawn(table(comparison), reporter.hasmarkup))
     for sentence in sentences(comparison):
         reporter.write_line(sentence, yellow=True)
     reporter.write_line(verdict(comparison), bold=True, green=comparison.green, red=not comparison.green)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -10,6 +9,7 @@ import pytest
 
 from pytest_edgeai.reporting.accuracy import DROP_HEADINGS, drop_rows, pair_lines
 from pytest_edgeai.reporting.comparison import write_comparison
+from pytest_edgeai.reporting.drawing import drawn
 from pytest_edgeai.reporting.rows import HEADINGS, verdict_rows
 from pytest_edgeai.reporting.statistics import p_words, title
 from pytest_edgeai.verdicts import GREEN
@@ -46,12 +46,12 @@ def write_summary(reporter: pytest.TerminalReporter, session: MeasuringSession) 
             reporter.write_line(f"edgeai: nothing was measured: all {session.skipped} trials were skipped", yellow=True)
         return
     reporter.section("edgeai: verdicts", "=", bold=True)
-    reporter.write_line(_render(_verdict_table(outcome), reporter.hasmarkup))
+    reporter.write_line(drawn(_verdict_table(outcome), reporter.hasmarkup))
     for line in _statistics(outcome):
         reporter.write_line(line)
     rows = drop_rows(outcome)
     if rows:
-        reporter.write_line(f"\n{_render(_accuracy_table(rows), reporter.hasmarkup)}")
+        reporter.write_line(f"\n{drawn(_accuracy_table(rows), reporter.hasmarkup)}")
     for line in pair_lines(outcome.accuracy_pairs, session.settings.alpha):
         reporter.write_line(line)
     for result in outcome.results:
@@ -104,16 +104,6 @@ def _accuracy_table(rows: Sequence[Sequence[str]]) -> Table:
     for *cells, budget in rows:
         table.add_row(*cells, f"[red]{budget}[/red]" if "broken" in budget else budget)
     return table
-
-
-def _render(table: Table, colours: bool) -> str:
-    from rich.console import Console
-
-    text = io.StringIO()
-    # Wide enough for every column: a terminal wraps a line, but a column left out is lost.
-    console = Console(file=text, width=170, force_terminal=colours, no_color=not colours, highlight=False)
-    console.print(table)
-    return text.getvalue().rstrip("\n")
 
 
 def _statistics(outcome: SessionOutcome) -> list[str]:

@@ -226,9 +226,9 @@ def _decide(one: _Estimate, rule: Rule, p: float, p_adjusted: float, common: flo
     detectable = math.expm1(float(strictest) * one.se)
     seen_by_trials = math.expm1(float(strictest) * one.trial_se)
     outcome, reason, needed = "pass", "", None
-    large = abs(one.shift) >= math.log1p(rule.min_change) and abs(one.delta) >= SMALL_DELTA
-    large = large and (one.shift > 0) == (one.delta > 0)
     threshold = math.log1p(rule.min_change)
+    large = abs(one.shift) >= threshold and abs(one.delta) >= SMALL_DELTA
+    large = large and (one.shift > 0) == (one.delta > 0)
     if large and p_adjusted < rule.alpha:
         outcome = "regression" if one.shift > 0 else "improvement"
         reason = f"{change:+.1%} (adjusted p {p_adjusted:.2g}, delta {one.delta:+.2f})"
