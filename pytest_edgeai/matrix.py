@@ -18,23 +18,37 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True, order=True)
 class Placement:
-    """Which tiers run the parts of an artifact, the first part first.
+    """Which tiers run the parts of an artifact, the first part first; or how many nodes of a tier run it.
 
     Parameters
     ----------
     tiers
         One tier, or several for a chain.
+    nodes
+        How many nodes of the tier work on a request at the same time.
     """
 
     tiers: tuple[str, ...]
+    nodes: int = 1
 
     def __str__(self) -> str:
-        return "+".join(self.tiers)
+        return "+".join(self.tiers) + (f"*{self.nodes}" if self.nodes > 1 else "")
 
     @classmethod
     def parse(cls, text: str) -> Placement:
-        """The placement that `str` writes, for example `edge` or `mobile+edge`."""
-        return cls(tuple(text.split("+")))
+        """The placement that `str` writes, for example `edge`, `mobile+edge` or `mobile*5`.
+
+        Raises
+        ------
+        ValueError
+            The number of nodes is none, or a chain has one.
+        """
+        tiers, star, nodes = text.partition("*")
+        if not star:
+            return cls(tuple(text.split("+")))
+        if not nodes.isdecimal() or int(nodes) < 2 or "+" in tiers:
+            raise ValueError(f"{text!r} is not a tier and a number of nodes from 2, for example mobile*5")
+        return cls((tiers,), int(nodes))
 
 
 @dataclass(frozen=True, slots=True, order=True)

@@ -145,6 +145,11 @@ class Operator(ABC, Generic[P]):
         """The tiers that the artifact's parts are made for; empty where it is whole."""
         return ()
 
+    @property
+    def nodes(self) -> int:
+        """How many nodes of a tier the artifact is made for; above 1, it has what `pytest_edgeai.parallel` says."""
+        return 1
+
     def situated(self, topology: Topology, allotments: Mapping[str, Allotment]) -> Operator[P]:  # noqa: ARG002
         """The operator for certain tiers and links: itself, where these decide nothing about the artifact."""
         return self
