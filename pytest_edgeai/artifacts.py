@@ -128,8 +128,12 @@ class Store:
 
     def find(self, recipe: Recipe) -> Entry | None:
         """The entry of a recipe, or None where there is none that is whole."""
+        return self.get(recipe.kind, recipe.digest)
+
+    def get(self, kind: Kind, digest: str) -> Entry | None:
+        """The entry of a recipe that somebody else has, by its digest."""
         with contextlib.suppress(_Corrupt):
-            return self._read(recipe)
+            return self._read(kind, digest)
         return None
 
     def find_or_build(
@@ -163,14 +167,14 @@ class Store:
             raise StoreError(f"the artifact store {self.root} cannot be made: {error.strerror}") from None
         with self._locked(shelf / f"{recipe.digest}.lock", note):
             try:
-                entry = self._read(recipe)
+                entry = self._read(recipe.kind, recipe.digest)
             except _Corrupt as corrupt:
                 if note is not None:
                     note(f"{recipe.kind}/{recipe.digest[:12]} is corrupted ({corrupt}): it is built again")
                 entry = None
             if entry is None:
                 self._build(recipe, build, shelf)
-                entry = self._read(recipe)
+                entry = self._read(recipe.kind, recipe.digest)
         if entry is None:
             raise StoreError(f"{shelf / recipe.digest} vanished while it was used")
         return entry
@@ -201,8 +205,8 @@ class Store:
                     shutil.rmtree(folder)
         return count, size_bytes
 
-    def _read(self, recipe: Recipe) -> Entry | None:
-        folder = self.root / recipe.kind / recipe.digest
+    def _read(self, kind: Kind, digest: str) -> Entry | None:
+        folder = self.root / kind / digest
         if not folder.is_dir():
             return None
         try:
@@ -221,7 +225,7 @@ class Store:
         sizes = {name: (folder / name).stat().st_size for name in expected}
         with contextlib.suppress(OSError):  # a store may be mounted read-only
             os.utime(folder)  # tells `clean` that it is in use
-        return Entry(folder, recipe.digest, _content(expected), provenance, sizes)
+        return Entry(folder, digest, _content(expected), provenance, sizes)
 
     def _build(self, recipe: Recipe, build: Callable[[Path], Mapping[str, Any]], shelf: Path) -> None:
         final = shelf / recipe.digest

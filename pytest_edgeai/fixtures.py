@@ -52,6 +52,12 @@ def edgeai_replicate(request: pytest.FixtureRequest) -> int:
 
 
 @pytest.fixture
+def edgeai_version(request: pytest.FixtureRequest) -> str:
+    """Empty, or the git revision whose artifact is measured (`--edgeai-against`); parametrized by the plugin."""
+    return str(getattr(request, "param", ""))
+
+
+@pytest.fixture
 def edgeai_session(pytestconfig: pytest.Config) -> MeasuringSession:
     """Settings, host and what was prepared and measured so far."""
     return pytestconfig.stash[SESSION]
@@ -92,26 +98,33 @@ def strategy(subject: SubjectModel, operator: Operator[Any], tier: Placement) ->
 
 
 @pytest.fixture
-def artifact(edgeai_session: MeasuringSession, subject: SubjectModel, operator: Operator[Any]) -> Artifact:
+def artifact(
+    edgeai_session: MeasuringSession, subject: SubjectModel, operator: Operator[Any], edgeai_version: str
+) -> Artifact:
     """What the operator made of the subject model: a folder with `model.onnx`, and where it comes from."""
     from pytest_edgeai.settings import SettingsError
 
     try:
-        return edgeai_session.artifact(subject.name, operator.name).artifact
+        return edgeai_session.artifact((subject.name, operator.name), edgeai_version).artifact
     except SettingsError as error:
         reason = str(error)
     pytest.fail(reason, pytrace=False)
 
 
 @pytest.fixture
-def deployment(edgeai_session: MeasuringSession, strategy: Strategy, artifact: Artifact) -> Iterator[Deployment]:  # noqa: ARG001  # fails first where there is no artifact
+def deployment(
+    edgeai_session: MeasuringSession,
+    strategy: Strategy,
+    edgeai_version: str,
+    artifact: Artifact,  # noqa: ARG001  # fails first where there is no artifact
+) -> Iterator[Deployment]:
     """The artifact on its tiers, freshly started, behind its links; `deployment.client()` sends requests."""
     from pytest_edgeai.tiers.backend import TierError
 
     reason = ""
     with ExitStack() as stack:
         try:
-            running = stack.enter_context(edgeai_session.backend.deploy(edgeai_session.order(strategy)))
+            running = stack.enter_context(edgeai_session.backend.deploy(edgeai_session.order(strategy, edgeai_version)))
         except TierError as error:
             reason = str(error)
         if reason:
@@ -125,6 +138,7 @@ def trial(
     edgeai_session: MeasuringSession,
     strategy: Strategy,
     replicate: int,
+    edgeai_version: str,
     benchmark: BenchmarkFixture,
 ) -> Callable[[], TrialRecord]:
     """A function that measures one replicate of the strategy in a fresh deployment and returns its record.
@@ -142,9 +156,9 @@ def trial(
     started = time.perf_counter()
     request.getfixturevalue("artifact")
     deployment: Deployment = request.getfixturevalue("deployment")
-    prepared = edgeai_session.artifact(*strategy.artifact)
+    prepared = edgeai_session.artifact(strategy.artifact, edgeai_version)
     assignment = Assignment(
-        Cell(strategy, replicate),
+        Cell(strategy, replicate, edgeai_version),
         prepared.artifact.name,
         edgeai_session.settings.measurement,
         edgeai_session.settings.tolerances,

@@ -6,8 +6,8 @@ Pure functions on names; what the names stand for is looked up elsewhere.
 from __future__ import annotations
 
 import random
-from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Hashable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from pytest_edgeai.settings import SettingsError, unknown
@@ -72,15 +72,29 @@ class Strategy:
 
 @dataclass(frozen=True, slots=True, order=True)
 class Cell:
-    """One trial to be made: a strategy and the number of the replicate."""
+    """One trial to be made.
+
+    Parameters
+    ----------
+    strategy, replicate
+        The cell of the matrix, and how often it was tried before.
+    version
+        Empty, or the git revision whose artifact it is.
+    """
 
     strategy: Strategy
     replicate: int
+    version: str = ""
 
     @property
     def id(self) -> str:
         """The test id."""
-        return f"{self.strategy.id}-r{self.replicate}"
+        return f"{self.strategy.id}-r{self.replicate}" + (f"@{self.version}" if self.version else "")
+
+    @property
+    def own(self) -> Cell:
+        """The same of this version."""
+        return replace(self, version="")
 
 
 def parse_placements(setting: str, names: Iterable[str], topology: Topology) -> tuple[Placement, ...]:
@@ -147,24 +161,28 @@ def select(kind: str, setting: str, wanted: Iterable[str] | None, known: Collect
     return tuple(name for name in known if name in chosen)
 
 
-def schedule(cells: Sequence[tuple[int, T]], seed: int) -> list[T]:
+def schedule(cells: Sequence[tuple[int, Hashable, T]], seed: int) -> list[T]:
     """Order trials in blocks: a block is one replicate of everything, in random order of its own.
 
-    Drift of the machine then hits all strategies alike, and neighbours differ from block to block.
+    Drift of the machine then hits all strategies alike, and neighbours differ from block to block. What is to be
+    compared most closely, the versions of one strategy, stays together, each as often first as last.
 
     Parameters
     ----------
     cells
-        (replicate, anything) in any order.
+        (replicate, what stays together, anything) in any order.
     seed
         The same seed gives the same order.
     """
     generator = random.Random(seed)
-    blocks: dict[int, list[T]] = {}
-    for replicate, cell in cells:
-        blocks.setdefault(replicate, []).append(cell)
+    blocks: dict[int, dict[Hashable, list[T]]] = {}
+    for replicate, together, cell in cells:
+        blocks.setdefault(replicate, {}).setdefault(together, []).append(cell)
     ordered: list[T] = []
     for _, block in sorted(blocks.items()):
-        generator.shuffle(block)
-        ordered += block
+        groups = list(block.values())
+        generator.shuffle(groups)
+        for group in groups:
+            generator.shuffle(group)
+            ordered += group
     return ordered

@@ -14,11 +14,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
+    from pytest_edgeai.checkouts import Commit
     from pytest_edgeai.matrix import Cell, Placement
     from pytest_edgeai.recording import Recording
     from pytest_edgeai.session import MeasuringSession, Selection
 
 AXES = ("edgeai_model", "edgeai_operator", "edgeai_tier", "edgeai_replicate")
+VERSION = "edgeai_version"
 _MARKER_KEYS = ("models", "operators", "tiers", "replicates")
 # A trial that turns out invalid before its first request leaves pytest-benchmark's fixture unused.
 _UNUSED_IS_FINE = pytest.mark.filterwarnings("ignore:Benchmark fixture was not used at all")
@@ -59,7 +61,7 @@ def open_session(config: pytest.Config, seed: int) -> MeasuringSession:
         backends.update(named or {})
     operators = registry.instantiate(classes, settings.operator_parameters)
     registered = Registered(subjects, chains.with_chains(operators, settings.operator_names), backends)
-    return MeasuringSession(settings, registered, seed, config.rootpath)
+    return MeasuringSession(settings, registered, seed, config.rootpath, against=_against(config))
 
 
 def baseline_of(config: pytest.Config) -> Recording | None:
@@ -83,6 +85,38 @@ def baseline_of(config: pytest.Config) -> Recording | None:
         raise SettingsError(f"--edgeai-compare: {error}") from None
 
 
+def places_of(config: pytest.Config) -> list[str]:
+    """Where the session's tests are, as absolute paths of files and folders; nothing where the project says it."""
+    if config.args_source is not pytest.Config.ArgsSource.ARGS:
+        return []
+    places = (config.invocation_params.dir / argument.partition("::")[0] for argument in config.args)
+    return [str(place.absolute()) for place in dict.fromkeys(places)]
+
+
+def selects_all(config: pytest.Config) -> bool:
+    """Whether nothing restricts what the settings ask for."""
+    options = ("edgeai_models", "edgeai_operators", "edgeai_tiers", "keyword", "markexpr", "deselect", "lf")
+    return not any(config.getoption(name, None) for name in options) and not any("::" in one for one in config.args)
+
+
+def refuse_single_versions(cells: Iterable[Cell], twins: Iterable[Cell]) -> None:
+    """Refuse a selection of tests (`-k`, `-m`, node ids) that leaves a trial without that of the other version.
+
+    Raises
+    ------
+    SettingsError
+        Names one.
+    """
+    from pytest_edgeai.settings import SettingsError
+
+    alone = set(cells).symmetric_difference(twin.own for twin in twins)
+    if alone:
+        raise SettingsError(
+            f"--edgeai-against: {min(alone).id} is selected in one of the two versions only; select by strategy, "
+            "for example -k resnet-sptq-edge"
+        )
+
+
 def parametrize(metafunc: pytest.Metafunc, axes: Sequence[str], session: MeasuringSession) -> None:
     """Give a test one set of parameters for each combination of its axes.
 
@@ -98,15 +132,20 @@ def parametrize(metafunc: pytest.Metafunc, axes: Sequence[str], session: Measuri
         "edgeai_tier": [str(placement) for placement in selection.placements],
         "edgeai_replicate": range(replicates),
     }
+    versions: list[dict[str, str]] = [{}]
+    if session.against is not None and set(AXES) == set(axes) and VERSION in metafunc.fixturenames:
+        versions = [{"version": ""}, {"version": session.against.revision}]
     parameters = []
     for row in itertools.product(*(values[axis] for axis in axes)):
         if not _fits(dict(zip(axes, row, strict=True)), session):
             continue
         words = [f"r{value}" if axis == "edgeai_replicate" else value for axis, value in zip(axes, row, strict=True)]
         keys = {axis.removeprefix("edgeai_"): value for axis, value in zip(axes, row, strict=True)}
-        marks = (pytest.mark.strategy(**keys), _UNUSED_IS_FINE)
-        parameters.append(pytest.param(*row, id="-".join(words), marks=marks))
-    metafunc.parametrize(axes, parameters, indirect=True)
+        for version in versions:
+            marks = (pytest.mark.strategy(**keys, **version), _UNUSED_IS_FINE)
+            name = "-".join(words) + "".join(f"@{revision}" for revision in version.values() if revision)
+            parameters.append(pytest.param(*row, *version.values(), id=name, marks=marks))
+    metafunc.parametrize((*axes, *([VERSION] if versions[0] else [])), parameters, indirect=True)
 
 
 def cell_of(item: pytest.Item) -> Cell | None:
@@ -117,7 +156,7 @@ def cell_of(item: pytest.Item) -> Cell | None:
     from pytest_edgeai.matrix import Cell, Placement, Strategy
 
     model, operator, tier, replicate = (parameters[axis] for axis in AXES)
-    return Cell(Strategy(model, operator, Placement.parse(tier)), replicate)
+    return Cell(Strategy(model, operator, Placement.parse(tier)), replicate, parameters.get(VERSION, ""))
 
 
 def artifacts_of(items: Iterable[pytest.Item]) -> tuple[tuple[str, str], ...]:
@@ -182,6 +221,22 @@ def _restricted(marker: pytest.Mark | None, session: MeasuringSession) -> tuple[
         tuple(name for name in chosen.operators if name in operators),
         tuple(placement for placement in chosen.placements if placement in placements),
     ), int(given.get("replicates", replicates))
+
+
+def _against(config: pytest.Config) -> Commit | None:
+    """The commit that is to be measured beside the working copy; preparing artifacts is not measuring."""
+    wanted = config.getoption("edgeai_against")
+    if wanted is None or config.getoption("edgeai_prepare"):
+        return None
+    from pytest_edgeai.checkouts import find_commit
+    from pytest_edgeai.settings import SettingsError
+
+    if config.getoption("edgeai_compare") is not None:
+        raise SettingsError("--edgeai-against and --edgeai-compare: a session is compared with one version")
+    try:
+        return find_commit(wanted, config.rootpath)
+    except SettingsError as error:
+        raise SettingsError(f"--edgeai-against: {error}") from None
 
 
 def _overrides(config: pytest.Config) -> dict[str, Any]:

@@ -5,7 +5,9 @@ Importing this module imports nothing heavy: a user who has the plugin installed
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Generator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -49,6 +51,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         metavar="REV|NAME|latest",
         help="fail if a strategy is worse than in a saved session: by git revision, name, number or path",
     )
+    add(
+        "--edgeai-against",
+        metavar="REV",
+        help="measure a git revision in the same session, trial by trial, and fail if a strategy is worse than there",
+    )
+    add(
+        "--edgeai-hand-over", type=Path, metavar="FILE", help=argparse.SUPPRESS
+    )  # what --edgeai-against asks the revision for
     add("--edgeai-scale", metavar="NAME", help="small (default), or paper: the study's own models at full size")
     add(
         "--edgeai-weights", metavar="FROM", help="of full-size models: hub (default), or random to measure latency only"
@@ -152,6 +162,9 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     """Interleave the trials, after all other tests, and refuse at once what cannot be measured."""
     config = session.config
     _refuse_unusable_settings(config)
+    if config.option.edgeai_hand_over:
+        _hand_over_instead(session)
+        return
     if config.option.edgeai_prepare:
         _prepare_instead(session)
     if SESSION not in config.stash or config.option.edgeai_prepare:
@@ -161,17 +174,23 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     from pytest_edgeai.settings import SettingsError
 
     edgeai = config.stash[SESSION]
-    trials = [(item.stash[_CELL].replicate, item) for item in session.items if _CELL in item.stash]
-    others = [item for item in session.items if _CELL not in item.stash]
+    cells = {item: item.stash[_CELL] for item in session.items if _CELL in item.stash}
+    trials = [(cell.replicate, cell.strategy, item) for item, cell in cells.items()]
+    others = [item for item in session.items if item not in cells]
     session.items[:] = others + schedule(trials, edgeai.seed)
     wanted = [item for item in session.items if item.get_closest_marker("skip") is None]
-    edgeai.cells = tuple(dict.fromkeys(item.stash[_CELL] for item in wanted if _CELL in item.stash))
-    edgeai.skipped = len(trials) - len(edgeai.cells)
+    chosen = dict.fromkeys(cells[item] for item in wanted if item in cells)
+    edgeai.skipped = len(trials) - len(chosen)
+    edgeai.cells = tuple(cell for cell in chosen if not cell.version)
+    edgeai.twins = tuple(cell for cell in chosen if cell.version)
+    edgeai.is_whole = parametrization.selects_all(config)
     edgeai.artifacts = parametrization.artifacts_of(wanted)
     edgeai.placements = parametrization.placements_of(wanted)
     if config.option.collectonly or _is_worker(config):
         return
     try:
+        if edgeai.against is not None:
+            parametrization.refuse_single_versions(edgeai.cells, edgeai.twins)
         edgeai.refuse_unusable_subjects()
     except SettingsError as error:
         raise pytest.UsageError(str(error)) from None
@@ -219,6 +238,8 @@ def pytest_runtestloop(session: pytest.Session) -> Generator[None, object, objec
         config.stash[_PROGRESS] = progress
         config.pluginmanager.register(progress, "edgeai-progress")
         edgeai.prepare(progress.artifact)
+        if edgeai.against is not None and edgeai.twins:
+            _prepare_other(session, trials, progress)
     return (yield)
 
 
@@ -259,6 +280,8 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> Generator[
     """Run the statistics, judge, write the reports, and only then fail."""
     config = session.config
     if SESSION not in config.stash or _PROGRESS not in config.stash or not config.stash[SESSION].cells:
+        return (yield)
+    if exitstatus == pytest.ExitCode.USAGE_ERROR and not config.stash[SESSION].records:  # it never came to a trial
         return (yield)
     outcome = config.stash[SESSION].finish()
     if outcome.comparison is not None:
@@ -305,6 +328,44 @@ def _prepare_instead(session: pytest.Session) -> None:
         lines = config.stash[_PREPARATION]
         session.items[:] = items_for(session, edgeai, lines.hear)
         lines.begin(len(session.items))
+
+
+def _hand_over_instead(session: pytest.Session) -> None:
+    """Answer the version that asks for the artifacts of this one; there is nothing to test."""
+    session.items[:] = []
+    if SESSION in session.config.stash:
+        from pytest_edgeai.versions import hand_over
+
+        hand_over(
+            session.config.stash[SESSION], session.config.option.edgeai_hand_over, lambda line: print(line, flush=True)
+        )
+
+
+def _prepare_other(session: pytest.Session, trials: dict[str, Cell], progress: ProgressLines) -> None:
+    """Have the other version make its artifacts ready, and leave out its trials that would tell nothing."""
+    from pytest_edgeai import parametrization
+    from pytest_edgeai.reporting.header import against_line
+    from pytest_edgeai.settings import SettingsError
+
+    config = session.config
+    edgeai = config.stash[SESSION]
+    assert edgeai.against is not None
+    _note(config, f"making the artifacts of {edgeai.against.label} ready")
+    try:
+        edgeai.prepare_other(parametrization.places_of(config), progress.artifact)
+    except SettingsError as error:
+        raise pytest.UsageError(f"--edgeai-against: {error}") from None
+    kept = set(edgeai.twins)
+    idle = [item for item in session.items if _CELL in item.stash and _is_idle(item.stash[_CELL], kept)]
+    session.items[:] = [item for item in session.items if item not in idle]
+    for item in idle:
+        del trials[item.nodeid]
+    config.hook.pytest_deselected(items=idle)
+    _note(config, against_line(edgeai))
+
+
+def _is_idle(cell: Cell, kept: set[Cell]) -> bool:
+    return bool(cell.version) and cell not in kept
 
 
 def _note(config: pytest.Config, sentence: str) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
@@ -11,8 +11,11 @@ import numpy as np
 from pytest_edgeai.serving.protocol import Array
 
 if TYPE_CHECKING:
+    from pytest_edgeai.matrix import Cell
     from pytest_edgeai.measure.trial import TrialRecord
+    from pytest_edgeai.operators.preparation import Prepared
     from pytest_edgeai.session import MeasuringSession
+    from pytest_edgeai.versions import OtherVersion
 
 KEY: Final = "edgeai"
 _FORMAT = 1
@@ -58,12 +61,18 @@ class RecordedStrategy:
         Of the servers that ran the model, where they said so.
     invalid
         Why trials are invalid or not there.
+    same
+        Whether it has no trials because its artifact is that of the version it is compared with, byte for byte.
+    failure
+        Why its artifact could not be made, or empty.
     """
 
     inputs: tuple[int, ...]
     latencies_s: Array
     peak_memory_bytes: tuple[int, ...] = ()
     invalid: tuple[str, ...] = ()
+    same: bool = False
+    failure: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,57 +102,92 @@ class Recording:
 
 def record_session(session: MeasuringSession) -> dict[str, Any]:
     """The document of a session; JSON values only."""
-    settings = session.settings
-    profile = settings.measurement
-    trials: dict[str, list[dict[str, Any]]] = {strategy.id: [] for strategy in session.strategies}
-    for cell in session.cells:
-        record = session.records.get(cell)
-        trials[cell.strategy.id].append(_trial(record))
-    host = session.host
     return {
         "format": _FORMAT,
-        "conditions": {
-            "scale": settings.scale,
-            "host": {
-                "processor": host.processor,
-                "instructions": list(host.instructions),
-                "cores": host.cores,
-                "system": host.system,
-            },
-            "backend": session.backend.name if session.is_open else None,
-            "topology": settings.topology.model_dump(mode="json"),
-            "tiers": {
-                name: {"cores": one.cores, "threads": one.threads, "compute_scale": one.compute_scale}
-                for name, one in session.allotments.items()
-            },
-            "measurement": {
-                "warmup": profile.warmup,
-                "inputs": profile.inputs,
-                "passes": profile.passes,
-                "session": profile.session,
-                "wire": profile.wire,
-            },
-        },
-        "artifacts": {
-            f"{model}-{operator}": {
-                "content": ready.artifact.entry.content,
-                "size_bytes": ready.artifact.entry.size_bytes,
-                "metrics": dict(ready.evaluation.metrics),
-                "correct": "".join(
-                    "01"[int(right)] for right in ready.evaluation.ranked[:, 0] == ready.evaluation.truth
-                ),
-            }
-            for (model, operator), ready in session.prepared.items()
-        },
+        "conditions": _conditions(session),
+        "artifacts": _artifacts(session.prepared),
         "strategies": {
-            strategy.id: {"artifact": "-".join(strategy.artifact), "trials": trials[strategy.id]}
+            strategy.id: {
+                "artifact": "-".join(strategy.artifact),
+                "trials": _trials(session, [cell for cell in session.cells if cell.strategy == strategy]),
+            }
             for strategy in session.strategies
         },
     }
 
 
-def _digits(correct: Array) -> str:
-    return "".join("01"[int(right)] for right in correct)
+def record_other(session: MeasuringSession, other: OtherVersion) -> dict[str, Any]:
+    """The document of the other version that a session has measured.
+
+    What is the same in both versions has no trials of its own, what the other version could not make has a reason,
+    and what it alone would measure is there without trials, so that it is missed.
+    """
+    strategies: dict[str, Any] = {}
+    for strategy in session.strategies:
+        wanted = strategy.artifact
+        twins = [twin for twin in session.twins if twin.strategy == strategy]
+        if wanted in other.failures:
+            found: dict[str, Any] = {"trials": [], "failure": other.failures[wanted]}
+        elif wanted in other.prepared and twins:
+            found = {"trials": _trials(session, twins)}
+        elif wanted in other.prepared:
+            found = {"trials": [], "same": wanted in session.prepared}
+        else:
+            continue
+        strategies[strategy.id] = {"artifact": "-".join(wanted), **found}
+    for name in other.strategies if session.is_whole else ():
+        strategies.setdefault(name, {"artifact": "", "trials": []})
+    return {
+        "format": _FORMAT,
+        "conditions": _conditions(session),
+        "artifacts": _artifacts(other.prepared),
+        "strategies": strategies,
+    }
+
+
+def _conditions(session: MeasuringSession) -> dict[str, Any]:
+    """All that two sessions have to have in common to be compared."""
+    settings, host = session.settings, session.host
+    profile = settings.measurement
+    return {
+        "scale": settings.scale,
+        "host": {
+            "processor": host.processor,
+            "instructions": list(host.instructions),
+            "cores": host.cores,
+            "system": host.system,
+        },
+        "backend": session.backend.name if session.is_open else None,
+        "topology": settings.topology.model_dump(mode="json"),
+        "tiers": {
+            name: {"cores": one.cores, "threads": one.threads, "compute_scale": one.compute_scale}
+            for name, one in session.allotments.items()
+        },
+        "measurement": {
+            "warmup": profile.warmup,
+            "inputs": profile.inputs,
+            "passes": profile.passes,
+            "session": profile.session,
+            "wire": profile.wire,
+        },
+    }
+
+
+def _artifacts(prepared: Mapping[tuple[str, str], Prepared]) -> dict[str, Any]:
+    """Artifacts with their evaluations by `model-operator`."""
+    return {
+        "-".join(wanted): {
+            "content": ready.artifact.entry.content,
+            "size_bytes": ready.artifact.entry.size_bytes,
+            "metrics": dict(ready.evaluation.metrics),
+            "correct": "".join("01"[int(right)] for right in ready.evaluation.ranked[:, 0] == ready.evaluation.truth),
+        }
+        for wanted, ready in prepared.items()
+    }
+
+
+def _trials(session: MeasuringSession, cells: Sequence[Cell]) -> list[dict[str, Any]]:
+    return [_trial(session.records.get(cell)) for cell in cells]
 
 
 def _trial(record: TrialRecord | None) -> dict[str, Any]:
@@ -187,7 +231,7 @@ def read_recording(document: Any, label: str) -> Recording:
         return Recording(
             label=label,
             conditions=ours["conditions"],
-            strategies={name: _strategy(name, one["trials"]) for name, one in ours["strategies"].items()},
+            strategies={name: _strategy(name, one) for name, one in ours["strategies"].items()},
             artifacts={name: _artifact(one) for name, one in ours["artifacts"].items()},
             artifact_of={name: str(one["artifact"]) for name, one in ours["strategies"].items()},
         )
@@ -204,7 +248,8 @@ def _artifact(one: Mapping[str, Any]) -> RecordedArtifact:
     return RecordedArtifact(str(one["content"]), int(one["size_bytes"]), dict(one["metrics"]), correct)
 
 
-def _strategy(name: str, trials: list[Mapping[str, Any]]) -> RecordedStrategy:
+def _strategy(name: str, recorded: Mapping[str, Any]) -> RecordedStrategy:
+    trials = recorded["trials"]
     invalid = tuple(str(one["invalid"]) for one in trials if "invalid" in one)
     valid = [one for one in trials if "invalid" not in one]
     inputs = tuple(dict.fromkeys(int(number) for number in valid[0]["input"])) if valid else ()
@@ -217,4 +262,6 @@ def _strategy(name: str, trials: list[Mapping[str, Any]]) -> RecordedStrategy:
             raise RecordingError(f"{name}: it has latencies that are none")
         rows.append([float(np.median(latencies_s[numbers == number])) for number in inputs])
     peaks = tuple(int(one["peak_memory_bytes"]) for one in valid if one.get("peak_memory_bytes"))
-    return RecordedStrategy(inputs, np.array(rows).reshape(len(rows), len(inputs)), peaks, invalid)
+    latencies = np.array(rows).reshape(len(rows), len(inputs))
+    same, failure = bool(recorded.get("same")), str(recorded.get("failure", ""))
+    return RecordedStrategy(inputs, latencies, peaks, invalid, same, failure)

@@ -24,6 +24,7 @@ from pytest_edgeai.tiers.backend import Backend, BackendFactory, Order, Site
 from pytest_edgeai.tiers.specs import Allotment, allot
 
 if TYPE_CHECKING:
+    from pytest_edgeai.checkouts import Commit
     from pytest_edgeai.measure.trial import TrialRecord
     from pytest_edgeai.operators import Operator
     from pytest_edgeai.operators.preparation import Plan, Prepared
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from pytest_edgeai.reporting.files import ReportFolder
     from pytest_edgeai.subjects import SubjectModel
     from pytest_edgeai.verdicts.comparison import Comparison
+    from pytest_edgeai.versions import OtherVersion
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +154,15 @@ class MeasuringSession:
     failures: dict[tuple[str, str], str] = field(default_factory=dict)
     """Why an artifact could not be made."""
     baseline: Recording | None = None
-    """The session that this one is compared with."""
+    """The saved session that this one is compared with."""
+    against: Commit | None = None
+    """The commit that is measured in this session, too, and compared with."""
+    twins: tuple[Cell, ...] = ()
+    """The trials that are to be made of that commit's artifacts."""
+    other: OtherVersion | None = None
+    """What that commit has, once its artifacts are ready."""
+    is_whole: bool = False
+    """Whether all that the settings ask for was selected, so that what another version has in addition is missing."""
     outcome: SessionOutcome | None = None
     """What was found, once the session is finished."""
     report: ReportFolder | None = None
@@ -168,6 +178,11 @@ class MeasuringSession:
         operators = self.registered.operators.items()
         situated = {name: operator.situated(topology, self.allotments) for name, operator in operators}
         self.registered = replace(self.registered, operators=situated)
+
+    @property
+    def own_records(self) -> dict[Cell, TrialRecord]:
+        """The trials that were made of this version."""
+        return {cell: record for cell, record in self.records.items() if not cell.version}
 
     @property
     def strategies(self) -> tuple[Strategy, ...]:
@@ -279,21 +294,63 @@ class MeasuringSession:
             else:
                 self.prepared[one] = result
 
-    def artifact(self, model: str, operator: str) -> Prepared:
+    def prepare_other(self, arguments: Sequence[str], report: Callable[[Progress], None]) -> None:
+        """Have the commit that is compared with make its artifacts ready, and keep the trials that tell anything.
+
+        A strategy whose artifact both have, byte for byte, is measured once: there is nothing to tell apart.
+
+        Parameters
+        ----------
+        arguments
+            Where the tests are.
+        report
+            Is told about progress.
+
+        Raises
+        ------
+        SettingsError
+            The commit does not make its artifacts ready.
+        """
+        from pytest_edgeai.versions import Question, prepare_version
+
+        assert self.against is not None
+        options = ["--edgeai-scale", self.settings.scale]
+        if "default" in self.settings.weights:
+            options += ["--edgeai-weights", self.settings.weights["default"]]
+        question = Question(self.wanted, self.plan.store_root.absolute())
+        self.other = prepare_version(self.against, question, self.root, [*options, *arguments], report)
+        self.twins = tuple(cell for cell in self.twins if self._tells_anything(cell.strategy.artifact, self.other))
+
+    def _tells_anything(self, wanted: tuple[str, str], other: OtherVersion) -> bool:
+        if wanted not in self.prepared or wanted not in other.prepared:
+            return False
+        return self.settings.gate.measure_same or not other.is_same(wanted, self.prepared[wanted])
+
+    def artifact(self, wanted: tuple[str, str], version: str = "") -> Prepared:
         """An artifact that is ready.
+
+        Parameters
+        ----------
+        wanted
+            Model and operator.
+        version
+            Empty, or the revision whose artifact it is.
 
         Raises
         ------
         SettingsError
             It could not be made; says why.
         """
-        if (model, operator) in self.failures:
-            raise SettingsError(f"artifact {model}-{operator}: {self.failures[model, operator]}")
-        return self.prepared[model, operator]
+        if version:
+            assert self.other is not None
+            return self.other.prepared[wanted]
+        if wanted in self.failures:
+            raise SettingsError(f"artifact {'-'.join(wanted)}: {self.failures[wanted]}")
+        return self.prepared[wanted]
 
-    def order(self, strategy: Strategy) -> Order:
+    def order(self, strategy: Strategy, version: str = "") -> Order:
         """What to deploy for a strategy."""
-        artifact = self.artifact(*strategy.artifact).artifact
+        artifact = self.artifact(strategy.artifact, version).artifact
         profile = self.settings.measurement
         return Order(artifact.name, artifact.entry.folder, strategy.placement, profile.session, profile.wire)
 
@@ -317,23 +374,26 @@ class MeasuringSession:
         from pytest_edgeai.outcome import conclude
         from pytest_edgeai.reporting.tiers import unproven_sentences
 
-        self.outcome = conclude(self.strategies, self.cells, self.records, self.prepared, self.settings)
+        self.outcome = conclude(self.strategies, self.cells, self.own_records, self.prepared, self.settings)
         unproven = unproven_sentences(self.records.values())
-        self.outcome = replace(
-            self.outcome, remarks=(*self.outcome.remarks, *unproven), comparison=self._compare(self.baseline)
-        )
+        self.outcome = replace(self.outcome, remarks=(*self.outcome.remarks, *unproven), comparison=self._compare())
         if self.report is not None:
             self.report.finish(self, self.outcome)
         return self.outcome
 
-    def _compare(self, baseline: Recording | None) -> Comparison | None:
-        if baseline is None:
+    def _compare(self) -> Comparison | None:
+        if self.baseline is None and self.other is None:
             return None
-        from pytest_edgeai.recording import KEY, read_recording, record_session
+        from pytest_edgeai.recording import KEY, read_recording, record_other, record_session
         from pytest_edgeai.verdicts.comparison import compare, rules
 
         # By way of the document, so that both sides went through the same hands.
-        return compare(baseline, read_recording({KEY: record_session(self)}, "this session"), *rules(self.settings))
+        ours, given = record_session(self), rules(self.settings)
+        if self.other is None:
+            assert self.baseline is not None
+            return compare(self.baseline, read_recording({KEY: ours}, "this session"), *given)
+        before = read_recording({KEY: record_other(self, self.other)}, self.other.commit.label)
+        return compare(before, read_recording({KEY: ours}, "this version"), *given, together=True)
 
     def close(self) -> None:
         """End what the backend holds."""

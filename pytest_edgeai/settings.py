@@ -138,6 +138,8 @@ class Gate(Spec):
         Largest drop of accuracy, in percentage points.
     size_growth, memory_growth
         Largest relative growth of an artifact, and of the peak memory of its server.
+    measure_same
+        Whether `--edgeai-against` measures strategies twice whose artifact is the same in both versions.
     """
 
     min_change: float = Field(default=0.03, gt=0, lt=10)
@@ -146,6 +148,7 @@ class Gate(Spec):
     accuracy_drop_pp: float = Field(default=0.5, ge=0, le=100)
     size_growth: float = Field(default=0.02, ge=0)
     memory_growth: float = Field(default=0.10, ge=0)
+    measure_same: bool = False
 
 
 class Tolerances(Spec):

@@ -39,14 +39,30 @@ def test_selecting_nothing_is_refused() -> None:
 
 @given(st.integers(1, 6), st.integers(1, 8), st.integers(0, 2**32))
 def test_a_schedule_has_every_trial_once_in_blocks(replicates: int, strategies: int, seed: int) -> None:
-    cells = [(replicate, (replicate, number)) for replicate in range(replicates) for number in range(strategies)]
+    every = [(replicate, number) for replicate in range(replicates) for number in range(strategies)]
+    cells = [(replicate, number, (replicate, number)) for replicate, number in every]
     ordered = schedule(cells, seed)
-    assert Counter(ordered) == Counter(cell for _, cell in cells)
-    assert [replicate for replicate, _ in ordered] == sorted(replicate for replicate, _ in cells)
+    assert Counter(ordered) == Counter(every)
+    assert [replicate for replicate, _ in ordered] == sorted(replicate for replicate, _ in every)
     assert schedule(cells, seed) == ordered
 
 
+@given(st.integers(1, 4), st.integers(1, 5), st.integers(0, 2**32))
+def test_versions_of_a_strategy_are_neighbours(replicates: int, strategies: int, seed: int) -> None:
+    every = [(replicate, number) for replicate in range(replicates) for number in range(strategies)]
+    cells = [(replicate, number, (replicate, number, version)) for replicate, number in every for version in "ab"]
+    ordered = schedule(cells, seed)
+    assert Counter(ordered) == Counter(cell for *_, cell in cells)
+    for one, other in zip(ordered[::2], ordered[1::2], strict=True):
+        assert one[:2] == other[:2]
+
+
+def test_either_version_is_first_as_often() -> None:
+    first = Counter(schedule([(0, "x", "a"), (0, "x", "b")], seed)[0] for seed in range(2000))
+    assert min(first.values()) > 850
+
+
 def test_every_order_within_a_block_is_equally_likely() -> None:
-    orders = Counter(tuple(schedule([(0, "a"), (0, "b"), (0, "c")], seed)) for seed in range(6000))
+    orders = Counter(tuple(schedule([(0, name, name) for name in "abc"], seed)) for seed in range(6000))
     assert len(orders) == 6
     assert min(orders.values()) > 800

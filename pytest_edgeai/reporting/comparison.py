@@ -31,7 +31,7 @@ STYLES: dict[GateOutcome, str] = {
 def cells(row: Row) -> tuple[str, ...]:
     """The columns of a row."""
     latency = row.latency
-    numbers = ("", "", "", "")
+    numbers = ("same artifact" if row.same else "", "", "", "")
     if latency is not None:
         numbers = (
             f"{latency.change:+.1%}",
@@ -58,7 +58,7 @@ def sentences(comparison: Comparison) -> Iterator[str]:
             "measure both on one machine with the same settings, or in one session"
         )
     for row in comparison.rows:
-        if row.reasons and row.outcome != "incomparable":
+        if row.reasons and row.reasons != comparison.differences:  # said once
             yield f"{row.strategy}: {row.outcome}: {'; '.join(row.reasons)}"
 
 

@@ -12,7 +12,7 @@ import math
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO, cast
 
 from pytest_edgeai import __version__
 from pytest_edgeai.artifacts import library_versions
@@ -24,8 +24,10 @@ if TYPE_CHECKING:
     from pytest_edgeai.measure.trial import TrialRecord
     from pytest_edgeai.outcome import SessionOutcome, StrategyResult
     from pytest_edgeai.session import MeasuringSession
+    from pytest_edgeai.versions import OtherVersion
 
 SAMPLES, RESULTS, SUMMARY, COMPARISON = "samples.csv", "results.json", "summary.md", "comparison.md"
+AGAINST_SAMPLES = "samples-against.csv"
 RESULTS_FORMAT = 1
 _LATEST = "latest"
 _KEYS = ("model", "operator", "tier", "replicate", "run", "input", "latency_s")
@@ -49,8 +51,8 @@ class ReportFolder:
         hops = dict.fromkeys(hop.name for tier in topology.tiers for hop in topology.route(tier))
         self._spans = [*SPAN_NAMES, *(f"transmit {name}" for name in hops)]
         self._columns = [*_KEYS, *map(_column, self._spans)]
-        with self._samples("w") as file:
-            csv.writer(file).writerow(self._columns)
+        self._begun: set[str] = set()
+        self._begin(SAMPLES)
 
     @classmethod
     def open(cls, parent: Path, settings: Settings) -> ReportFolder:
@@ -71,10 +73,12 @@ class ReportFolder:
         return cls(path, settings)
 
     def append(self, record: TrialRecord) -> None:
-        """Write a trial's samples."""
+        """Write a trial's samples; those of another version into a file of their own."""
+        name = AGAINST_SAMPLES if record.cell.version else SAMPLES
+        self._begin(name)
         strategy, replicate = record.cell.strategy, record.cell.replicate
         names = (strategy.model, strategy.operator, strategy.placement, replicate)
-        with self._samples("a") as file:
+        with self._opened(name, "a") as file:
             writer = csv.writer(file)
             for one in record.measurements:
                 spans = dict(one.spans_s)
@@ -95,8 +99,14 @@ class ReportFolder:
 
             _write(self.path / COMPARISON, markdown(outcome.comparison))
 
-    def _samples(self, mode: str) -> Any:
-        return (self.path / SAMPLES).open(mode, encoding="utf-8", newline="")
+    def _begin(self, name: str) -> None:
+        if name not in self._begun:
+            self._begun.add(name)
+            with self._opened(name, "w") as file:
+                csv.writer(file).writerow(self._columns)
+
+    def _opened(self, name: str, mode: str) -> TextIO:
+        return cast("TextIO", (self.path / name).open(mode, encoding="utf-8", newline=""))
 
 
 def results_document(session: MeasuringSession, outcome: SessionOutcome) -> dict[str, Any]:
@@ -142,7 +152,28 @@ def results_document(session: MeasuringSession, outcome: SessionOutcome) -> dict
         "comparison": None if outcome.comparison is None else outcome.comparison.as_json(),
         "statistics": None if outcome.analysis is None else outcome.analysis.as_json(),
         "accuracy_statistics": pairs_document(outcome),
-        "trials": [_finite(record.as_json()) for record in session.records.values()],
+        "trials": [_finite(record.as_json()) for record in session.own_records.values()],
+        "against": None if session.other is None else _against(session, session.other),
+    }
+
+
+def _against(session: MeasuringSession, other: OtherVersion) -> dict[str, Any]:
+    """The other version that was measured in the session."""
+    return {
+        "revision": other.commit.revision,
+        "commit": other.commit.digest,
+        "artifacts": [
+            {
+                "model": model,
+                "operator": operator,
+                "digest": ready.artifact.entry.digest,
+                "content": ready.artifact.entry.content,
+                "same": (model, operator) in session.prepared
+                and other.is_same((model, operator), session.prepared[model, operator]),
+            }
+            for (model, operator), ready in other.prepared.items()
+        ],
+        "trials": [_finite(record.as_json()) for cell, record in session.records.items() if cell.version],
     }
 
 

@@ -26,12 +26,28 @@ def header_lines(session: MeasuringSession) -> list[str]:
     )
     return [
         f"edgeai: {', '.join(chosen.models)} × {', '.join(chosen.operators)} × {placements}: "
-        f"{len(session.strategies)} strategies, {len(session.cells)} trials",
+        f"{len(session.strategies)} strategies, {len(session.cells)} trials"
+        + (f", and as many of {session.against.label} where it differs" if session.against is not None else ""),
         f"edgeai: profile {settings.profile}: {profile.replicates} replicates of {profile.warmup} warm-up and "
         f"{profile.inputs} × {profile.passes} requests, order by seed {session.seed}",
         f"edgeai: tiers {tiers}; links {links}; host {session.host.cores} cores, {session.host.processor}",
         *([f"edgeai: backend {session.backend.name}: {session.backend.describe()}"] if session.is_open else []),
     ]
+
+
+def against_line(session: MeasuringSession) -> str:
+    """Which strategies are measured in both versions."""
+    assert session.other is not None
+    twice = {cell.strategy for cell in session.twins}
+    same = sum(
+        session.other.is_same(strategy.artifact, session.prepared[strategy.artifact])
+        for strategy in session.strategies
+        if strategy.artifact in session.prepared
+    )
+    return (
+        f"against {session.other.commit.label}: {len(twice)} of {len(session.strategies)} strategies are measured in "
+        f"both versions, {same} have the same artifact"
+    )
 
 
 def _rate(rate_bps: float) -> str:

@@ -52,6 +52,8 @@ class Row:
     accuracy_pp, size, memory
         Change of the first metric in percentage points, relative growth of the artifact and of peak memory; None
         where they are not known on both sides.
+    same
+        Whether both versions have one artifact, byte for byte, so that it was measured once.
     """
 
     strategy: str
@@ -62,6 +64,7 @@ class Row:
     accuracy_pp: float | None = None
     size: float | None = None
     memory: float | None = None
+    same: bool = False
 
     def as_json(self) -> dict[str, Any]:
         """A JSON object."""
@@ -75,6 +78,7 @@ class Row:
             "accuracy_pp": self.accuracy_pp,
             "size": self.size,
             "memory": self.memory,
+            "same_artifact": self.same,
         }
 
 
@@ -141,12 +145,21 @@ def compare(before: Recording, after: Recording, rule: Rule, limits: Limits, *, 
     differences = () if together else tuple(_differences(before.conditions, after.conditions))
     common = [name for name in after.strategies if name in before.strategies]
     usable = [name for name in common if not differences and _why_unusable(name, before, after) is None]
-    sides = {name: (before.strategies[name].latencies_s, after.strategies[name].latencies_s) for name in usable}
-    changes = judge_changes(sides, rule, together=together) if sides else {}
+    same = [name for name in usable if before.strategies[name].same]
+    sides = {
+        name: (before.strategies[name].latencies_s, after.strategies[name].latencies_s)
+        for name in usable
+        if name not in same
+    }
+    alike = [after.strategies[name].latencies_s for name in same]
+    changes = judge_changes(sides, rule, together=together, lending=alike) if sides else {}
     rows = []
     for name in after.strategies:
         if name in changes:
             rows.append(_row(name, before, after, changes[name], limits))
+        elif name in same:
+            median_s = float(np.median(after.strategies[name].latencies_s))
+            rows.append(Row(name, "pass", medians_s=(median_s, median_s), accuracy_pp=0.0, size=0.0, same=True))
         elif name not in before.strategies:
             rows.append(Row(name, "new", (f"{before.label} does not have it",)))
         elif differences:
@@ -163,7 +176,10 @@ def compare(before: Recording, after: Recording, rule: Rule, limits: Limits, *, 
 
 
 def _why_unusable(name: str, before: Recording, after: Recording) -> tuple[GateOutcome, str] | None:
-    for side in (before, after):
+    was = before.strategies[name]
+    if was.failure:
+        return "incomparable", f"{before.label} could not make its artifact: {was.failure}"
+    for side in (after,) if was.same else (before, after):
         invalid = side.strategies[name].invalid
         if invalid:
             return (
@@ -172,7 +188,7 @@ def _why_unusable(name: str, before: Recording, after: Recording) -> tuple[GateO
             )
         if not len(side.strategies[name].latencies_s):
             return "invalid", f"it has no trials in {side.label}"
-    if before.strategies[name].inputs != after.strategies[name].inputs:
+    if not was.same and was.inputs != after.strategies[name].inputs:
         return "incomparable", "other samples were sent"
     return None
 

@@ -8,7 +8,7 @@ the number of strategies, an effect that is at least small, and a change that is
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
@@ -116,7 +116,7 @@ class _Estimate:
 
 
 def judge_changes(
-    latencies_s: Mapping[str, tuple[Array, Array]], rule: Rule, *, together: bool
+    latencies_s: Mapping[str, tuple[Array, Array]], rule: Rule, *, together: bool, lending: Sequence[Array] = ()
 ) -> dict[str, LatencyChange]:
     """Decide for every strategy of a session.
 
@@ -130,6 +130,8 @@ def judge_changes(
     together
         Whether both sides were measured in one session, trial by trial. Else the machine may have changed in between,
         and what all strategies have in common is no one's regression.
+    lending
+        Latencies of strategies that have one side only, of the same shape: they say how trials differ.
 
     Raises
     ------
@@ -147,7 +149,7 @@ def judge_changes(
 
     from pytest_edgeai.stats import adjust_p
 
-    estimates = _estimates(latencies_s, 0.0 if together else rule.session_spread)
+    estimates = _estimates(latencies_s, 0.0 if together else rule.session_spread, lending)
     usable = {name: one for name, one in estimates.items() if np.isfinite(one.se) and one.se > 0}
     p_of = {name: float(2 * scipy_stats.t.sf(abs(one.shift) / one.se, one.df)) for name, one in usable.items()}
     adjusted = dict(zip(p_of, adjust_p(list(p_of.values()), rule.p_adjust).tolist(), strict=True)) if p_of else {}
@@ -160,7 +162,9 @@ def judge_changes(
     }
 
 
-def _estimates(latencies_s: Mapping[str, tuple[Array, Array]], session_spread: float) -> dict[str, _Estimate]:
+def _estimates(
+    latencies_s: Mapping[str, tuple[Array, Array]], session_spread: float, lending: Sequence[Array]
+) -> dict[str, _Estimate]:
     from pytest_edgeai.stats import cliffs_delta
     from pytest_edgeai.stats.shrinkage import shrink_variances
 
@@ -168,10 +172,13 @@ def _estimates(latencies_s: Mapping[str, tuple[Array, Array]], session_spread: f
     testable = [name for name, (before, after) in values.items() if len(before) + len(after) > 2]
     variances = [_pooled_variance(*values[name]) for name in testable]
     freedom = [sum(map(len, values[name])) - 2 for name in testable]
-    shrunk = shrink_variances(variances, freedom)
+    alone = [_values(one) for one in lending if len(one) > 1]
+    shrunk = shrink_variances(
+        [*variances, *(float(np.var(one, ddof=1)) for one in alone)], [*freedom, *(len(one) - 1 for one in alone)]
+    )
     known = {
         name: (float(variance), float(df))
-        for name, variance, df in zip(testable, shrunk.variances, shrunk.df, strict=True)
+        for name, variance, df in zip(testable, shrunk.variances, shrunk.df, strict=False)
     }
     found = {}
     for name, (before, after) in values.items():
@@ -191,16 +198,22 @@ def _estimates(latencies_s: Mapping[str, tuple[Array, Array]], session_spread: f
 
 
 def _trial_values(name: str, before: Array, after: Array) -> tuple[Array, Array]:
-    from scipy.stats import trim_mean
-
     for side in (before, after):
         if side.ndim != 2 or not side.size or not (np.isfinite(side) & (side > 0)).all():
             raise ValueError(f"{name}: latencies are positive numbers, for trials and inputs")
     if before.shape[1] != after.shape[1]:
         raise ValueError(f"{name}: {before.shape[1]} inputs before and {after.shape[1]} after")
-    logs = np.log(np.vstack([before, after]))
-    values = trim_mean(logs - logs.mean(axis=0), _TRIM, axis=1)
+    values = _values(np.vstack([before, after]))
     return values[: len(before)], values[len(before) :]
+
+
+def _values(latencies_s: Array) -> Array:
+    """How slow each trial was, as a logarithm."""
+    from scipy.stats import trim_mean
+
+    logs = np.log(latencies_s)
+    values: Array = trim_mean(logs - logs.mean(axis=0), _TRIM, axis=1)
+    return values
 
 
 def _pooled_variance(before: Array, after: Array) -> float:
@@ -237,7 +250,7 @@ def _decide(one: _Estimate, rule: Rule, p: float, p_adjusted: float, common: flo
             outcome = "inconclusive"
             reason = (
                 f"{change:+.1%}, but so is everything ({math.expm1(common):+.1%} at the median): the machine may have "
-                "changed between the sessions; measure both again, one right after the other"
+                "changed between the sessions; measure both in one session, by --edgeai-against"
             )
     elif large:
         outcome, needed = "inconclusive", _trials_needed(one.sd, abs(one.shift), rule, family)

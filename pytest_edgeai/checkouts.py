@@ -1,0 +1,165 @@
+"""Another commit of a project, checked out beside it, and what Python needs to run that one and not this one."""
+
+from __future__ import annotations
+
+import contextlib
+import subprocess
+import sys
+import tempfile
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pytest_edgeai.settings import SettingsError
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """A commit of a repository.
+
+    Parameters
+    ----------
+    revision
+        As it was asked for.
+    digest
+        Its hexadecimal name.
+    repository
+        The top folder of the working copy that it was asked for in.
+    """
+
+    revision: str
+    digest: str
+    repository: Path
+
+    @property
+    def label(self) -> str:
+        """What to call it: as it was asked for, and which commit that is."""
+        short = self.digest[:10]
+        return short if self.digest.startswith(self.revision) else f"{self.revision} ({short})"
+
+
+@dataclass(frozen=True, slots=True)
+class Checkout:
+    """A commit in a folder of its own.
+
+    Parameters
+    ----------
+    commit
+        Which.
+    folder
+        The top folder of its files.
+    search_path
+        Folders to put before all others that modules are searched in.
+    """
+
+    commit: Commit
+    folder: Path
+    search_path: tuple[Path, ...]
+
+    def counterpart(self, path: Path) -> Path:
+        """Where the checkout has what is at a path of the working copy; the path itself if it is none of these."""
+        try:
+            return self.folder / path.resolve().relative_to(self.commit.repository)
+        except ValueError:
+            return path
+
+
+def find_commit(revision: str, root: Path) -> Commit:
+    """The commit that a revision names.
+
+    Parameters
+    ----------
+    revision
+        Anything that git takes for one: a branch, a tag, `HEAD~1`, a commit.
+    root
+        A folder of the working copy.
+
+    Raises
+    ------
+    SettingsError
+        There is no git, no repository or no such commit.
+    """
+    try:
+        top = _git(root, "rev-parse", "--show-toplevel")
+    except SettingsError as error:
+        raise SettingsError(f"{root} is in no git repository: {error}") from None
+    try:
+        digest = _git(root, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}")
+    except SettingsError:
+        raise SettingsError(
+            f"{top} has no revision {revision!r}; in a shallow clone it may have to be fetched first"
+        ) from None
+    return Commit(revision, digest, Path(top).resolve())
+
+
+@contextlib.contextmanager
+def checked_out(commit: Commit) -> Iterator[Checkout]:
+    """Check a commit out into a folder of its own, which is gone afterwards; the working copy is not touched.
+
+    Raises
+    ------
+    SettingsError
+        Git cannot check it out.
+    """
+    with tempfile.TemporaryDirectory(prefix="edgeai-checkout-") as scratch:
+        folder = Path(scratch).resolve() / "worktree"
+        _git(commit.repository, "worktree", "add", "--detach", "--force", str(folder), commit.digest)
+        try:
+            shadow = Path(scratch) / "metadata"
+            shadow.mkdir()
+            describe_distribution(folder, shadow)
+            yield Checkout(commit, folder, (shadow, *_search_path(commit.repository, folder)))
+        finally:
+            with contextlib.suppress(SettingsError):
+                _git(commit.repository, "worktree", "remove", "--force", str(folder))
+
+
+def describe_distribution(project: Path, target: Path) -> None:
+    """Write what an installer would write of a project's entry points, so that its own count and not the installed.
+
+    Parameters
+    ----------
+    project
+        With a pyproject.toml, or nothing is written.
+    target
+        A folder that is searched for modules before the one in which the project is installed.
+    """
+    try:
+        declared: Mapping[str, Any] = tomllib.loads((project / "pyproject.toml").read_text(encoding="utf-8"))
+        name, version = str(declared["project"]["name"]), str(declared["project"].get("version", "0"))
+        groups: Mapping[str, Mapping[str, str]] = declared["project"].get("entry-points", {})
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return
+    information = target / f"{name.replace('-', '_')}-{version}.dist-info"
+    information.mkdir()
+    metadata = f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"
+    (information / "METADATA").write_text(metadata, encoding="utf-8")
+    lines = [
+        line
+        for group, points in groups.items()
+        for line in (f"[{group}]", *(f"{point} = {value}" for point, value in points.items()), "")
+    ]
+    (information / "entry_points.txt").write_text("\n".join(lines), encoding="utf-8")
+
+
+def _search_path(repository: Path, folder: Path) -> Iterator[Path]:
+    """The checkout's own counterparts of what this process searches for modules, first those of an installed copy."""
+    found: dict[Path, None] = {}
+    for entry in (repository, repository / "src", *map(Path, filter(None, sys.path))):
+        with contextlib.suppress(ValueError, OSError):
+            there = folder / entry.resolve().relative_to(repository)
+            if there.is_dir():  # an environment inside the working copy is not in a commit
+                found[there] = None
+    yield from found
+
+
+def _git(folder: Path, *words: str) -> str:
+    try:
+        done = subprocess.run(["git", "-C", str(folder), *words], capture_output=True, text=True, check=False)
+    except OSError as error:
+        raise SettingsError(f"git cannot be run: {error.strerror}") from None
+    if done.returncode:
+        raise SettingsError(f"git {words[0]}: {done.stderr.strip() or 'failed'}")
+    return done.stdout.strip()

@@ -1,0 +1,266 @@
+"""Another version of the project beside this one: its own code makes its artifacts, this session measures them.
+
+The other version runs as `pytest --edgeai-hand-over FILE` in a checkout of its own, where it makes ready what is
+asked for and writes down where in the store it is. Artifacts that both versions have in common are built once,
+because the store finds them by what they are made from.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from pytest_edgeai.artifacts import Artifact, Kind, Store
+from pytest_edgeai.checkouts import Checkout, Commit, checked_out
+from pytest_edgeai.measure import accuracy
+from pytest_edgeai.operators import chains
+from pytest_edgeai.operators.preparation import Prepared
+from pytest_edgeai.operators.worker import Failure, Progress, Wanted, prepare_all
+from pytest_edgeai.settings import SettingsError
+from pytest_edgeai.subjects import samples as sample_store
+from pytest_edgeai.subjects.samples import Samples
+
+if TYPE_CHECKING:
+    from pytest_edgeai.session import MeasuringSession
+
+_FORMAT: Final = 1
+_PROGRESS: Final = "edgeai-progress:"
+_LAST_LINES = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What the other version is asked for.
+
+    Parameters
+    ----------
+    wanted
+        Models and operators.
+    store
+        The store to make them ready in.
+    """
+
+    wanted: tuple[Wanted, ...]
+    store: Path
+
+
+@dataclass(frozen=True, slots=True)
+class OtherVersion:
+    """What another version has.
+
+    Parameters
+    ----------
+    commit
+        Which.
+    prepared
+        Its artifacts that are ready, by model and operator.
+    failures
+        Why others of them could not be made.
+    strategies
+        The ids of all that it would measure by itself.
+    """
+
+    commit: Commit
+    prepared: Mapping[Wanted, Prepared]
+    failures: Mapping[Wanted, str]
+    strategies: tuple[str, ...]
+
+    def has(self, wanted: Wanted) -> bool:
+        """Whether it knows the model and the operator."""
+        return wanted in self.prepared or wanted in self.failures
+
+    def is_same(self, wanted: Wanted, ours: Prepared) -> bool:
+        """Whether its artifact and its samples are ours, byte for byte."""
+        theirs = self.prepared.get(wanted)
+        return theirs is not None and (
+            theirs.artifact.entry.content == ours.artifact.entry.content
+            and theirs.validation.content == ours.validation.content
+        )
+
+
+def prepare_version(
+    commit: Commit,
+    question: Question,
+    root: Path,
+    arguments: Sequence[str],
+    report: Callable[[Progress], None],
+) -> OtherVersion:
+    """Have another version make its artifacts ready.
+
+    Parameters
+    ----------
+    commit
+        Which.
+    question
+        What is asked for.
+    root
+        The project's root folder in the working copy.
+    arguments
+        Of pytest: where the tests are, and options that decide what models and operators there are.
+    report
+        Is told about progress.
+
+    Raises
+    ------
+    SettingsError
+        It cannot be checked out, or does not answer.
+    """
+    with checked_out(commit) as checkout, tempfile.TemporaryDirectory(prefix="edgeai-hand-over-") as scratch:
+        path = Path(scratch) / "question.json"
+        path.write_text(json.dumps({"format": _FORMAT, "wanted": question.wanted}), encoding="utf-8")
+        _run(checkout, path, question.store, root, arguments, report)
+        return _read_answer(commit, _answer_path(path), question)
+
+
+def hand_over(session: MeasuringSession, path: Path, write: Callable[[str], object]) -> None:
+    """The other version's part: make ready what the question asks for, as far as it is known here.
+
+    Parameters
+    ----------
+    session
+        Of the version that is asked.
+    path
+        The question; the answer is put beside it.
+    write
+        Writes a line of progress.
+    """
+    from pytest_edgeai.matrix import Strategy
+
+    wanted = json.loads(path.read_text(encoding="utf-8"))["wanted"]
+    registered, chosen = session.registered, session.selection
+    operators = dict(registered.operators)
+    for _, operator in wanted:
+        with suppress(SettingsError):  # a chain may have a step that is not known here
+            operators = chains.with_chains(operators, [operator])
+    known = [(model, operator) for model, operator in wanted if model in registered.subjects and operator in operators]
+    plan = replace(session.plan, operators=operators)
+    artifacts: dict[str, dict[str, Any]] = {}
+
+    def tell(progress: Progress) -> None:
+        write(f"{_PROGRESS}{json.dumps(asdict(progress))}")
+
+    unusable = {one: registered.subjects[one[0]].missing for one in known}
+    results = prepare_all(plan, [one for one in known if not unusable[one]], tell)
+    for one in known:
+        model, operator = one
+        result = results.get(one, Failure(unusable[one]))
+        if isinstance(result, Failure):
+            found: Mapping[str, str] = {"failure": result.sentence}
+        else:
+            evaluated = accuracy.recipe(result.artifact, result.validation, registered.subjects[model], plan.host)
+            found = {
+                "artifact": result.artifact.entry.digest,
+                "evaluation": evaluated.digest,
+                "validation": sample_store.recipe(registered.subjects[model].samples, "validation").digest,
+            }
+        artifacts.setdefault(model, {})[operator] = found
+    strategies = [
+        Strategy(model, operator, placement).id
+        for model in chosen.models
+        for operator in chosen.operators
+        for placement in chosen.placements
+        if registered.fits(operator, placement)
+    ]
+    answer = {"format": _FORMAT, "artifacts": artifacts, "strategies": strategies}
+    _answer_path(path).write_text(json.dumps(answer), encoding="utf-8")
+
+
+def _run(
+    checkout: Checkout,
+    question: Path,
+    store: Path,
+    root: Path,
+    arguments: Sequence[str],
+    report: Callable[[Progress], None],
+) -> None:
+    """Run the other version to its end, passing on what it says of its progress."""
+    label, folder = checkout.commit.label, checkout.counterpart(root)
+    if not folder.is_dir():
+        raise SettingsError(f"{label} has no folder {root.resolve().relative_to(checkout.commit.repository)}")
+    places = [_translated(argument, checkout) for argument in arguments]
+    # Whatever this session was given in addition is meant for measuring.
+    command = [sys.executable, "-m", "pytest", "-s", "-p", "no:cacheprovider", "-o", "addopts=", "--rootdir", "."]
+    command += ["--edgeai-hand-over", str(question), "--edgeai-store", str(store), *places]
+    environment = {name: value for name, value in os.environ.items() if name != "PYTEST_ADDOPTS"}
+    before = [entry for entry in os.environ.get("PYTHONPATH", "").split(os.pathsep) if entry]
+    environment["PYTHONPATH"] = os.pathsep.join([*map(str, checkout.search_path), *before])
+    last: deque[str] = deque(maxlen=_LAST_LINES)
+    with subprocess.Popen(
+        command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as child:
+        assert child.stdout is not None
+        try:
+            for line in child.stdout:
+                if line.startswith(_PROGRESS):
+                    said = json.loads(line.removeprefix(_PROGRESS))
+                    model, operator = said.pop("wanted")
+                    report(Progress((model, f"{operator}@{checkout.commit.revision}"), **said))
+                elif line.strip():
+                    last.append(line.strip())
+        except BaseException:
+            child.terminate()
+            raise
+    if not _answer_path(question).is_file():
+        raise SettingsError(
+            f"{label} did not make its artifacts ready (its pytest exited with {child.returncode}); it must have this "
+            f"option and these tests: {' | '.join(last) or 'it said nothing'}"
+        )
+
+
+def _translated(argument: str, checkout: Checkout) -> str:
+    """An argument of pytest, and where the checkout has it if it is a path."""
+    path = Path(argument)
+    if argument.startswith("-") or not path.is_absolute():
+        return argument
+    there = checkout.counterpart(path)
+    if not there.exists():
+        relative = path.resolve().relative_to(checkout.commit.repository)
+        raise SettingsError(f"{checkout.commit.label} has no tests in {relative}")
+    return str(there)
+
+
+def _read_answer(commit: Commit, path: Path, question: Question) -> OtherVersion:
+    prepared: dict[Wanted, Prepared] = {}
+    failures: dict[Wanted, str] = {}
+    try:
+        answer = json.loads(path.read_text(encoding="utf-8"))
+        if answer["format"] != _FORMAT:
+            raise SettingsError(f"{commit.label} writes format {answer['format']}, and this version reads {_FORMAT}")
+        for wanted in question.wanted:
+            found = answer["artifacts"].get(wanted[0], {}).get(wanted[1])
+            if found is None:
+                continue
+            if "failure" in found:
+                failures[wanted] = str(found["failure"])
+            else:
+                prepared[wanted] = _found(commit, wanted, found, Store(question.store))
+        return OtherVersion(commit, prepared, failures, tuple(map(str, answer["strategies"])))
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise SettingsError(f"{commit.label} gave no answer that can be read ({error})") from None
+
+
+def _found(commit: Commit, wanted: Wanted, digests: Mapping[str, str], store: Store) -> Prepared:
+    shelves: Mapping[str, Kind] = {"artifact": "artifacts", "evaluation": "evaluations", "validation": "samples"}
+    entries = {}
+    for what, kind in shelves.items():
+        entry = store.get(kind, digests[what])
+        if entry is None:
+            raise SettingsError(
+                f"{commit.label} built {'-'.join(wanted)}, but {kind}/{digests[what]} is not in the store"
+            )
+        entries[what] = entry
+    artifact = Artifact(*wanted, entries["artifact"])
+    return Prepared(artifact, accuracy.load(entries["evaluation"]), Samples(entries["validation"]))
+
+
+def _answer_path(question: Path) -> Path:
+    return question.with_name("answer.json")

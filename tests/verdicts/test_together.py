@@ -1,0 +1,79 @@
+"""Two versions measured in one session: what was measured once, could not be built, or is broken on one side."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import pytest
+
+from pytest_edgeai.recording import RecordedStrategy, Recording
+from pytest_edgeai.settings import Settings
+from pytest_edgeai.verdicts.comparison import Row, compare, rules
+from pytest_edgeai.verdicts.regression import Rule, judge_changes
+from tests.verdicts.test_regression import session
+
+INPUTS = tuple(range(10))
+MEASURED = RecordedStrategy(INPUTS, np.random.default_rng(1).normal(1, 0.01, size=(5, 10)))
+NOTHING = np.empty((0, 0))
+
+
+def _rows(before: RecordedStrategy, after: RecordedStrategy = MEASURED) -> list[Row]:
+    was, now = (Recording(label, {}, {"s": one}) for label, one in (("main", before), ("this version", after)))
+    rule, limits = rules(Settings())
+    return list(compare(was, now, rule, limits, together=True).rows)
+
+
+def test_what_is_the_same_passes_with_what_was_measured_once() -> None:
+    (row,) = _rows(RecordedStrategy((), NOTHING, same=True))
+    assert (row.outcome, row.same, row.latency) == ("pass", True, None)
+    assert row.medians_s == pytest.approx((1, 1), abs=0.01)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "outcome", "reason"),
+    [
+        (RecordedStrategy((), NOTHING), MEASURED, "invalid", "it has no trials in main"),
+        (RecordedStrategy((), NOTHING, same=True), RecordedStrategy((), NOTHING), "invalid", "no trials in this"),
+        (RecordedStrategy((), NOTHING, invalid=("no tier",)), MEASURED, "invalid", "the first because no tier"),
+        (RecordedStrategy((), NOTHING, same=True), RecordedStrategy((), NOTHING, invalid=("x",)), "invalid", "in this"),
+        (
+            RecordedStrategy((), NOTHING, failure="no torch"),
+            MEASURED,
+            "incomparable",
+            "main could not make its .* no to",
+        ),
+        (RecordedStrategy((1, *INPUTS[1:]), MEASURED.latencies_s), MEASURED, "incomparable", "other samples were sent"),
+    ],
+)
+def test_what_is_broken_on_one_side_is_not_green(
+    before: RecordedStrategy, after: RecordedStrategy, outcome: str, reason: str
+) -> None:
+    (row,) = _rows(before, after)
+    assert row.outcome == outcome
+    assert re.search(reason, row.reasons[0])
+
+
+def test_strategies_that_were_measured_once_tell_how_trials_differ() -> None:
+    """A single strategy that changed has 8 degrees of freedom of its own; those that did not change lend theirs."""
+    alone, lent = [], []
+    for seed in range(40):
+        sides = session(seed, strategies=12, trials=5, slower=1.06, spread=0.02)
+        changed = {"s0": sides["s0"]}
+        lending = [after for name, (_, after) in sides.items() if name != "s0"]
+        alone.append(judge_changes(changed, Rule(), together=True)["s0"])
+        lent.append(judge_changes(changed, Rule(), together=True, lending=lending)["s0"])
+    assert np.median([one.detectable for one in lent]) < 0.9 * np.median([one.detectable for one in alone])
+    seen = [sum(one.outcome == "regression" for one in found) for found in (alone, lent)]
+    assert seen[1] > seen[0]
+    assert [one.change for one in alone] == [one.change for one in lent]
+
+
+def test_lending_makes_no_false_alarms() -> None:
+    alarms = 0
+    for seed in range(200):
+        sides = session(seed, strategies=12, trials=5, spread=0.02)
+        lending = [after for name, (_, after) in sides.items() if name != "s0"]
+        found = judge_changes({"s0": sides["s0"]}, Rule(min_change=1e-6), together=True, lending=lending)["s0"]
+        alarms += found.p < 0.05
+    assert alarms <= 19  # 5 % would be 10; more than 19 has a probability of 0.4 %
