@@ -192,6 +192,15 @@ def test_a_timer_that_does_not_measure_wall_time_is_found_out(validation: Sample
         _run(Tier(), validation, _stopwatch(factor=0.1))
 
 
+def test_a_host_that_stops_this_process_between_the_two_clocks_is_no_wrong_clock(validation: Samples) -> None:
+    inner = _stopwatch()
+
+    def interrupted(*arguments: Any) -> Sequence[float]:
+        return [inner_s + 0.05 * (number > 0) for number, inner_s in enumerate(inner(*arguments))]
+
+    assert _run(Tier(), validation, interrupted).status == "valid"
+
+
 def test_requests_that_were_not_timed_make_the_trial_invalid(validation: Samples) -> None:
     with pytest.raises(TrialInvalid, match="0 of 4 requests were timed"):
         _run(Tier(), validation, lambda send, arguments, rounds, warmup_rounds: [])
