@@ -132,8 +132,9 @@ class Gate(Spec):
         Relative change of latency below which nothing is a regression.
     must_see
         Relative change that the trials have to be able to show, else the verdict is inconclusive.
-    session_spread
-        How much latency differs between two sessions of one version: a standard deviation of its logarithm.
+    trial_spread, session_spread
+        How much latency differs between trials, at the least, and between two sessions of one version: standard
+        deviations of its logarithm.
     accuracy_drop_pp
         Largest drop of accuracy, in percentage points.
     size_growth, memory_growth
@@ -144,6 +145,7 @@ class Gate(Spec):
 
     min_change: float = Field(default=0.03, gt=0, lt=10)
     must_see: float = Field(default=0.10, gt=0, lt=10)
+    trial_spread: float = Field(default=0.01, gt=0, lt=10)
     session_spread: float = Field(default=0.02, ge=0, lt=10)
     accuracy_drop_pp: float = Field(default=0.5, ge=0, le=100)
     size_growth: float = Field(default=0.02, ge=0)

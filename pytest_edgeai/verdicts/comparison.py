@@ -125,7 +125,7 @@ def rules(settings: Settings) -> tuple[Rule, Limits]:
     """What counts as worse, from the settings."""
     gate = settings.gate
     return (
-        Rule(settings.alpha, settings.p_adjust, gate.min_change, gate.must_see, gate.session_spread),
+        Rule(settings.alpha, settings.p_adjust, gate.min_change, gate.must_see, gate.trial_spread, gate.session_spread),
         Limits(gate.accuracy_drop_pp, gate.size_growth, gate.memory_growth),
     )
 

@@ -15,12 +15,12 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 
 from pytest_edgeai.serving.protocol import Array
+from pytest_edgeai.verdicts.estimates import Estimate, Spread, estimate_changes
 
 Change: TypeAlias = Literal["pass", "regression", "improvement", "inconclusive"]
 
 SMALL_DELTA = 0.147
 _POWER = 0.8
-_TRIM = 0.25  # of the inputs of a trial, the slowest and the fastest say nothing: one pause must not be a change
 _FEWEST_FOR_SHIFT = 5
 
 
@@ -38,15 +38,16 @@ class Rule:
         The relative change of latency that matters.
     must_see
         The relative change that has to be within reach of the number of trials, or the verdict is inconclusive.
-    session_spread
-        By how much a strategy's latency differs between two sessions of one version, as a standard deviation of its
-        logarithm. Trials of one session cannot tell; it counts where the two sides are sessions of their own.
+    trial_spread, session_spread
+        By how much latency differs between trials of a session, at the least, and between two sessions of one version:
+        standard deviations of its logarithm. The latter counts where the two sides are sessions of their own.
     """
 
     alpha: float = 0.05
     p_adjust: str = "holm"
     min_change: float = 0.03
     must_see: float = 0.10
+    trial_spread: float = 0.01
     session_spread: float = 0.02
 
 
@@ -102,19 +103,6 @@ class LatencyChange:
         }
 
 
-@dataclass(frozen=True, slots=True)
-class _Estimate:
-    """Before the decision."""
-
-    shift: float
-    se: float
-    trial_se: float
-    df: float
-    sd: float
-    delta: float
-    trials: tuple[int, int]
-
-
 def judge_changes(
     latencies_s: Mapping[str, tuple[Array, Array]], rule: Rule, *, together: bool, lending: Sequence[Array] = ()
 ) -> dict[str, LatencyChange]:
@@ -140,17 +128,16 @@ def judge_changes(
 
     Notes
     -----
-    A trial's value is the trimmed mean over inputs of the logarithm of its latency against that input's mean over all
-    trials. Welch's or Student's test on five values a side has hardly any power at the level that two dozen
-    strategies leave for each, so the variance between trials is drawn towards what the strategies of the session
-    have in common (Smyth 2004, see `shrink_variances`).
+    Welch's or Student's test on five values a side has hardly any power at the level that two dozen strategies leave
+    for each: see `pytest_edgeai.verdicts.estimates` for what is done about it.
     """
     from scipy import stats as scipy_stats
 
     from pytest_edgeai.stats import adjust_p
 
-    estimates = _estimates(latencies_s, 0.0 if together else rule.session_spread, lending)
-    usable = {name: one for name, one in estimates.items() if np.isfinite(one.se) and one.se > 0}
+    spread = Spread(rule.trial_spread, 0.0 if together else rule.session_spread)
+    estimates = estimate_changes(latencies_s, spread, paired=together, lending=lending)
+    usable = {name: one for name, one in estimates.items() if np.isfinite(one.se)}
     p_of = {name: float(2 * scipy_stats.t.sf(abs(one.shift) / one.se, one.df)) for name, one in usable.items()}
     adjusted = dict(zip(p_of, adjust_p(list(p_of.values()), rule.p_adjust).tolist(), strict=True)) if p_of else {}
     common = 0.0
@@ -162,83 +149,31 @@ def judge_changes(
     }
 
 
-def _estimates(
-    latencies_s: Mapping[str, tuple[Array, Array]], session_spread: float, lending: Sequence[Array]
-) -> dict[str, _Estimate]:
-    from pytest_edgeai.stats import cliffs_delta
-    from pytest_edgeai.stats.shrinkage import shrink_variances
-
-    values = {name: _trial_values(name, *sides) for name, sides in latencies_s.items()}
-    testable = [name for name, (before, after) in values.items() if len(before) + len(after) > 2]
-    variances = [_pooled_variance(*values[name]) for name in testable]
-    freedom = [sum(map(len, values[name])) - 2 for name in testable]
-    alone = [_values(one) for one in lending if len(one) > 1]
-    shrunk = shrink_variances(
-        [*variances, *(float(np.var(one, ddof=1)) for one in alone)], [*freedom, *(len(one) - 1 for one in alone)]
-    )
-    known = {
-        name: (float(variance), float(df))
-        for name, variance, df in zip(testable, shrunk.variances, shrunk.df, strict=False)
-    }
-    found = {}
-    for name, (before, after) in values.items():
-        variance, df = known.get(name, (math.nan, math.nan))
-        trial_variance = variance * (1 / len(before) + 1 / len(after))
-        earlier, later = latencies_s[name]
-        found[name] = _Estimate(
-            shift=float(np.mean(after) - np.mean(before)),
-            se=math.sqrt(trial_variance + 2 * session_spread**2),
-            trial_se=math.sqrt(trial_variance),
-            df=df,
-            sd=math.sqrt(variance),
-            delta=float(np.mean([cliffs_delta(later[:, one], earlier[:, one]) for one in range(earlier.shape[1])])),
-            trials=(len(before), len(after)),
-        )
-    return found
-
-
-def _trial_values(name: str, before: Array, after: Array) -> tuple[Array, Array]:
-    for side in (before, after):
-        if side.ndim != 2 or not side.size or not (np.isfinite(side) & (side > 0)).all():
-            raise ValueError(f"{name}: latencies are positive numbers, for trials and inputs")
-    if before.shape[1] != after.shape[1]:
-        raise ValueError(f"{name}: {before.shape[1]} inputs before and {after.shape[1]} after")
-    values = _values(np.vstack([before, after]))
-    return values[: len(before)], values[len(before) :]
-
-
-def _values(latencies_s: Array) -> Array:
-    """How slow each trial was, as a logarithm."""
-    from scipy.stats import trim_mean
-
-    logs = np.log(latencies_s)
-    values: Array = trim_mean(logs - logs.mean(axis=0), _TRIM, axis=1)
-    return values
-
-
-def _pooled_variance(before: Array, after: Array) -> float:
-    squares = sum(float(np.square(side - side.mean()).sum()) for side in (before, after))
-    return squares / (len(before) + len(after) - 2)
-
-
-def _decide(one: _Estimate, rule: Rule, p: float, p_adjusted: float, common: float, family: int) -> LatencyChange:
+def _decide(one: Estimate, rule: Rule, p: float, p_adjusted: float, common: float, family: int) -> LatencyChange:
     from scipy import stats as scipy_stats
 
     change = math.expm1(one.shift)
     if math.isnan(p):
-        sides = f"{one.trials[0]} and {one.trials[1]} trials that do not differ" if sum(one.trials) > 2 else "one trial"
-        equal = one.shift == 0
-        reason = "" if equal and sum(one.trials) > 2 else f"{sides} a side tell nothing of how trials differ"
-        outcome: Change = "pass" if not reason else "inconclusive"
         return LatencyChange(
-            outcome, reason, change, math.nan, math.nan, p, p_adjusted, one.delta, math.nan, one.trials, 2
+            "inconclusive",
+            "one trial a side tells nothing of how trials differ",
+            change,
+            math.nan,
+            math.nan,
+            p,
+            p_adjusted,
+            one.delta,
+            math.nan,
+            one.trials,
+            2,
         )
     within = scipy_stats.t.ppf(1 - rule.alpha / 2, one.df) * one.se
     # The strictest level that the adjustment may ask of a single strategy.
     strictest = scipy_stats.t.ppf(1 - rule.alpha / (2 * family), one.df)
     detectable = math.expm1(float(strictest) * one.se)
     seen_by_trials = math.expm1(float(strictest) * one.trial_se)
-    outcome, reason, needed = "pass", "", None
+    outcome: Change = "pass"
+    reason, needed = "", None
     threshold = math.log1p(rule.min_change)
     large = abs(one.shift) >= threshold and abs(one.delta) >= SMALL_DELTA
     large = large and (one.shift > 0) == (one.delta > 0)
