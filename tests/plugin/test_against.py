@@ -24,7 +24,7 @@ OF_WORSE = {name for name in BOTH if "worse" in name}
 @pytest.fixture
 def repository(project: Project, monkeypatch: pytest.MonkeyPatch) -> Project:
     """A repository with one commit of a project."""
-    monkeypatch.setenv("TOY_SLEEP_MS", json.dumps({"toy-identity": 0.5, "toy-worse": 0.5}))
+    monkeypatch.setenv("TOY_SLEEP_MS", json.dumps({"toy-identity": 1, "toy-worse": 1}))
     project.settings(SETTINGS)
     with_rounded = CONFTEST.replace("toy_models.Worse", "rounded.Rounded").replace("import", "import rounded, ", 1)
     project.path.joinpath("conftest.py").write_text(with_rounded, encoding="utf-8")

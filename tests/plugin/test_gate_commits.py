@@ -40,7 +40,7 @@ class Rounded(Operator[NoParameters]):
 def repository(project: Project, monkeypatch: pytest.MonkeyPatch) -> Project:
     """A repository with one commit, at which a session is saved."""
     # Requests of a fifth of a millisecond differ by half from one session to the next; a pause steadies them.
-    monkeypatch.setenv("TOY_SLEEP_MS", json.dumps({"toy-identity": 0.5, "toy-worse": 0.5}))
+    monkeypatch.setenv("TOY_SLEEP_MS", json.dumps({"toy-identity": 1, "toy-worse": 1}))
     project.settings(SETTINGS)
     project.path.joinpath("conftest.py").write_text(
         CONFTEST.replace("toy_models.Worse", "rounded.Rounded").replace("import", "import rounded, ", 1),
