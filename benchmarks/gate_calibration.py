@@ -28,6 +28,7 @@ from rich.console import Console
 from rich.table import Table
 
 from pytest_edgeai.reporting.files import AGAINST_SAMPLES, SAMPLES
+from pytest_edgeai.verdicts.estimates import Spread, estimate_changes
 from pytest_edgeai.verdicts.regression import Rule, judge_changes
 
 FloatArray: TypeAlias = npt.NDArray[np.float64]
@@ -55,6 +56,11 @@ class Pairs:
     latency_s: FloatArray
     larger_s: FloatArray
 
+    @property
+    def all_s(self) -> FloatArray:
+        """Latencies of both sides, of shape (trials, inputs)."""
+        return self.latency_s.reshape(-1, self.latency_s.shape[-1])
+
     def slowed(self, factor: float) -> FloatArray:
         """Latencies where the larger part takes longer by a factor."""
         return self.latency_s + factor * self.larger_s
@@ -68,14 +74,11 @@ class Design:
     ----------
     strategies
         How many it has at least.
-    trials
-        Of each strategy on each side.
     together
         Whether both versions are measured in one session, interleaved.
     """
 
     strategies: int
-    trials: int
     together: bool
 
 
@@ -88,7 +91,12 @@ def main() -> int:
     )
     parser.add_argument("--sessions", type=int, default=400, metavar="N", help="simulated (default: %(default)s)")
     parser.add_argument("--strategies", type=int, default=24, metavar="N", help="of a session (default: %(default)s)")
-    parser.add_argument("--trials", type=int, default=5, metavar="N", help="a side (default: %(default)s)")
+    parser.add_argument(
+        "--trials", type=int, default=10, metavar="N", help="a side of interleaved sessions (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--trials-apart", type=int, default=5, metavar="N", help="a side of sessions apart (default: %(default)s)"
+    )
     parser.add_argument("--seed", type=int, default=0, metavar="N")
     parser.add_argument("--json", type=Path, metavar="PATH", help="write the figures to a file, too")
     options = parser.parse_args()
@@ -97,15 +105,15 @@ def main() -> int:
         collect(options.collect, options.data)
     real = read(options.data)
     console.print(f"measured: {len(real)} sessions of {', '.join(str(len(one)) for one in real)} strategies")
-    table = Table(title=f"{options.sessions} simulated sessions, {options.trials} trials a side")
+    table = Table(title=f"{options.sessions} simulated sessions")
     for heading in ("sessions", "rule", "false alarms", *(f"sees {factor:.0%}" for factor in FACTORS)):
         table.add_column(heading, justify="left" if heading in ("sessions", "rule") else "right")
     figures: dict[str, dict[str, list[float]]] = {}
-    for name in ("interleaved", "apart"):
-        design = Design(options.strategies, options.trials, together=name == "interleaved")
-        figures[name] = simulate(real, design, options.sessions, options.seed)
+    for name, trials in (("interleaved", options.trials), ("apart", options.trials_apart)):
+        design = Design(options.strategies, together=name == "interleaved")
+        figures[name] = simulate(joined(real, trials), design, options.sessions, options.seed)
         for rule, rates in figures[name].items():
-            table.add_row(name, rule, *(f"{rate:.1%}" for rate in rates))
+            table.add_row(f"{name}, {trials} trials a side", rule, *(f"{rate:.1%}" for rate in rates))
     console.print(table)
     aims = {
         f"false alarms in at most {MAX_FALSE_ALARMS:.0%} of sessions, {name}": rates["gate"][0] <= MAX_FALSE_ALARMS
@@ -114,7 +122,11 @@ def main() -> int:
     for factor, least in MIN_SEEN.items():
         seen = figures["interleaved"]["gate"][1 + FACTORS.index(factor)]
         aims[f"a slowdown of {factor:.0%} is seen in at least {least:.0%} of interleaved sessions"] = seen >= least
-    alarms = {"interleaved": real_together(real), "apart": real_apart(real)}
+    alarms = {
+        "interleaved": real_together(real),
+        f"interleaved, joined to {options.trials} trials a side": real_together(joined(real, options.trials)),
+        "apart": real_apart(real),
+    }
     for name, found in alarms.items():
         console.print(f"{len(found)} real sessions, {name}: {sum(map(bool, found))} with a false alarm; {found}")
         aims[f"no more than one of the real sessions with a false alarm, {name}"] = sum(map(bool, found)) <= 1
@@ -181,6 +193,23 @@ def simulate(real: Sequence[Mapping[str, Pairs]], design: Design, sessions: int,
     return found
 
 
+def joined(real: Sequence[Mapping[str, Pairs]], trials: int) -> list[dict[str, Pairs]]:
+    """Sessions of as many trials a side: neighbouring real ones, one after the other, as often as it takes."""
+    replicates = next(iter(real[0].values())).latency_s.shape[1]
+    count = -(-trials // replicates)
+    groups = [real[first : first + count] for first in range(0, len(real) - count + 1, count)]
+    return [
+        {
+            name: Pairs(
+                np.concatenate([one[name].latency_s for one in group], axis=1)[:, :trials],
+                np.concatenate([one[name].larger_s for one in group], axis=1)[:, :trials],
+            )
+            for name in group[0]
+        }
+        for group in groups
+    ]
+
+
 def _session(
     real: Sequence[Mapping[str, Pairs]], design: Design, rng: np.random.Generator, factor: float = 0.0
 ) -> tuple[Session, str]:
@@ -194,11 +223,9 @@ def _session(
     slowed = str(rng.choice(sorted(sides)))
     session: Session = {}
     for name, (before, after) in sides.items():
-        replicates = np.arange(before.latency_s.shape[1])[: design.trials]
-        if len(replicates) < design.trials:
-            raise SystemExit(f"there are {len(replicates)} trials a side, fewer than {design.trials}")
-        first = rng.integers(2, size=design.trials)
-        other = 1 - first if design.together else rng.integers(2, size=design.trials)
+        replicates = np.arange(before.latency_s.shape[1])
+        first = rng.integers(2, size=len(replicates))
+        other = 1 - first if design.together else rng.integers(2, size=len(replicates))
         later_s = after.slowed(factor) if name == slowed else after.latency_s
         session[name] = before.latency_s[first, replicates], later_s[other, replicates]
     return session, slowed
@@ -221,17 +248,16 @@ def real_apart(real: Sequence[Mapping[str, Pairs]]) -> list[list[str]]:
 
 
 def session_spread(real: Sequence[Mapping[str, Pairs]]) -> float:
-    """Standard deviation of a strategy's level between sessions, which its trials of one session do not show.
+    """How much a strategy's level differs between sessions, which their trials do not show: a standard deviation.
 
-    By the analysis of variance of the trials' mean log latencies, one factor, random: the variance of the sessions'
-    means less what trials would make of it. The root of its mean over strategies.
+    The mean square of the shifts between neighbouring sessions, less what trials make of it, is twice its square.
     """
-    found = []
-    for name in real[0]:
-        values = np.array([np.log(session[name].latency_s[0]).mean(axis=1) for session in real])
-        trials = values.var(axis=1, ddof=1).mean()
-        found.append(values.mean(axis=1).var(ddof=1) - trials / values.shape[1])
-    return float(np.sqrt(max(0.0, np.mean(found))))
+    excess = []
+    for before, after in itertools.pairwise(real):
+        sides = {name: (before[name].all_s, after[name].all_s) for name in after}
+        found = estimate_changes(sides, Spread(trial=1e-6), paired=False)
+        excess += [one.shift**2 - one.trial_se**2 for one in found.values()]
+    return float(np.sqrt(max(0.0, float(np.mean(excess))) / 2))
 
 
 def _gate(session: Session, together: bool) -> set[str]:

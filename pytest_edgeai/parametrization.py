@@ -61,7 +61,12 @@ def open_session(config: pytest.Config, seed: int) -> MeasuringSession:
         backends.update(named or {})
     operators = registry.instantiate(classes, settings.operator_parameters)
     registered = Registered(subjects, chains.with_chains(operators, settings.operator_names), backends)
-    return MeasuringSession(settings, registered, seed, config.rootpath, against=_against(config))
+    against, usual = _against(config), None
+    if against is not None and settings.replicates is None:
+        usual = settings.measurement.replicates
+        settings = settings.model_copy(update={"replicates": max(usual, settings.gate.replicates)})
+        config.stash[SETTINGS] = settings
+    return MeasuringSession(settings, registered, seed, config.rootpath, against=against, usual_replicates=usual)
 
 
 def baseline_of(config: pytest.Config) -> Recording | None:

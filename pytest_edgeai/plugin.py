@@ -351,21 +351,18 @@ def _prepare_other(session: pytest.Session, trials: dict[str, Cell], progress: P
     edgeai = config.stash[SESSION]
     assert edgeai.against is not None
     _note(config, f"making the artifacts of {edgeai.against.label} ready")
+    planned = {*edgeai.cells, *edgeai.twins}
     try:
         edgeai.prepare_other(parametrization.places_of(config), progress.artifact)
     except SettingsError as error:
         raise pytest.UsageError(f"--edgeai-against: {error}") from None
-    kept = set(edgeai.twins)
-    idle = [item for item in session.items if _CELL in item.stash and _is_idle(item.stash[_CELL], kept)]
+    dropped = planned.difference(edgeai.cells, edgeai.twins)
+    idle = [item for item in session.items if _CELL in item.stash and item.stash[_CELL] in dropped]
     session.items[:] = [item for item in session.items if item not in idle]
     for item in idle:
         del trials[item.nodeid]
     config.hook.pytest_deselected(items=idle)
     _note(config, against_line(edgeai))
-
-
-def _is_idle(cell: Cell, kept: set[Cell]) -> bool:
-    return bool(cell.version) and cell not in kept
 
 
 def _note(config: pytest.Config, sentence: str) -> None:

@@ -161,6 +161,8 @@ class MeasuringSession:
     """The trials that are to be made of that commit's artifacts."""
     other: OtherVersion | None = None
     """What that commit has, once its artifacts are ready."""
+    usual_replicates: int | None = None
+    """Trials of a strategy that is not measured in both versions, where these are fewer."""
     is_whole: bool = False
     """Whether all that the settings ask for was selected, so that what another version has in addition is missing."""
     outcome: SessionOutcome | None = None
@@ -297,7 +299,8 @@ class MeasuringSession:
     def prepare_other(self, arguments: Sequence[str], report: Callable[[Progress], None]) -> None:
         """Have the commit that is compared with make its artifacts ready, and keep the trials that tell anything.
 
-        A strategy whose artifact both have, byte for byte, is measured once: there is nothing to tell apart.
+        A strategy whose artifact both have, byte for byte, is measured once, by as many trials as usual: there is
+        nothing to tell apart.
 
         Parameters
         ----------
@@ -320,6 +323,10 @@ class MeasuringSession:
         question = Question(self.wanted, self.plan.store_root.absolute())
         self.other = prepare_version(self.against, question, self.root, [*options, *arguments], report)
         self.twins = tuple(cell for cell in self.twins if self._tells_anything(cell.strategy.artifact, self.other))
+        if self.usual_replicates is not None:
+            twice = {cell.strategy for cell in self.twins}
+            enough = self.usual_replicates
+            self.cells = tuple(cell for cell in self.cells if cell.strategy in twice or cell.replicate < enough)
 
     def _tells_anything(self, wanted: tuple[str, str], other: OtherVersion) -> bool:
         if wanted not in self.prepared or wanted not in other.prepared:

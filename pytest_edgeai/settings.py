@@ -139,17 +139,20 @@ class Gate(Spec):
         Largest drop of accuracy, in percentage points.
     size_growth, memory_growth
         Largest relative growth of an artifact, and of the peak memory of its server.
+    replicates
+        Trials a side of strategies that `--edgeai-against` measures in both versions, if no number is asked for.
     measure_same
-        Whether `--edgeai-against` measures strategies twice whose artifact is the same in both versions.
+        Whether it measures strategies twice whose artifact is the same in both versions.
     """
 
     min_change: float = Field(default=0.03, gt=0, lt=10)
     must_see: float = Field(default=0.10, gt=0, lt=10)
     trial_spread: float = Field(default=0.01, gt=0, lt=10)
-    session_spread: float = Field(default=0.02, ge=0, lt=10)
+    session_spread: float = Field(default=0.025, ge=0, lt=10)
     accuracy_drop_pp: float = Field(default=0.5, ge=0, le=100)
     size_growth: float = Field(default=0.02, ge=0)
     memory_growth: float = Field(default=0.10, ge=0)
+    replicates: int = Field(default=10, ge=1, le=1000)
     measure_same: bool = False
 
 

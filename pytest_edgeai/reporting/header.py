@@ -26,13 +26,20 @@ def header_lines(session: MeasuringSession) -> list[str]:
     )
     return [
         f"edgeai: {', '.join(chosen.models)} × {', '.join(chosen.operators)} × {placements}: "
-        f"{len(session.strategies)} strategies, {len(session.cells)} trials"
-        + (f", and as many of {session.against.label} where it differs" if session.against is not None else ""),
+        f"{len(session.strategies)} strategies, {_trials(session)}",
         f"edgeai: profile {settings.profile}: {profile.replicates} replicates of {profile.warmup} warm-up and "
         f"{profile.inputs} × {profile.passes} requests, order by seed {session.seed}",
         f"edgeai: tiers {tiers}; links {links}; host {session.host.cores} cores, {session.host.processor}",
         *([f"edgeai: backend {session.backend.name}: {session.backend.describe()}"] if session.is_open else []),
     ]
+
+
+def _trials(session: MeasuringSession) -> str:
+    if session.against is None:
+        return f"{len(session.cells)} trials"
+    replicates = session.settings.measurement.replicates
+    usual = session.usual_replicates or replicates
+    return f"{usual} trials of each, and where {session.against.label} differs {replicates} of each version"
 
 
 def against_line(session: MeasuringSession) -> str:

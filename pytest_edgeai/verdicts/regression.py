@@ -1,7 +1,7 @@
 """Whether a strategy got slower or faster between two versions: the decision, on arrays of trials.
 
-The trial is the unit: its value is how slow it was over all its inputs, so that requests that share a deployment and a
-moment are not counted as independent. A change counts where three things hold at once: a p-value that is adjusted for
+The trial is the unit, so that requests that share a deployment and a moment are not counted as independent. A change
+counts where three things hold at once: a p-value that is adjusted for
 the number of strategies, an effect that is at least small, and a change that is large enough to matter.
 """
 
@@ -15,7 +15,7 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 
 from pytest_edgeai.serving.protocol import Array
-from pytest_edgeai.verdicts.estimates import Estimate, Spread, estimate_changes
+from pytest_edgeai.verdicts.estimates import TRIALS_LEFT_OUT, Estimate, Spread, estimate_changes
 
 Change: TypeAlias = Literal["pass", "regression", "improvement", "inconclusive"]
 
@@ -48,7 +48,7 @@ class Rule:
     min_change: float = 0.03
     must_see: float = 0.10
     trial_spread: float = 0.01
-    session_spread: float = 0.02
+    session_spread: float = 0.025
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,13 +175,13 @@ def _decide(one: Estimate, rule: Rule, p: float, p_adjusted: float, common: floa
     outcome: Change = "pass"
     reason, needed = "", None
     threshold = math.log1p(rule.min_change)
-    large = abs(one.shift) >= threshold and abs(one.delta) >= SMALL_DELTA
-    large = large and (one.shift > 0) == (one.delta > 0)
+    sign = math.copysign(1.0, one.shift)
+    large = sign * one.shift >= threshold and sign * one.median_shift >= threshold and sign * one.delta >= SMALL_DELTA
     if large and p_adjusted < rule.alpha:
         outcome = "regression" if one.shift > 0 else "improvement"
         reason = f"{change:+.1%} (adjusted p {p_adjusted:.2g}, delta {one.delta:+.2f})"
         own = one.shift - common
-        if abs(common) >= threshold / 2 and not (abs(own) >= threshold and (own > 0) == (one.shift > 0)):
+        if abs(common) >= threshold / 2 and sign * own < max(threshold, float(within)):
             outcome = "inconclusive"
             reason = (
                 f"{change:+.1%}, but so is everything ({math.expm1(common):+.1%} at the median): the machine may have "
@@ -214,9 +214,10 @@ def _decide(one: Estimate, rule: Rule, p: float, p_adjusted: float, common: floa
 def _trials_needed(sd: float, shift: float, rule: Rule, family: int) -> int:
     """Trials a side for a two-sided test at the strictest level to see a shift four times out of five.
 
-    The normal approximation n = 2 (z_(1 - a/2) + z_power)² sd² / shift², with one trial more for the t distribution.
+    The normal approximation n = 2 (z_(1 - a/2) + z_power)² sd² / shift², with one trial more for the t distribution,
+    of those that are not left out.
     """
     from scipy.stats import norm
 
     quantiles = float(norm.ppf(1 - rule.alpha / (2 * family)) + norm.ppf(_POWER))
-    return math.ceil(2 * (quantiles * sd / shift) ** 2) + 1
+    return math.ceil((2 * (quantiles * sd / shift) ** 2 + 1) / (1 - 2 * TRIALS_LEFT_OUT))

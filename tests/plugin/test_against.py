@@ -88,6 +88,19 @@ def test_a_better_operator_is_an_improvement(repository: Project) -> None:
     assert {name for name, outcome in outcomes(repository).items() if outcome == "improvement"} == OF_WORSE
 
 
+def test_what_differs_takes_more_trials_than_usual_and_nothing_else_does(repository: Project) -> None:
+    repository.settings(SETTINGS.replace("replicates = 4\n", "").replace("[gate]", "[gate]\nreplicates = 6"))
+    commit(repository, OPERATOR)
+    repository.path.joinpath("rounded.py").write_text(WORSE, encoding="utf-8")
+    result = repository.run("--benchmark-only", "--edgeai-against=main")
+    assert result.ret == 1
+    result.stdout.fnmatch_lines(["*4 strategies, 5 trials of each, and where main (*) differs 6 of each version"])
+    rows = compared(repository)
+    assert {name: rows[name]["latency"]["trials"] for name in OF_WORSE} == {name: [6, 6] for name in OF_WORSE}
+    trials = {row["id"]: row["trials"] for row in repository.results["strategies"]}
+    assert trials == dict.fromkeys(OF_WORSE, 6) | dict.fromkeys(BOTH - OF_WORSE, 5)
+
+
 def test_what_is_the_same_can_be_measured_twice(repository: Project) -> None:
     repository.settings(SETTINGS + "measure_same = true\n")
     result = repository.run("--benchmark-only", "--edgeai-against=main", "-k", "identity")
