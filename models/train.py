@@ -93,7 +93,7 @@ def fit(lesson: Lesson, recipe: Recipe) -> Iterator[float]:
         for step in range(steps):
             loss = lesson.loss(shuffled[step * recipe.batch : (step + 1) * recipe.batch])
             optimizer.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss.backward()  # type: ignore[no-untyped-call]  # torch has no types there
             torch.nn.utils.clip_grad_norm_(parameters, 1.0)
             optimizer.step()
             schedule.step()

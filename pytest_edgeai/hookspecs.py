@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 @pytest.hookspec
-def pytest_edgeai_subjects(config: pytest.Config) -> Sequence[SubjectModel]:  # type: ignore[empty-body]
+def pytest_edgeai_subjects(config: pytest.Config) -> Sequence[SubjectModel]:  # type: ignore[empty-body]  # a hook has none
     """Return subject models; the matrix has a row for each.
 
     ::
@@ -33,7 +33,7 @@ def pytest_edgeai_subjects(config: pytest.Config) -> Sequence[SubjectModel]:  # 
 
 
 @pytest.hookspec
-def pytest_edgeai_operators(config: pytest.Config) -> Sequence[type[Operator[Any]]]:  # type: ignore[empty-body]
+def pytest_edgeai_operators(config: pytest.Config) -> Sequence[type[Operator[Any]]]:  # type: ignore[empty-body]  # a hook has none
     """Return operator classes, beside those of the entry points `pytest_edgeai.operators`.
 
     ::

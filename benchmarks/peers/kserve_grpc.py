@@ -25,7 +25,7 @@ class Noop(kserve.Model):
         super().__init__("noop")
         self.ready = True
 
-    def predict(self, payload: Any, headers: Any = None, response_headers: Any = None) -> Any:  # noqa: ARG002
+    def predict(self, payload: Any, headers: Any = None, response_headers: Any = None) -> Any:  # noqa: ARG002  # for others
         """Answer a request."""
         array = payload.inputs[0].as_numpy()
         output = kserve.InferOutput("last", [1], "FP32")

@@ -150,7 +150,7 @@ class Operator(ABC, Generic[P]):
         """How many nodes of a tier the artifact is made for; above 1, it has what `pytest_edgeai.parallel` says."""
         return 1
 
-    def situated(self, topology: Topology, allotments: Mapping[str, Allotment]) -> Operator[P]:  # noqa: ARG002
+    def situated(self, topology: Topology, allotments: Mapping[str, Allotment]) -> Operator[P]:  # noqa: ARG002  # for others
         """The operator for certain tiers and links: itself, where these decide nothing about the artifact."""
         return self
 
@@ -178,7 +178,7 @@ class Operator(ABC, Generic[P]):
             The artifact cannot be made.
         """
 
-    def divide(self, job: Job) -> Mapping[str, Any]:  # noqa: ARG002
+    def divide(self, job: Job) -> Mapping[str, Any]:  # noqa: ARG002  # for others
         """Take the verified `model.onnx` of the job's folder apart, into a folder for each part; or leave it whole.
 
         Returns
@@ -259,6 +259,6 @@ class Composition(Operator[NoParameters]):
         return composition
 
     @final
-    def build(self, job: Job) -> Mapping[str, Any]:  # noqa: ARG002
+    def build(self, job: Job) -> Mapping[str, Any]:  # noqa: ARG002  # its steps are built
         """Do not call it: each of the steps is built by itself, so that chains share what they have in common."""
         raise BuildError(f"{self.name} is not built in one step")

@@ -205,7 +205,7 @@ def fit(
                 "operator's learning_rate"
             )
         optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()  # type: ignore[no-untyped-call]  # torch has no types there
         torch.nn.utils.clip_grad_norm_(parameters, _LARGEST_GRADIENT)
         between.before_update()
         optimizer.step()

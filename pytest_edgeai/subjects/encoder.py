@@ -28,7 +28,7 @@ class SequenceClassifier(nn.Module):
         self, input_ids: torch.Tensor, attention_mask: torch.Tensor, token_type_ids: torch.Tensor | None = None
     ) -> torch.Tensor:
         """Logits [n, classes] of tokens [n, length]."""
-        return self._run(input_ids, attention_mask, token_type_ids).logits  # type: ignore[no-any-return]
+        return self._run(input_ids, attention_mask, token_type_ids).logits  # type: ignore[no-any-return]  # transformers tells no type
 
     def classify(
         self, input_ids: torch.Tensor, attention_mask: torch.Tensor, token_type_ids: torch.Tensor | None = None

@@ -146,7 +146,7 @@ class RemoteDeployment:
         """A new connection to the server."""
         return self._backend.connect(self._tier, self._order)
 
-    def probe(self, hop: Hop) -> Client | None:  # noqa: ARG002
+    def probe(self, hop: Hop) -> Client | None:  # noqa: ARG002  # for others
         """There is no way to have one link alone."""
         return None
 

@@ -132,7 +132,7 @@ class TierContainer:
         if plan.published != "no":
             # Whatever it is to be, testcontainers' own method would publish it to everybody.
             where = _LOOPBACK if plan.published == "host" else _EVERYWHERE
-            container.ports[f"{PORT}/tcp"] = published_at(where)  # type: ignore[assignment]
+            container.ports[f"{PORT}/tcp"] = published_at(where)  # type: ignore[assignment]  # docker takes more than its stubs say
         container.with_copy_into_container(plan.token.encode(), TOKEN_FILE)
         if plan.model is not None:
             name, folder = plan.model

@@ -78,7 +78,7 @@ def test_a_network_that_lost_channels_and_heads_comes_back_as_it_is(tmp_path: Pa
 
 def test_heads_are_removed_whole(tmp_path: Path) -> None:
     network = attentive()
-    _structured(heads=0.5)._prune(network, _example("attentive"))  # noqa: SLF001
+    _structured(heads=0.5)._prune(network, _example("attentive"))  # noqa: SLF001  # without the training
     attention: Any = network.get_submodule("model.bert.encoder.layer.0.attention.self")
     assert (attention.num_attention_heads, attention.attention_head_size) == (2, 8)
     assert attention.query.weight.shape == (16, 32)

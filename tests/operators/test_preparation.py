@@ -193,7 +193,7 @@ def test_artifacts_are_built_in_another_process_with_progress(tmp_path: Path) ->
 
 
 def test_what_cannot_be_sent_to_the_other_process_is_said_in_a_sentence(tmp_path: Path) -> None:
-    subject = replace(toy_subject("toy"), network=lambda: None)  # type: ignore[arg-type, return-value]
+    subject = replace(toy_subject("toy"), network=lambda: None)  # type: ignore[arg-type, return-value]  # never asked for
     results = prepare_all(_plan(tmp_path, Scaled(Size()), subject), [("toy", "identity")], lambda progress: None)
     failure = results["toy", "identity"]
     assert isinstance(failure, Failure)
@@ -224,7 +224,7 @@ class Loud(Scaled):
 
 class Needy(Scaled):
     def build(self, job: Job) -> Mapping[str, Any]:
-        import no_such_library  # type: ignore[import-not-found]  # noqa: F401
+        import no_such_library  # type: ignore[import-not-found]  # noqa: F401  # that it fails is the point
 
         return {}
 

@@ -21,7 +21,7 @@ def test_a_projects_operator_wins_over_an_installed_one_of_its_name() -> None:
 
 def test_what_is_no_operator_is_refused() -> None:
     with pytest.raises(SettingsError, match="not a class derived from"):
-        registry.merged([int])  # type: ignore[list-item]
+        registry.merged([int])  # type: ignore[list-item]  # wrong on purpose
 
 
 def test_parameters_come_from_the_settings() -> None:

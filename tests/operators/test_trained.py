@@ -215,7 +215,7 @@ def test_who_trains_needs_a_subject_that_can_be_trained(make: Make) -> None:
 
 def test_training_that_diverges_is_refused(make: Make) -> None:
     with pytest.raises(BuildError, match="training collapsed: the loss of step"):
-        make("distilled", replace(VECTORS, training=Training(loss=no_number, student=VECTORS.training.student)))  # type: ignore[union-attr]
+        make("distilled", replace(VECTORS, training=Training(loss=no_number, student=VECTORS.training.student)))  # type: ignore[union-attr]  # it has one
 
 
 def no_number(logits: Any, labels: Any) -> Any:
@@ -251,7 +251,7 @@ def test_pruning_keeps_what_layers_say_close_to_what_they_said(tmp_path: Path) -
             wrong = torch.nn.functional.cross_entropy(logits, ids[:, 0] % 2)
             loss = interventions.loss(Batch((), inputs, ids[:, 0]), logits, wrong)
             optimizer.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss.backward()  # type: ignore[no-untyped-call]  # torch has no types there
             interventions.before_update()
             optimizer.step()
             interventions.after_update()
@@ -274,7 +274,7 @@ def test_pruning_keeps_what_layers_say_close_to_what_they_said(tmp_path: Path) -
             matched=names,
             loss_weight=0.1 if names else 1.0,
         )
-        assert not any(module._forward_hooks for one in (network, original) for module in one.modules())  # noqa: SLF001
+        assert not any(module._forward_hooks for one in (network, original) for module in one.modules())  # noqa: SLF001  # torch tells no other way
         with torch.no_grad():
             distances.append(float((network.eval()(*inputs) - original(*inputs)).square().mean()))
     assert distances[1] < 0.5 * distances[0]

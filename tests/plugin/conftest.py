@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 # pytester forgets what a run in this process imported; all of this is imported once and stays.
-import onnx  # noqa: F401
-import onnxruntime  # noqa: F401
+import onnx  # noqa: F401  # stays imported
+import onnxruntime  # noqa: F401  # stays imported
 import pytest
-import rich.table  # noqa: F401
-import scikit_posthocs  # noqa: F401
-import scipy.stats  # noqa: F401
+import rich.table  # noqa: F401  # stays imported
+import scikit_posthocs  # noqa: F401  # stays imported
+import scipy.stats  # noqa: F401  # stays imported
 
 import pytest_edgeai.measure.trial
 import pytest_edgeai.operators.worker
@@ -24,7 +24,7 @@ import pytest_edgeai.reporting.markdown
 import pytest_edgeai.reporting.progress
 import pytest_edgeai.reporting.terminal
 import pytest_edgeai.stats
-import pytest_edgeai.tiers.registry  # noqa: F401
+import pytest_edgeai.tiers.registry  # noqa: F401  # stays imported
 
 CONFTEST = """
 import toy_models

@@ -229,7 +229,7 @@ def test_it_ends_when_its_parent_is_killed(small: Path) -> None:
     )
     line = tiers.command("--repository", small, "--exit-with-parent")
     parent = subprocess.Popen([sys.executable, "-c", script, *line], stdout=subprocess.PIPE, env=tiers.environment())
-    with contextlib.closing(parent.stdout), Client("127.0.0.1", port_of(parent)) as client:  # type: ignore[type-var]
+    with contextlib.closing(parent.stdout), Client("127.0.0.1", port_of(parent)) as client:  # type: ignore[type-var]  # it is a pipe
         assert client.get("/v2/health/live") == {"live": True}
         parent.kill()
         parent.wait()

@@ -133,6 +133,6 @@ def test_a_pipeline_keeps_that_it_goes_onward(tmp_path: Path) -> None:
     pipeline.write(tmp_path)
     assert Pipeline.read(tmp_path) == pipeline
     with pytest.raises(PipelineError, match="none or zlib"):
-        NextPart("gzip")  # type: ignore[arg-type]
+        NextPart("gzip")  # type: ignore[arg-type]  # wrong on purpose
     _write_parts(tmp_path, pipeline)
     assert load_repository(tmp_path / "near", Execution())["model"].pipeline == pipeline

@@ -81,7 +81,7 @@ def test_every_step_is_a_span_of_the_tier_in_the_order_it_ran(tmp_path: Path, jp
     )
     images = {"images": np.array([jpeg], dtype=object)}
     for session, load in (("per_deployment", []), ("per_request", ["load"])):
-        execution = Execution(compute_scale=2, session=session, tier="edge")  # type: ignore[arg-type]
+        execution = Execution(compute_scale=2, session=session, tier="edge")  # type: ignore[arg-type]  # a parameter of any text
         outputs, spans = Model(folder, execution).infer(images)
         assert [span.name for span in spans] == [*load, "preprocess", "compute", "stretch", "postprocess"]
         assert {span.place for span in spans} == {"edge"}

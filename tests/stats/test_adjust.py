@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from statsmodels.stats.multitest import (  # type: ignore[import-untyped, unused-ignore]
+from statsmodels.stats.multitest import (  # type: ignore[import-untyped, unused-ignore]  # stubs may be there
     multipletests,
 )
 

@@ -101,7 +101,7 @@ def test_a_definition_that_cannot_be_named_or_judged_is_refused(name: str, metri
         SubjectModel(
             name=name,
             task="",
-            network=lambda: None,  # type: ignore[arg-type, return-value]
+            network=lambda: None,  # type: ignore[arg-type, return-value]  # never asked for
             graph_inputs=("x",),
             samples=SOURCE,
             pipeline=Pipeline(None, Classification()),

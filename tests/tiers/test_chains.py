@@ -75,5 +75,5 @@ def test_a_part_without_its_graph_is_refused(backend: ProcessBackend, tmp_path: 
 
 def test_who_of_a_chain_is_gone_is_named(backend: ProcessBackend, tmp_path: Path) -> None:
     with backend.deploy(order_in_parts(tmp_path, "mobile+edge")) as deployment:
-        os.kill(deployment._servers["edge"].pid, signal.SIGKILL)  # noqa: SLF001
+        os.kill(deployment._servers["edge"].pid, signal.SIGKILL)  # noqa: SLF001  # to break it from outside
         assert "tier edge" in (deployment.diagnose() or "")

@@ -34,11 +34,11 @@ def impatient(tmp_path: Path) -> Iterator[ProcessBackend]:
 
 
 def server_of(deployment: ProcessDeployment, tier: str) -> Child:
-    return deployment._servers[tier]  # noqa: SLF001
+    return deployment._servers[tier]  # noqa: SLF001  # to break it from outside
 
 
 def relay_of(deployment: ProcessDeployment, hop: str) -> Child:
-    return deployment._relays[hop]  # noqa: SLF001
+    return deployment._relays[hop]  # noqa: SLF001  # to break it from outside
 
 
 @contextlib.contextmanager
@@ -154,7 +154,7 @@ def test_limits_that_are_not_as_given_are_told_of_the_tier(impatient: ProcessBac
     with impatient.deploy(order("mobile")) as deployment:
         deployment.states()
         server = server_of(deployment, "mobile")
-        if deployment._groups["mobile"]:  # noqa: SLF001
+        if deployment._groups["mobile"]:  # noqa: SLF001  # to break it from outside
             parent = cgroups.MOUNT / "cpuset"
             cgroups.add([parent if parent.exists() else cgroups.MOUNT], server.pid)
         for thread in Path(f"/proc/{server.pid}/task").iterdir():
@@ -167,7 +167,7 @@ def test_limits_that_are_not_as_given_are_told_of_the_tier(impatient: ProcessBac
 @needs_cgroups
 def test_memory_that_is_not_as_given_is_told_of_the_tier(impatient: ProcessBackend, order: OrderOn) -> None:
     with impatient.deploy(order("mobile")) as deployment:
-        for group in deployment._groups["mobile"]:  # noqa: SLF001
+        for group in deployment._groups["mobile"]:  # noqa: SLF001  # to break it from outside
             for name in ("memory.limit_in_bytes", "memory.max"):  # version 1, version 2
                 if (group / name).exists():
                     (group / name).write_text(str(2**29))
@@ -201,7 +201,7 @@ def test_a_port_that_is_taken_is_said_of_the_tier_with_its_log(
         taken = str(server_of(first, "mobile").port)
 
         def conflict(child: Child, name: str, command: list[str], *more: object) -> None:
-            started(child, name, [*command, "--port", taken], *more)  # type: ignore[arg-type]
+            started(child, name, [*command, "--port", taken], *more)  # type: ignore[arg-type]  # options of several types
 
         monkeypatch.setattr(Child, "__init__", conflict)
         with (

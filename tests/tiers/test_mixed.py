@@ -69,7 +69,7 @@ def test_processes_and_a_server_elsewhere_share_a_session(
                     assert ("links" in {what for state in deployment.states() for what in state.unproven}) == (
                         tier == "cloud"
                     )
-    assert f"for cloud {RemoteBackend.describe(backend)}" in backend.describe()  # type: ignore[arg-type]
+    assert f"for cloud {RemoteBackend.describe(backend)}" in backend.describe()  # type: ignore[arg-type]  # stands in for one
 
 
 def test_an_engine_of_its_own_needs_containers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

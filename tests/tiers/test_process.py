@@ -62,7 +62,7 @@ def test_a_deployment_is_fresh_each_time(backend: ProcessBackend, order: OrderOn
     for _ in range(2):
         with backend.deploy(order("mobile")) as deployment, deployment.client() as client:
             client.infer("tiny-identity", INPUTS)
-            ports.add(deployment._servers["mobile"].pid)  # noqa: SLF001
+            ports.add(deployment._servers["mobile"].pid)  # noqa: SLF001  # shown nowhere else
 
     assert len(ports) == 2
 
@@ -219,8 +219,8 @@ def test_a_thin_link_gives_answers_more_time(tmp_path: Path) -> None:
     )
     backend = ProcessBackend(replace(make_site(tmp_path), topology=topology))
 
-    assert backend._answer_timeout_s(topology.route("mobile")) == 60  # noqa: SLF001
-    assert backend._answer_timeout_s(topology.route("edge")) == 601  # noqa: SLF001
+    assert backend._answer_timeout_s(topology.route("mobile")) == 60  # noqa: SLF001  # shown nowhere else
+    assert backend._answer_timeout_s(topology.route("edge")) == 601  # noqa: SLF001  # shown nowhere else
 
 
 @pytest.mark.skipif(
