@@ -119,52 +119,6 @@ def mcnemar_exact(a_correct: npt.ArrayLike, b_correct: npt.ArrayLike) -> McNemar
     return McNemar(only_a, only_b, float(stats.binomtest(only_a, only_a + only_b, 0.5).pvalue))
 
 
-def accuracy_drop(
-    baseline_correct: npt.ArrayLike,
-    candidate_correct: npt.ArrayLike,
-    *,
-    confidence: float = 0.95,
-    resamples: int = 10_000,
-    seed: int = 0,
-) -> AccuracyDrop:
-    """Drop in accuracy from a baseline to a candidate on the same inputs, with its bootstrap interval.
-
-    Parameters
-    ----------
-    baseline_correct, candidate_correct : array_like of bool, shape (n,)
-        Whether each was right on input i.
-    confidence : float
-        Coverage that the interval aims at.
-    resamples : int
-        How many bootstrap samples to draw.
-    seed : int
-        Seed of the draw; the same arguments give the same interval.
-
-    Returns
-    -------
-    AccuracyDrop
-        In percentage points.
-
-    Raises
-    ------
-    StatisticsInputError
-        If the lengths differ, there are no inputs, or a value is neither true nor false.
-    ValueError
-        If `confidence` is not between 0 and 1 or `resamples` is below 1.
-
-    Notes
-    -----
-    As `ratio_drop`, of the shares of inputs that were got right.
-
-    References
-    ----------
-    Efron, Tibshirani (1993), An introduction to the bootstrap, chapter 13.
-    """
-    baseline, candidate = _as_correctness(baseline_correct, candidate_correct)
-    each = np.ones(baseline.size)
-    return ratio_drop((baseline, each), (candidate, each), confidence=confidence, resamples=resamples, seed=seed)
-
-
 def ratio_drop(
     baseline: tuple[npt.ArrayLike, npt.ArrayLike],
     candidate: tuple[npt.ArrayLike, npt.ArrayLike],
@@ -178,8 +132,9 @@ def ratio_drop(
     Parameters
     ----------
     baseline, candidate : tuple of array_like, each of shape (n,)
-        What each input adds to the numerator and to the denominator of the metric. For F1 = 2 TP / (2 TP + FP +
-        FN): 2 where the positive class is both predicted and true, and how many of the two it is.
+        What each input adds to the numerator and to the denominator of the metric. For a share of right answers:
+        1 where it is right, and 1. For F1 = 2 TP / (2 TP + FP + FN): 2 where the positive class is both predicted
+        and true, and how many of the two it is.
     confidence : float
         Coverage that the interval aims at.
     resamples : int
@@ -212,8 +167,10 @@ def ratio_drop(
     """
     between_zero_and_one(confidence, "confidence")
     at_least(1, resamples, "resamples")
-    top, below = as_pairs(*baseline, "the baseline's parts")
-    columns = np.column_stack([*as_pairs(top, candidate[0], "the numerators"), *as_pairs(below, candidate[1])])
+    numerators = as_pairs(baseline[0], candidate[0], "the numerators")
+    denominators = as_pairs(baseline[1], candidate[1], "the denominators")
+    as_pairs(numerators[0], denominators[0], "the metric")
+    columns = np.column_stack([*numerators, *denominators])
     kinds, counts = np.unique(columns, axis=0, return_counts=True)
     n = columns.shape[0]
     drawn = np.random.default_rng(seed).multinomial(n, counts / n, size=resamples)
@@ -232,7 +189,6 @@ def _ratio_drops(sums: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
 
 def _as_correctness(a: npt.ArrayLike, b: npt.ArrayLike) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
     first, second = as_pairs(a, b, "the correctness vectors")
-    for side in (first, second):
-        if not np.isin(side, (0.0, 1.0)).all():
-            raise StatisticsInputError("the correctness vectors hold a value that is neither true nor false.")
+    if not np.isin((first, second), (0.0, 1.0)).all():
+        raise StatisticsInputError("the correctness vectors hold a value that is neither true nor false.")
     return first == 1, second == 1

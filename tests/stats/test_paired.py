@@ -1,6 +1,7 @@
 """Tests on pairs, next to enumeration: signed ranks, correct predictions, and the interval of a drop."""
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -8,7 +9,6 @@ from scipy import stats
 
 from pytest_edgeai.stats import (
     StatisticsInputError,
-    accuracy_drop,
     mcnemar_exact,
     ratio_drop,
     wilcoxon_signed_rank,
@@ -91,14 +91,19 @@ def test_something_that_is_neither_true_nor_false_is_refused() -> None:
         mcnemar_exact([0.5], [1.0])
 
 
+def shares(right: npt.ArrayLike) -> tuple[npt.ArrayLike, npt.ArrayLike]:
+    """The parts of a share of right answers."""
+    return np.asarray(right, dtype=float), np.ones(len(np.asarray(right)))
+
+
 def test_the_drop_is_positive_where_the_candidate_is_worse() -> None:
     baseline, candidate = np.ones(200, dtype=bool), np.arange(200) >= 10
 
-    drop = accuracy_drop(baseline, candidate)
+    drop = ratio_drop(shares(baseline), shares(candidate))
 
     assert drop.drop == pytest.approx(5.0)
     assert 0 < drop.low < 5.0 < drop.high
-    assert accuracy_drop(candidate, baseline).drop == pytest.approx(-5.0)
+    assert ratio_drop(shares(candidate), shares(baseline)).drop == pytest.approx(-5.0)
 
 
 def test_the_interval_is_that_of_resampling_inputs_one_by_one() -> None:
@@ -106,7 +111,7 @@ def test_the_interval_is_that_of_resampling_inputs_one_by_one() -> None:
     baseline = rng.random(300) < 0.9
     candidate = np.where(rng.random(300) < 0.1, ~baseline, baseline)
 
-    drop = accuracy_drop(baseline, candidate, resamples=20_000, seed=3)
+    drop = ratio_drop(shares(baseline), shares(candidate), resamples=20_000, seed=3)
 
     lost = 100.0 * (baseline.astype(float) - candidate.astype(float))
     expected = stats.bootstrap(
@@ -122,7 +127,7 @@ def test_the_interval_holds_the_true_drop_about_as_often_as_it_says() -> None:
     hits = 0
     for trial in range(300):
         baseline, candidate = rng.random(400) < 0.9, rng.random(400) < 0.85
-        interval = accuracy_drop(baseline, candidate, confidence=0.9, resamples=500, seed=trial)
+        interval = ratio_drop(shares(baseline), shares(candidate), confidence=0.9, resamples=500, seed=trial)
         hits += interval.low <= 5.0 <= interval.high
 
     assert 0.84 <= hits / 300 <= 0.96
@@ -132,16 +137,16 @@ def test_one_seed_gives_one_interval_and_another_seed_another() -> None:
     rng = np.random.default_rng(2)
     baseline, candidate = rng.random(500) < 0.8, rng.random(500) < 0.7
 
-    first = accuracy_drop(baseline, candidate, resamples=200, seed=1)
+    first = ratio_drop(shares(baseline), shares(candidate), resamples=200, seed=1)
 
-    assert accuracy_drop(baseline, candidate, resamples=200, seed=1) == first
-    assert accuracy_drop(baseline, candidate, resamples=200, seed=2) != first
+    assert ratio_drop(shares(baseline), shares(candidate), resamples=200, seed=1) == first
+    assert ratio_drop(shares(baseline), shares(candidate), resamples=200, seed=2) != first
 
 
 def test_predictions_that_agree_everywhere_leave_no_interval() -> None:
     same = [True, False, True]
 
-    drop = accuracy_drop(same, same)
+    drop = ratio_drop(shares(same), shares(same))
 
     assert (drop.drop, drop.low, drop.high) == (0.0, 0.0, 0.0)
 
@@ -149,7 +154,7 @@ def test_predictions_that_agree_everywhere_leave_no_interval() -> None:
 @pytest.mark.parametrize(("name", "value"), [("confidence", 1.0), ("resamples", 0)])
 def test_an_interval_that_cannot_be_drawn_is_refused(name: str, value: float) -> None:
     with pytest.raises(ValueError, match=name):
-        accuracy_drop([True], [False], **{name: value})  # type: ignore[arg-type]
+        ratio_drop(shares([True]), shares([False]), **{name: value})  # type: ignore[arg-type]  # one of two types
 
 
 def test_a_metric_whose_denominator_is_zero_is_zero() -> None:
