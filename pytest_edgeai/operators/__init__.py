@@ -120,6 +120,12 @@ class Operator(ABC, Generic[P]):
     gives: ClassVar[Form] = "graph"
     """What it makes."""
 
+    promises: ClassVar[tuple[str, ...]] = ()
+    """What `check` looks for in every graph that comes of what it makes, a word each: `zeros`, `structure`."""
+
+    breaks: ClassVar[Mapping[str, str]] = {}
+    """What it cannot keep of that which operators before it in a chain promise, with the reasons."""
+
     trains: ClassVar[bool] = False
     """Whether it reads the training samples, which then decide what it makes."""
 
@@ -155,12 +161,19 @@ class Operator(ABC, Generic[P]):
         return self
 
     def check(self, graph: Path, provenance: Mapping[str, Any]) -> None:
-        """Check the graph that was exported from a network of this operator's against what `build` returned.
+        """Check a graph that came of what this operator made, be it by later steps of a chain, for what it promises.
+
+        Parameters
+        ----------
+        graph
+            Of floats, or int8 in QuantizeLinear/DequantizeLinear pairs.
+        provenance
+            What `build` returned, among other things.
 
         Raises
         ------
         BuildError
-            The graph is not what it should be.
+            The graph does not keep a promise.
         """
 
     @abstractmethod

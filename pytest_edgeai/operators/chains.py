@@ -40,9 +40,11 @@ def steps(name: str, operators: Mapping[str, Operator[Any]]) -> tuple[Operator[A
     Raises
     ------
     SettingsError
-        A name is unknown, or an operator cannot start from what the one before it gives.
+        A name is unknown, or an operator cannot start from what the one before it gives, or cannot keep what one
+        before it promises.
     """
     chain: list[Operator[Any]] = []
+    promised: dict[str, str] = {}
     form: Form = "network"
     previous = "the subject model"
     for operator in _flat(name, operators, ()):
@@ -54,7 +56,13 @@ def steps(name: str, operators: Mapping[str, Operator[Any]]) -> tuple[Operator[A
                 f"operator {name!r} cannot be made: {operator.name} takes {_WORDS[operator.takes]}, and {previous} "
                 f"gives {_WORDS[form]}"
             )
+        for promise in promised.keys() & operator.breaks.keys():
+            raise SettingsError(
+                f"operator {name!r} cannot be made: {operator.name} would not keep the {promise} of "
+                f"{promised[promise]}, since {operator.breaks[promise]}"
+            )
         chain.append(operator)
+        promised.update(dict.fromkeys(operator.promises, operator.name))
         form, previous = operator.gives, operator.name
     return (*chain, operators[EXPORTER]) if form == "network" else tuple(chain)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
 
@@ -13,6 +14,8 @@ from pytest_edgeai.operators.training import Batch, Lessons, Schedule, fit, repr
 
 if TYPE_CHECKING:
     import torch
+
+_ANEW = "it trains another network, the student: write it first"
 
 
 class DistilledParameters(Schedule):
@@ -38,6 +41,7 @@ class Distilled(NetworkOperator[DistilledParameters]):
     """Knowledge distillation into the subject model's student."""
 
     name = "distilled"
+    breaks: ClassVar[Mapping[str, str]] = dict.fromkeys(("zeros", "structure"), _ANEW)
     trains = True
     promises_speed = True
     parameters_type = DistilledParameters

@@ -174,7 +174,7 @@ class Plan:
         note: Callable[[str], None],
     ) -> Entry:
         """What one step of a chain makes, given those before it."""
-        previous, base = before[-1] if before else (None, None)
+        base = before[-1][1] if before else None
         makes_graph = operator.gives != "network"
 
         def build(folder: Path) -> Mapping[str, Any]:
@@ -210,8 +210,8 @@ class Plan:
                     subject.pipeline.write(folder)
                     stage("verifying")
                     verify(job)
-                    if previous is not None and base is not None and previous.gives == "network":
-                        previous.check(folder / GRAPH_NAME, base.provenance)
+                    for earlier, entry in before:
+                        earlier.check(folder / GRAPH_NAME, entry.provenance)
                     found = graph_size(job)
                     found = {**found, **operator.divide(job)}
             return provenance.of_step(operator, told, cost, found, None if base is None else base.provenance)

@@ -65,6 +65,7 @@ class Pruned(NetworkOperator[PrunedParameters]):
     """Pruning in blocks."""
 
     name = "pruned"
+    promises = ("zeros",)
     trains = True
     parameters_type = PrunedParameters
     libraries: ClassVar[tuple[str, ...]] = (*neural_compressor.LIBRARIES, "torch", "safetensors")

@@ -13,6 +13,7 @@ from pydantic import Field
 
 from pytest_edgeai.operators import BuildError, Changed, Job, NetworkOperator, training
 from pytest_edgeai.operators.training import Lessons, Schedule, fit, reproducible
+from pytest_edgeai.operators.verification import weight_counts
 
 if TYPE_CHECKING:
     import torch
@@ -45,6 +46,10 @@ class StructuredPruned(NetworkOperator[StructuredParameters]):
     """Structured pruning."""
 
     name = "pruned_structured"
+    promises = ("structure",)
+    breaks: ClassVar[Mapping[str, str]] = {
+        "zeros": "what has most zeros is removed first, and a smaller share of what is left is zero: write it first"
+    }
     trains = True
     promises_speed = True
     parameters_type = StructuredParameters
@@ -67,8 +72,26 @@ class StructuredPruned(NetworkOperator[StructuredParameters]):
             if after == before:
                 raise BuildError("nothing could be removed: raise the operator's channels, neurons or heads")
             seen = fit(network, lessons, self.parameters, job)
-        provenance = {"engine": LIBRARY, "training_samples": seen, "removed_parameters": before - after}
-        return Changed(network, job.origin, provenance)
+        return Changed(
+            network,
+            job.origin,
+            {
+                "engine": LIBRARY,
+                "training_samples": seen,
+                "removed_parameters": before - after,
+                "structured_weights": _weights(network),
+            },
+        )
+
+    def check(self, graph: Path, provenance: Mapping[str, Any]) -> None:
+        """Count the weights of the graph: zeros may be added to it, as between merged groups, and nothing else."""
+        weights, zeros = weight_counts(graph)
+        expected = provenance["structured_weights"]
+        if weights - zeros > expected:
+            raise BuildError(
+                f"{weights - zeros:,} of the graph's weights are not zero, and the network was left with {expected:,} "
+                "weights when channels, neurons and heads were removed"
+            )
 
     def _prune(self, network: torch.nn.Module, example: tuple[torch.Tensor, ...]) -> None:
         import torch_pruning
@@ -118,6 +141,13 @@ def _attentions(network: torch.nn.Module) -> Iterator[Any]:
     for module in network.modules():
         if all(isinstance(getattr(module, name, None), nn.Linear) for name in _PROJECTIONS):
             yield module
+
+
+def _weights(network: torch.nn.Module) -> int:
+    """How many weights convolutions and matrix products have."""
+    from torch import nn
+
+    return sum(module.weight.numel() for module in network.modules() if isinstance(module, nn.Conv2d | nn.Linear))
 
 
 def _size(network: torch.nn.Module) -> int:

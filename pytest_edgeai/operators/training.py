@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from pydantic import Field
 
 from pytest_edgeai.operators import BuildError, Job
+from pytest_edgeai.operators.device import training_device
 from pytest_edgeai.serving.pipeline import TextPreprocess
 from pytest_edgeai.tiers.specs import Spec
 
@@ -114,14 +115,12 @@ class Lessons:
                 f"subject model {job.subject.name!r} declares no training, without which nothing can be trained: give "
                 "its SubjectModel a `training`"
             )
-        import torch
-
         job.stage("reading training samples")
         self._job = job
         self._samples = job.training()
         self.loss: Loss = job.subject.training.loss
         self.learning_rate = job.subject.training.learning_rate
-        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self.device = training_device()
 
     def __len__(self) -> int:
         """How many samples there are."""
@@ -164,7 +163,8 @@ def fit(
     Parameters
     ----------
     network
-        Is trained in place and left in eval mode, on the CPU.
+        Is trained in place and left in eval mode, on the CPU. In a chain, weights of convolutions and matrix products
+        that an operator before this has left at zero stay there.
     lessons
         What to learn.
     schedule
@@ -192,6 +192,7 @@ def fit(
     highest = schedule.learning_rate or schedule.learning_rate_share * lessons.learning_rate
     optimizer = torch.optim.AdamW(parameters, highest, weight_decay=schedule.weight_decay)
     rate = torch.optim.lr_scheduler.OneCycleLR(optimizer, highest, total_steps=schedule.steps + 1, pct_start=_WARM_UP)
+    zeros = [] if job.base is None else _zeros(network)
     seen = 0
     for step, batch in enumerate(lessons.batches(schedule, job.seed)):
         if step % max(1, schedule.steps // _REPORTS) == 0:
@@ -210,6 +211,8 @@ def fit(
         between.before_update()
         optimizer.step()
         between.after_update()
+        for weight, held in zeros:
+            weight.data[held] = 0
         rate.step()
         seen += len(batch.numbers)
     network.cpu().eval()
@@ -241,6 +244,14 @@ def is_convolutional(network: torch.nn.Module) -> bool:
     import torch
 
     return any(isinstance(module, torch.nn.Conv2d) for module in network.modules())
+
+
+def _zeros(network: torch.nn.Module) -> list[tuple[torch.nn.Parameter, torch.Tensor]]:
+    """Weights that are zero: the tensors they are in, and where."""
+    from torch import nn
+
+    weights = [module.weight for module in network.modules() if isinstance(module, nn.Conv2d | nn.Linear)]
+    return [(weight, weight.detach() == 0) for weight in weights]
 
 
 def _laid_out(tensor: torch.Tensor) -> torch.Tensor:

@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import onnx
 import pytest
 from onnx import numpy_helper
 
 from pytest_edgeai.measure.host import this_host
-from pytest_edgeai.operators import BuildError, Operator, registry
+from pytest_edgeai.operators import BuildError, Changed, Job, NetworkOperator, NoParameters, Operator, registry
 from pytest_edgeai.operators.chains import with_chains
 from pytest_edgeai.operators.preparation import Plan, Prepared
 from pytest_edgeai.operators.verification import weight_counts
@@ -47,6 +48,17 @@ SHORT: Mapping[str, Mapping[str, Any]] = {
     "pruned_structured": {"training_samples": 320, "batch": 16, "channels": 0.5, "multiple": 4},
     "distilled": {"training_samples": 1600, "batch": 16, "learning_rate": 0.03},
 }
+
+
+class Forgetful(NetworkOperator[NoParameters]):
+    """Starts again from the subject model's network, and does not say so."""
+
+    name = "forgetful"
+
+    def change(self, job: Job) -> Changed:
+        return Changed(job.subject.network(), "network", {"engine": "none"})
+
+
 Make = Callable[..., Prepared]
 
 
@@ -61,7 +73,7 @@ def make(root: Path) -> Make:
         operator: str, subject: SubjectModel = IMAGES, stages: list[str] | None = None, **parameters: Any
     ) -> Prepared:
         merged = {**SHORT, **{name: {**SHORT.get(name, {}), **given} for name, given in parameters.items()}}
-        operators = registry.instantiate({one.name: one for one in CLASSES}, merged)
+        operators = registry.instantiate({one.name: one for one in (*CLASSES, Forgetful)}, merged)
         told: list[str] = [] if stages is None else stages
         plan = Plan(root, {subject.name: subject}, with_chains(operators, [operator]), this_host())
         return plan.prepare(subject.name, operator, told.append, lambda note: None)
@@ -179,6 +191,52 @@ def test_a_network_that_lost_channels_is_trained_on_in_int8(make: Make) -> None:
     assert provenance["training_samples"] == 320 + 128
     assert {one.data_type for one in _graph(prepared).initializer if len(one.dims) == 4} == {onnx.TensorProto.INT8}
     assert prepared.evaluation.metrics["top1"] > 90
+
+
+def _zeros(prepared: Prepared) -> list[npt.NDArray[np.bool_]]:
+    """Where the weights of a graph's two layers are zero, outputs first; counted in its initializers."""
+    arrays = [numpy_helper.to_array(one) for one in _graph(prepared).initializer]
+    weights = [array for array in arrays if array.ndim > 1 and array.dtype in (np.float32, np.int8)]
+    assert len(weights) == 2
+    return [array == 0 if array.shape[0] > 4 or array.ndim > 2 else array.T == 0 for array in weights]
+
+
+@pytest.mark.parametrize("subject", [IMAGES, VECTORS], ids=lambda one: one.name)
+@pytest.mark.parametrize("chain", ["pruned>qat", "pruned>sptq", "pruned>pruned", "pruned>pruned>qat"])
+def test_what_was_pruned_stays_zero_to_the_end_of_a_chain(make: Make, subject: SubjectModel, chain: str) -> None:
+    pruned, prepared = make("pruned", subject), make(chain, subject)
+    layers = {zeros.shape: zeros for zeros in _zeros(prepared)}
+    for before in _zeros(pruned):
+        assert layers[before.shape][before].all()
+    expected = {"images": 0.75, "vectors": 0.9}[subject.name]
+    first = max(layers.values(), key=np.size)
+    assert expected - 0.01 <= first.mean() <= expected + 0.03  # rounding to int8 adds a few
+    assert _provenance(prepared)["sparsity"] == pytest.approx(
+        np.mean(np.concatenate([*map(np.ravel, layers.values())]))
+    )
+    assert prepared.evaluation.metrics["top1"] > 60
+
+
+def test_what_was_removed_stays_removed_and_what_is_pruned_of_the_rest_stays_zero(make: Make) -> None:
+    pytest.importorskip("torch_pruning")
+    prepared = make("pruned_structured>pruned>qat")
+    provenance = _provenance(prepared)
+    assert provenance["macs"] == _provenance(make("pruned_structured"))["macs"]
+    assert [layer.size for layer in _zeros(prepared)] == [8 * 27, 32 * 4]
+    assert _zeros(prepared)[0].mean() == pytest.approx(0.75, abs=0.04)
+    assert prepared.evaluation.metrics["top1"] > 60
+
+
+@pytest.mark.parametrize("chain", ["pruned>forgetful", "pruned>forgetful>sptq"])
+def test_a_step_that_brings_weights_back_is_refused(make: Make, chain: str) -> None:
+    with pytest.raises(BuildError, match=r"% of the graph's weights are zero, and not the \d\d\.\d%"):
+        make(chain, VECTORS)
+
+
+def test_a_step_that_brings_removed_channels_back_is_refused(make: Make) -> None:
+    pytest.importorskip("torch_pruning")
+    with pytest.raises(BuildError, match="weights when channels, neurons and heads were removed"):
+        make("pruned_structured>forgetful")
 
 
 def test_a_network_without_channels_or_heads_cannot_be_pruned_structurally(make: Make) -> None:
