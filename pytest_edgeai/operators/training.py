@@ -246,12 +246,12 @@ def is_convolutional(network: torch.nn.Module) -> bool:
     return any(isinstance(module, torch.nn.Conv2d) for module in network.modules())
 
 
-def _zeros(network: torch.nn.Module) -> list[tuple[torch.nn.Parameter, torch.Tensor]]:
+def _zeros(network: torch.nn.Module) -> list[tuple[torch.Tensor, torch.Tensor]]:
     """Weights that are zero: the tensors they are in, and where."""
     from torch import nn
 
-    weights = [module.weight for module in network.modules() if isinstance(module, nn.Conv2d | nn.Linear)]
-    return [(weight, weight.detach() == 0) for weight in weights]
+    layers = [module for module in network.modules() if isinstance(module, nn.Conv2d | nn.Linear)]
+    return [(layer.weight, layer.weight.detach() == 0) for layer in layers]
 
 
 def _laid_out(tensor: torch.Tensor) -> torch.Tensor:

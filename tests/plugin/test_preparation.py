@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -142,6 +143,25 @@ def test_each_worker_may_have_a_store_of_its_own(project: Project, builds: Calla
     assert result.ret == pytest.ExitCode.OK
     found = [len([path for path in (store / "artifacts").iterdir() if path.is_dir()]) for store in stores]
     assert found == [2, 2]
+
+
+def test_a_worker_in_another_folder_builds_into_the_store_there_and_stores_are_merged_by_copying(
+    project: Project, builds: Callable[[], list[str]], tmp_path: Path
+) -> None:
+    there = tmp_path / "builder"
+    shutil.copytree(project.path, there)
+    # Paths among the arguments would have to lie in a folder that pytest-xdist copies; settings of pytest need not.
+    which = ("-o", "testpaths=test_suite.py", "--edgeai-prepare")
+    result = project.run(*which, "--dist=load", "--tx=popen", f"--tx=popen//chdir={there}", subprocess=True)
+    assert result.ret == pytest.ExitCode.OK
+    result.assert_outcomes(passed=4)
+    assert builds() == EVERY
+    stores = [folder / "fresh" for folder in (project.path, there)]
+    assert [len(list((store / "artifacts").glob("*/model.onnx"))) for store in stores] == [2, 2]
+    shutil.copytree(stores[1], stores[0], dirs_exist_ok=True)
+    again = project.run("--edgeai-prepare")
+    again.stdout.fnmatch_lines(["edgeai: 4 artifacts are ready, 0 built now"])
+    assert builds() == EVERY
 
 
 def test_what_is_not_on_this_machine_is_named(project: Project, tmp_path: Path) -> None:
