@@ -12,19 +12,18 @@ from tests.plugin.conftest import Project
 SETTINGS = """
 models = ["toy"]
 operators = ["identity", "identity>worse"]
-tiers = ["edge"]
+tiers = ["mobile"]
 backend = "process"
 replicates = 1
 
 [profiles.quick]
 inputs = 3
 warmup = 1
-probe_s = 0.01
 
 [budgets.accuracy_drop_pp.operators]
 "identity>worse" = 100
 """
-CHAIN = "toy-identity>worse-edge"
+CHAIN = "toy-identity>worse-mobile"
 
 
 def test_a_chain_is_measured_saved_compared_and_analysed_by_its_name(
@@ -33,14 +32,14 @@ def test_a_chain_is_measured_saved_compared_and_analysed_by_its_name(
     project.settings(SETTINGS)
     result = project.run("--benchmark-only", "--benchmark-save=first", "--junit-xml=junit.xml")
     assert result.ret == 0, result.stdout.str()
-    assert project.verdicts() == {"toy-identity-edge": "pass", CHAIN: "pass"}
+    assert project.verdicts() == {"toy-identity-mobile": "pass", CHAIN: "pass"}
     (trial,) = [trial for trial in project.results["trials"] if trial["operator"] == "identity>worse"]
     assert "compute" in trial["spans_s"]
-    assert "toy-identity&gt;worse-edge-r0" in (project.path / "junit.xml").read_text(encoding="utf-8")
+    assert "toy-identity&gt;worse-mobile-r0" in (project.path / "junit.xml").read_text(encoding="utf-8")
     assert CHAIN in (project.report / "summary.md").read_text(encoding="utf-8")
 
     project.run("--benchmark-only", "--benchmark-save=second", "--edgeai-compare=first")
-    assert {row["strategy"] for row in project.results["comparison"]["strategies"]} == {"toy-identity-edge", CHAIN}
+    assert {row["strategy"] for row in project.results["comparison"]["strategies"]} == {"toy-identity-mobile", CHAIN}
     capsys.readouterr()
     main(["compare", f"--root={project.path}", "first", "second", "--json=-"])
     compared = json.loads(capsys.readouterr().out)
