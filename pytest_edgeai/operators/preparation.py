@@ -226,4 +226,6 @@ def _identifier(base: Entry) -> str:
 
 
 def _qualified(function: Callable[..., Any]) -> str:
-    return f"{function.__module__}.{function.__qualname__}"
+    """The name of a function, or of the class of an object that is called as one."""
+    named = function if hasattr(function, "__qualname__") else type(function)
+    return f"{named.__module__}.{named.__qualname__}"

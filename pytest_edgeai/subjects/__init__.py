@@ -85,7 +85,8 @@ class Training:
         Of AdamW, at which a student learns fast; operators that train a network further take a share of it.
     student
         Returns a smaller network that takes and returns the same, as distillation finds it; what is random in it is
-        drawn from torch's global generator. A module-level function, or None where there is none.
+        drawn from torch's global generator. A module-level function, or None where there is none. What decides an
+        object that is called instead of one belongs into the subject model's `key`.
     sources
         Files whose content decides what these do.
     """

@@ -43,6 +43,7 @@ def tiny_architecture(monkeypatch: pytest.MonkeyPatch) -> None:
     """One block a stage, and an eighth of the width or a quarter of the groups."""
     tiny = {
         "wide_resnet101_2": Architecture((1, 1, 1, 1), 1, 16),
+        "wide_resnet50_2": Architecture((1, 1, 1, 1), 1, 8),
         "resnext101_64x4d": Architecture((1, 1, 1, 1), 16, 4),
     }
     monkeypatch.setattr(family, "ARCHITECTURES", {**ARCHITECTURES, **tiny})
@@ -274,3 +275,15 @@ def test_a_full_size_definition_is_exported_quantized_and_evaluated(
     assert sizes[1] < 0.35 * sizes[0]
     # of 4, 8, 16 and 32 channels a group
     assert prepared.artifact.entry.provenance["convolutions_with_merged_groups"] == 2
+
+
+@pytest.mark.parametrize("operator", ["qat", "distilled"])
+def test_a_full_size_definition_is_trained(
+    tiny_architecture: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, operator: str
+) -> None:
+    monkeypatch.setattr(generated, "COUNTS", {"train": 4, "calibration": 4, "validation": 4})
+    operators = registry.instantiate(registry.merged([]), {operator: {"training_samples": 4, "batch": 2}})
+    plan = Plan(tmp_path, {"resnet": _subject("resnet")}, operators, this_host())
+    prepared = plan.prepare("resnet", operator, lambda text: None, lambda text: None)
+    assert prepared.artifact.entry.provenance["training_samples"] == 4
+    assert plan.find("resnet", operator) is not None
