@@ -1,7 +1,8 @@
 """Operators beside each other: accuracy, size, cost and speed of every operator's artifact of every model.
 
 Artifacts come from the store, or are built now. Speed is that of ONNX Runtime with one thread, a request at a time:
-the artifacts of a model take turns, request by request, so that what else the machine does hits all alike.
+the artifacts of a model take turns, request by request, so that what else the machine does hits all alike, and time
+is that of the computing thread, without waiting for a core.
 """
 
 from __future__ import annotations
@@ -59,7 +60,7 @@ class Row:
         Of all steps of its chain; by the wall's clock, and processor time of the building process, in which one thread
         works.
     latency_s, ratio
-        Median of a request's computing, and its ratio to `identity`'s.
+        Median of a request's computing by the thread's clock, and its ratio to `identity`'s.
     """
 
     model: str
@@ -115,7 +116,11 @@ def drop(subject: SubjectModel, before: Prepared, after: Prepared) -> AccuracyDr
 
 
 def measure(subject: SubjectModel, prepared: Mapping[str, Prepared], rounds: int) -> dict[str, float]:
-    """Median seconds of a request by operator, in turns."""
+    """Median seconds of a request by operator, in turns.
+
+    By the clock of the thread that computes, and there is no other: what a request takes on a core that it has for
+    itself. Waiting for a core that others use would lengthen long requests more than short ones.
+    """
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1
@@ -134,9 +139,9 @@ def measure(subject: SubjectModel, prepared: Mapping[str, Prepared], rounds: int
     seconds: dict[str, list[float]] = {operator: [] for operator in sessions}
     for turn in range(rounds):
         for operator, session in sessions.items():
-            started = time.perf_counter()
+            started = time.thread_time()
             session.run(None, feeds[turn % len(feeds)])
-            seconds[operator].append(time.perf_counter() - started)
+            seconds[operator].append(time.thread_time() - started)
     return {operator: statistics.median(taken[rounds // 10 :]) for operator, taken in seconds.items()}
 
 
