@@ -73,7 +73,8 @@ def make(root: Path) -> Make:
         operator: str, subject: SubjectModel = IMAGES, stages: list[str] | None = None, **parameters: Any
     ) -> Prepared:
         merged = {**SHORT, **{name: {**SHORT.get(name, {}), **given} for name, given in parameters.items()}}
-        operators = registry.instantiate({one.name: one for one in (*CLASSES, Forgetful)}, merged)
+        classes: tuple[type[Operator[Any]], ...] = (*CLASSES, Forgetful)
+        operators = registry.instantiate({one.name: one for one in classes}, merged)
         told: list[str] = [] if stages is None else stages
         plan = Plan(root, {subject.name: subject}, with_chains(operators, [operator]), this_host())
         return plan.prepare(subject.name, operator, told.append, lambda note: None)
