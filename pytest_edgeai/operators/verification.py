@@ -49,7 +49,8 @@ def verify(job: Job) -> None:
     whole = _run(session, job, list(numbers))
     if not np.isfinite(whole).all():
         raise BuildError("the graph returns NaN or infinity on calibration samples: it has collapsed")
-    if len(numbers) > 1 and np.ptp(whole, axis=0).max() == 0:
+    # Answers of random weights hardly differ, and not at all in int8: nobody takes them for accurate.
+    if len(numbers) > 1 and not job.subject.unmeasured and np.ptp(whole, axis=0).max() == 0:
         raise BuildError(f"the graph returns the same for {len(numbers)} different samples: it has collapsed")
     single = np.concatenate([_run(session, job, [number]) for number in numbers])
     difference = float(np.abs(whole - single).max() / max(1.0, float(np.abs(whole).max())))

@@ -179,6 +179,12 @@ def test_a_graph_that_cannot_be_trusted_is_refused(tmp_path: Path, operator: Ope
     assert plan.find("toy", "identity") is None
 
 
+def test_where_accuracy_is_not_measured_equal_answers_are_no_collapse(tmp_path: Path) -> None:
+    plan = _plan(tmp_path, Constant(Size()), replace(toy_subject("toy"), unmeasured="random weights"))
+    prepared = plan.prepare("toy", "identity", lambda stage: None, lambda note: None)
+    assert (prepared.evaluation.metrics, prepared.evaluation.unmeasured) == ({}, "random weights")
+
+
 def test_artifacts_are_built_in_another_process_with_progress(tmp_path: Path) -> None:
     plan = _plan(tmp_path, Scaled(Size()))
     seen: list[Progress] = []
