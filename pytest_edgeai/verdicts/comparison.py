@@ -179,7 +179,7 @@ def _why_unusable(name: str, before: Recording, after: Recording) -> tuple[GateO
     was = before.strategies[name]
     if was.failure:
         return "incomparable", f"{before.label} could not make its artifact: {was.failure}"
-    for side in (after,) if was.same else (before, after):
+    for side in (after,) if was.same else (after, before):
         invalid = side.strategies[name].invalid
         if invalid:
             return (
