@@ -43,9 +43,9 @@ class PrunedParameters(Schedule):
         answers alone are too little to learn from.
     label_weight
         Of the subject model's loss beside the errors of matched layers.
-    match_training_samples, match_learning_rate
-        Instead of `training_samples` and `learning_rate` where layers are matched: there is more to learn from each
-        sample, and it takes larger steps.
+    match_training_samples, match_learning_rate, match_batch
+        Instead of `training_samples`, `learning_rate` and `batch` where layers are matched: there is more to learn from
+        each sample, and it takes larger steps and more of them.
     """
 
     training_samples: int = Field(default=3200, ge=1)
@@ -57,8 +57,9 @@ class PrunedParameters(Schedule):
     excluded: tuple[str, ...] = ()
     match_layers: bool = True
     label_weight: float = Field(default=0.1, ge=0)
-    match_training_samples: int = Field(default=6400, ge=1)
-    match_learning_rate: float = Field(default=1e-3, gt=0)
+    match_training_samples: int = Field(default=8800, ge=1)
+    match_learning_rate: float = Field(default=2e-3, gt=0)
+    match_batch: int = Field(default=16, ge=2)
 
 
 class Pruned(NetworkOperator[PrunedParameters]):
@@ -88,9 +89,12 @@ class Pruned(NetworkOperator[PrunedParameters]):
             if not parameters.match_layers:
                 matched = []
             if matched:
-                given = {"learning_rate": parameters.match_learning_rate}
                 schedule = parameters.model_copy(
-                    update={**given, "training_samples": parameters.match_training_samples}
+                    update={
+                        "learning_rate": parameters.match_learning_rate,
+                        "training_samples": parameters.match_training_samples,
+                        "batch": parameters.match_batch,
+                    }
                 )
             last = max(1, int(parameters.pruning_end * schedule.steps))
             seen = prune(
