@@ -6,6 +6,7 @@ Pure functions on names; what the names stand for is looked up elsewhere.
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Collection, Hashable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
@@ -41,13 +42,14 @@ class Placement:
         Raises
         ------
         ValueError
-            The number of nodes is none, or a chain has one.
+            The number of nodes is not from 2 to 99, or a chain has one.
         """
         tiers, star, nodes = text.partition("*")
         if not star:
             return cls(tuple(text.split("+")))
-        if not nodes.isdecimal() or int(nodes) < 2 or "+" in tiers:
-            raise ValueError(f"{text!r} is not a tier and a number of nodes from 2, for example mobile*5")
+        # No other way of writing a number is taken: a placement is found again by its name.
+        if re.fullmatch(r"[2-9]|[1-9][0-9]", nodes) is None or "+" in tiers:
+            raise ValueError(f"{text!r} is not a tier and a number of nodes from 2 to 99, for example mobile*5")
         return cls((tiers,), int(nodes))
 
 
@@ -98,37 +100,40 @@ class Cell:
 
 
 def parse_placements(setting: str, names: Iterable[str], topology: Topology) -> tuple[Placement, ...]:
-    """Placements by their names, tiers first in the topology's order, then chains as they come.
+    """Placements by their names, tiers first in the topology's order, then chains and several nodes as they come.
 
     Parameters
     ----------
     setting
         Where the names come from, for the message.
     names
-        Tiers, and chains of them such as `mobile+edge`.
+        Tiers, chains of them such as `mobile+edge`, and several nodes of one such as `mobile*5`.
     topology
         The tiers that there are and the links between them.
 
     Raises
     ------
     SettingsError
-        A tier is not known, or there is no way along a chain.
+        A tier is not known, there is no way along a chain, or a number of nodes is none.
     """
     distinct = tuple(dict.fromkeys(names))
-    chains = [name for name in distinct if "+" in name]
-    singles = [name for name in distinct if "+" not in name]
+    combined = [name for name in distinct if "+" in name or "*" in name]
+    singles = [name for name in distinct if name not in combined]
     placements = []
-    if singles or not chains:
+    if singles or not combined:
         placements += [Placement((tier,)) for tier in select("tier", setting, singles, tuple(topology.tiers))]
-    for name in chains:
-        placement = Placement.parse(name)
+    for name in combined:
+        try:
+            placement = Placement.parse(name)
+        except ValueError as error:
+            raise SettingsError(f"{setting}: {error}") from None
         select("tier", f"{setting}: {name}", placement.tiers, tuple(topology.tiers))
         try:
             topology.way(placement.tiers)
         except ValueError as error:
             raise SettingsError(f"{setting}: {error}") from None
         placements.append(placement)
-    return tuple(placements)
+    return tuple(dict.fromkeys(placements))
 
 
 def select(kind: str, setting: str, wanted: Iterable[str] | None, known: Collection[str]) -> tuple[str, ...]:

@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_edgeai.matrix import Cell, Placement, Strategy, schedule, select
+from pytest_edgeai.matrix import Cell, Placement, Strategy, parse_placements, schedule, select
 from pytest_edgeai.settings import SettingsError
+from pytest_edgeai.tiers.specs import Topology, paper_topology
 
 
 def test_ids_read_model_operator_placement_replicate() -> None:
@@ -17,9 +18,40 @@ def test_ids_read_model_operator_placement_replicate() -> None:
     assert Cell(strategy, 0).id == "bert-sptq-edge-r0"
 
 
-@pytest.mark.parametrize("text", ["edge", "mobile+edge", "mobile+edge+cloud"])
+@pytest.mark.parametrize("text", ["edge", "mobile+edge", "mobile+edge+cloud", "mobile*2", "edge*15"])
 def test_a_placement_is_read_back_as_it_is_written(text: str) -> None:
     assert str(Placement.parse(text)) == text
+
+
+def test_placements_are_tiers_in_their_order_then_what_is_made_of_them_as_it_comes() -> None:
+    topology = Topology.model_validate(paper_topology())
+    names = ["edge*5", "mobile+edge", "mobile*2", "edge", "mobile", "edge*5"]
+    assert [str(one) for one in parse_placements("tiers", names, topology)] == [
+        "mobile",
+        "edge",
+        "edge*5",
+        "mobile+edge",
+        "mobile*2",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("mobile*1", r"tiers: 'mobile\*1' is not a tier and a number of nodes from 2 to 99"),
+        ("mobile*", "is not a tier and a number"),
+        ("mobile*02", "is not a tier and a number"),
+        ("mobile*-2", "is not a tier and a number"),
+        ("mobile*100", "is not a tier and a number"),
+        ("mobile*٣", "is not a tier and a number"),
+        ("mobile+edge*2", "is not a tier and a number"),
+        ("*3", r"tiers: \*3: there is no tier ''"),
+        ("moble*3", r"tiers: moble\*3: there is no tier 'moble'; did you mean 'mobile'"),
+    ],
+)
+def test_a_number_of_nodes_that_is_none_is_refused(name: str, said: str) -> None:
+    with pytest.raises(SettingsError, match=said):
+        parse_placements("tiers", [name], Topology.model_validate(paper_topology()))
 
 
 def test_names_are_selected_in_the_order_in_which_they_are_known() -> None:

@@ -72,6 +72,11 @@ def tiers_of(name: str, operators: Mapping[str, Operator[Any]]) -> tuple[str, ..
     return steps(name, operators)[-1].tiers
 
 
+def nodes_of(name: str, operators: Mapping[str, Operator[Any]]) -> int:
+    """How many nodes of a tier an artifact is made for; 1 where it is for a single one, or for a chain of tiers."""
+    return steps(name, operators)[-1].nodes
+
+
 def with_chains(operators: Mapping[str, Operator[Any]], names: Iterable[str]) -> dict[str, Operator[Any]]:
     """Operators, and after them the chains among some names.
 

@@ -14,34 +14,7 @@ from typing import Annotated, Any, Literal, Self, TypeAlias
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-_UNITS: Mapping[str, Mapping[str, float]] = {
-    "rate": {"bit/s": 1, "kbit/s": 1e3, "Mbit/s": 1e6, "Gbit/s": 1e9},
-    "time": {"s": 1, "ms": 1e-3, "us": 1e-6, "µs": 1e-6},
-    "memory": {"B": 1, "kB": 1e3, "MB": 1e6, "GB": 1e9, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30},
-}
-_QUANTITY = re.compile(r"\s*([0-9]*\.?[0-9]+(?:[eE][+-]?[0-9]+)?)\s*([A-Za-zµ/]+)\s*")
-
-
-def parse_quantity(text: object, dimension: str) -> float:
-    """A quantity written with its unit, in the base unit of its dimension.
-
-    Parameters
-    ----------
-    text
-        For example `"200 Mbit/s"`.
-    dimension
-        `rate` (bit/s), `time` (s) or `memory` (B).
-
-    Raises
-    ------
-    ValueError
-        It is not a number with a known unit.
-    """
-    units = _UNITS[dimension]
-    match = _QUANTITY.fullmatch(text) if isinstance(text, str) else None
-    if match is None or match[2] not in units:
-        raise ValueError(f"expected a number with a unit ({', '.join(units)}), got {text!r}")
-    return float(match[1]) * units[match[2]]
+from pytest_edgeai.tiers.quantities import parse_quantity
 
 
 def _quantity(dimension: str) -> BeforeValidator:
@@ -173,9 +146,19 @@ class LinkSpec(Spec):
     loss: float = Field(default=0.0, ge=0, lt=1)
 
 
+def node_name(tier: str, node: int) -> str:
+    """A node of a tier, from 0, as spans and sentences name it: `mobile[2]`."""
+    return f"{tier}[{node}]"
+
+
+def tier_of(place: str) -> str:
+    """The tier of a place, which is a tier or a node of one."""
+    return place.partition("[")[0]
+
+
 @dataclass(frozen=True, slots=True)
 class Hop:
-    """A link crossed in one direction, from `near` to `far`."""
+    """A link crossed in one direction, from `near` to `far`: tiers, or nodes of them."""
 
     near: str
     far: str
@@ -185,6 +168,11 @@ class Hop:
     def name(self) -> str:
         """As spans and reports name it."""
         return f"{self.near}-{self.far}"
+
+    @property
+    def tiers(self) -> str:
+        """The two tiers, whichever of their nodes it leads to."""
+        return f"{tier_of(self.near)}-{tier_of(self.far)}"
 
 
 class Topology(Spec):
@@ -197,7 +185,8 @@ class Topology(Spec):
     tiers
         By name, in the order of reports.
     links
-        By the names of the two tiers, `near-far`.
+        By the names of the two tiers, `near-far`; a link of the origin with itself, `mobile-mobile`, is the network
+        among its nodes.
     """
 
     origin: str = "mobile"
@@ -213,9 +202,15 @@ class Topology(Spec):
                 raise ValueError(f"the name of a tier is small letters, digits and underscores, not {name!r}")
         for name in self.links:
             ends = name.split("-")
-            if len(ends) != 2 or ends[0] == ends[1] or not set(ends) <= set(self.tiers):
+            if len(ends) != 2 or not set(ends) <= set(self.tiers):
                 raise ValueError(f"links.{name}: a link is named by two tiers, for example mobile-edge")
-            if "-".join(reversed(ends)) in self.links:
+            if ends[0] == ends[1]:
+                if ends[0] != self.origin:
+                    raise ValueError(
+                        f"links.{name}: nobody sends over a network among nodes of {ends[0]}; only the origin's nodes "
+                        f"have one, {self.origin}-{self.origin}"
+                    )
+            elif "-".join(reversed(ends)) in self.links:
                 raise ValueError(f"links.{name}: the link between these two tiers is given twice")
         for name in self.tiers:
             self.route(name)
@@ -238,6 +233,31 @@ class Topology(Spec):
         if len(set(passed)) < len(passed) or len(set(tiers)) < len(tiers):
             raise ValueError(f"the way {' to '.join(passed)} of {'+'.join(tiers)} comes to a tier twice")
         return tuple(hops)
+
+    def way_to_node(self, tier: str, node: int) -> tuple[Hop, ...]:
+        """The hops from the origin to one of several nodes of a tier; each node has a way of its own.
+
+        Nodes of the origin are reached over its link with itself, or over none where that is not declared.
+
+        Parameters
+        ----------
+        tier
+            Its name.
+        node
+            The number of the node, from 0.
+
+        Raises
+        ------
+        ValueError
+            There is no such tier or no path to it.
+        """
+        if tier == self.origin:
+            link = self.links.get(f"{tier}-{tier}")
+            return () if link is None else (Hop(tier, node_name(tier, node), link),)
+        return tuple(
+            Hop(hop.near if hop.near == self.origin else node_name(hop.near, node), node_name(hop.far, node), hop.link)
+            for hop in self.route(tier)
+        )
 
     def route(self, tier: str, start: str | None = None) -> tuple[Hop, ...]:
         """The hops from the origin, or from another tier, to a tier, by the fewest links; empty if it is the same.
@@ -297,6 +317,9 @@ class Allotment:
         Memory limit.
     gpu
         Whether models run on a GPU.
+    takes_turns
+        Whether several nodes of the tier compute in turn on these cores, because the host has too few
+        (`pytest_edgeai.tiers.sharing`).
     """
 
     cores: int
@@ -304,6 +327,7 @@ class Allotment:
     compute_scale: float
     memory_bytes: int
     gpu: GpuUse = "no"
+    takes_turns: bool = False
 
 
 def allot(tiers: Mapping[str, TierSpec], host_cores: int, host_memory_bytes: int) -> dict[str, Allotment]:

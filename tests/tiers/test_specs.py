@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from pytest_edgeai.tiers.specs import LinkSpec, TierSpec, Topology, allot, paper_topology, parse_quantity
+from pytest_edgeai.tiers.quantities import parse_quantity
+from pytest_edgeai.tiers.specs import LinkSpec, TierSpec, Topology, allot, paper_topology
 
 from . import slow
 
@@ -131,12 +132,31 @@ def test_a_hop_takes_its_link_whichever_end_is_named_first() -> None:
     assert (hop.near, hop.far, hop.name) == ("edge", "mobile", "edge-mobile")
 
 
+def test_each_node_has_a_way_of_its_own_over_the_links_to_its_tier() -> None:
+    topology = _topology("mobile", ["mobile", "edge", "cloud"], ["mobile-edge", "edge-cloud"])
+
+    assert [hop.name for hop in topology.way_to_node("cloud", 2)] == ["mobile-edge[2]", "edge[2]-cloud[2]"]
+    assert [hop.tiers for hop in topology.way_to_node("cloud", 2)] == ["mobile-edge", "edge-cloud"]
+    assert [hop.link for hop in topology.way_to_node("cloud", 2)] == [hop.link for hop in topology.route("cloud")]
+    assert topology.way_to_node("mobile", 2) == ()
+
+
+def test_the_origins_link_with_itself_leads_to_its_nodes_and_changes_nothing_else() -> None:
+    tiers = ["mobile", "edge", "cloud"]
+    without = _topology("mobile", tiers, ["mobile-edge", "edge-cloud"])
+    among = _topology("mobile", tiers, ["mobile-mobile", "mobile-edge", "edge-cloud"])
+
+    assert [hop.name for hop in among.way_to_node("mobile", 1)] == ["mobile-mobile[1]"]
+    for tier in tiers:
+        assert [hop.name for hop in among.route(tier)] == [hop.name for hop in without.route(tier)]
+
+
 @pytest.mark.parametrize(
     ("tiers", "links", "said"),
     [
         (["mobile", "edge"], ["mobile-edge", "edge-mobile"], "given twice"),
         (["mobile", "edge"], ["mobile"], "named by two tiers"),
-        (["mobile", "edge"], ["mobile-mobile"], "named by two tiers"),
+        (["mobile", "edge"], ["mobile-edge", "edge-edge"], "only the origin's nodes have one, mobile-mobile"),
         (["mobile", "edge"], ["mobile-fog"], "named by two tiers"),
         (["mobile", "edge"], [], "no link leads from 'mobile' to tier 'edge'"),
         (["edge"], [], "origin 'mobile' is not a tier"),
