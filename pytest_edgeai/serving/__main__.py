@@ -36,6 +36,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         signal.signal(number, _end)
     if not options.repository.is_dir():
         parser.error(f"argument --repository: {options.repository} is not a folder")
+    if options.turns is not None and not options.turns.is_dir():
+        parser.error(f"argument --turns: {options.turns} is not a folder")
     execution = Execution(
         threads=options.threads,
         spinning=options.spinning,
@@ -44,6 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         providers=tuple(options.providers.split(",")),
         falls_back=options.fall_back,
         tier=options.tier,
+        turns=options.turns,
     )
     settings = ServerSettings(
         execution=execution,
@@ -108,6 +111,7 @@ def _parser() -> argparse.ArgumentParser:
         help="execution providers, by preference",
     )
     add("--fall-back", action="store_true", help="leave out execution providers that are not to be had")
+    add("--turns", type=Path, metavar="DIR", help="compute in turn with all servers that name this folder")
     add("--upstream", type=_address, metavar="HOST:PORT", help="where requests for unknown models go")
     add("--link", default="", metavar="NAME", help="the name of the hop to the upstream in spans")
     add("--max-body-bytes", type=_count, default=256 * 2**20, metavar="N", help="larger bodies are refused")

@@ -63,6 +63,13 @@ class Connection:
             self._open[0].close()
             self._open = None
 
+    def abandon(self) -> None:
+        """Break off an exchange that another thread is waiting for; it fails there."""
+        held = self._open
+        if held is not None:
+            with contextlib.suppress(OSError):
+                held[0].shutdown(socket.SHUT_RDWR)
+
     def exchange(
         self, method: str, target: str, headers: Mapping[str, str], body: Sequence[Buffer] | None = None
     ) -> Response:

@@ -219,6 +219,7 @@ class Endpoints:
                 "spinning": execution.spinning,
                 "compute_scale": execution.compute_scale,
                 "session": execution.session,
+                "takes_turns": execution.turns is not None,
                 "load_s": {model.name: model.load_s for model in self._models.values()},
                 "providers": {model.name: model.providers for model in self._models.values()},
             }

@@ -6,6 +6,7 @@ model without a pipeline takes and gives the graph's own tensors. HTTP is not kn
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import time
@@ -19,6 +20,7 @@ import numpy as np
 from pytest_edgeai.serving.pipeline import Pipeline, PipelineError, SampleError, TensorSpec
 from pytest_edgeai.serving.protocol import DATATYPES, Array, datatype_of
 from pytest_edgeai.serving.timing import Span
+from pytest_edgeai.serving.turns import Turns
 
 GRAPH_NAME = "model.onnx"
 _PART = "part"
@@ -65,6 +67,9 @@ class Execution:
         Whether those that are not to be had are left out; else that is an error.
     tier
         The place named in spans.
+    turns
+        Where several nodes share a core, the folder on which they take turns (`Turns`); waiting for the turn is part
+        of the stretch, and what does not fit into it is the span `wait`.
     """
 
     threads: int = 1
@@ -74,6 +79,7 @@ class Execution:
     providers: tuple[str, ...] = ("CPUExecutionProvider",)
     falls_back: bool = False
     tier: str = ""
+    turns: Path | None = None
 
 
 class Model:
@@ -97,6 +103,7 @@ class Model:
         self._graph_inputs = tuple(_spec(argument) for argument in session.get_inputs())
         self._graph_outputs = tuple(_spec(argument) for argument in session.get_outputs())
         self._output_names = [spec.name for spec in self._graph_outputs]
+        self._turns = None if execution.turns is None else Turns(execution.turns)
         self._session = session if execution.session == "per_deployment" else None
         self._check_wiring()
         before, after = self.pipeline.preprocess, self.pipeline.postprocess
@@ -121,23 +128,32 @@ class Model:
             The session is created for every request, and could not be.
         """
         _check(tensors, self.inputs)
-        clock = _Clock(self._execution.tier)
-        session = self._session
-        if session is None:
-            session = self._open()
-            clock.lap("load")
-        if self.pipeline.preprocess is not None:
-            tensors = self.pipeline.preprocess(tensors, self._folder)
-            clock.lap("preprocess")
-        outputs = self._run(session, tensors)
-        compute_s = clock.lap("compute")
-        if self._execution.compute_scale > 1:
-            time.sleep((self._execution.compute_scale - 1) * compute_s)
-            clock.lap("stretch")
+        with contextlib.nullcontext(0.0) if self._turns is None else self._turns.take() as waited_s:
+            clock = _Clock(self._execution.tier)
+            session = self._session
+            if session is None:
+                session = self._open()
+                clock.lap("load")
+            if self.pipeline.preprocess is not None:
+                tensors = self.pipeline.preprocess(tensors, self._folder)
+                clock.lap("preprocess")
+            outputs = self._run(session, tensors)
+            compute_s = clock.lap("compute")
+        self._stretch(clock, compute_s, waited_s)
         if self.pipeline.postprocess is not None:
             outputs = self.pipeline.postprocess(outputs)
             clock.lap("postprocess")
         return outputs, clock.spans
+
+    def _stretch(self, clock: _Clock, compute_s: float, waited_s: float) -> None:
+        """Let pass what is left of the stretch after the wait for the turn; what was waited beyond it is told."""
+        stretch_s = (self._execution.compute_scale - 1) * compute_s
+        if stretch_s > waited_s:
+            time.sleep(stretch_s - waited_s)
+        if self._execution.compute_scale > 1 or waited_s:
+            clock.lap("stretch", earlier_s=min(waited_s, stretch_s))
+        if waited_s > stretch_s:
+            clock.spans.append(Span("wait", self._execution.tier, waited_s - stretch_s))
 
     def _open(self) -> Any:
         # What it would report about this machine is nobody's business, and its threads would be in the measurement.
@@ -245,9 +261,9 @@ class _Clock:
         self._place = place
         self._last = time.perf_counter()
 
-    def lap(self, name: Any) -> float:
+    def lap(self, name: Any, earlier_s: float = 0.0) -> float:
         now = time.perf_counter()
-        duration_s, self._last = now - self._last, now
+        duration_s, self._last = now - self._last + earlier_s, now
         self.spans.append(Span(name, self._place, duration_s))
         return duration_s
 

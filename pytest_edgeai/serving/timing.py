@@ -15,7 +15,9 @@ from urllib.parse import quote, unquote
 
 HEADER = "Server-Timing"
 
-SpanName: TypeAlias = Literal["load", "preprocess", "compute", "stretch", "postprocess", "serialize", "transmit"]
+SpanName: TypeAlias = Literal[
+    "load", "preprocess", "compute", "stretch", "wait", "postprocess", "serialize", "transmit", "aggregate"
+]
 SPAN_NAMES: tuple[SpanName, ...] = get_args(SpanName)
 
 _ENTRY = re.compile(r'\s*([a-z]+);dur=(-?[0-9]{1,15}(?:\.[0-9]{1,15})?);desc="([^",]*)"\s*')
