@@ -120,11 +120,14 @@ def deployment(
 ) -> Iterator[Deployment]:
     """The artifact on its tiers, freshly started, behind its links; `deployment.client()` sends requests."""
     from pytest_edgeai.tiers.backend import TierError
+    from pytest_edgeai.tiers.nodes import deploy
 
     reason = ""
     with ExitStack() as stack:
         try:
-            running = stack.enter_context(edgeai_session.backend.deploy(edgeai_session.order(strategy, edgeai_version)))
+            running = stack.enter_context(
+                deploy(edgeai_session.backend, edgeai_session.order(strategy, edgeai_version))
+            )
         except TierError as error:
             reason = str(error)
         if reason:

@@ -21,6 +21,7 @@ from pytest_edgeai.matrix import Cell, Placement, Strategy, parse_placements, se
 from pytest_edgeai.measure.host import Host, this_host
 from pytest_edgeai.settings import Settings, SettingsError
 from pytest_edgeai.tiers.backend import Backend, BackendFactory, Order, Site
+from pytest_edgeai.tiers.sharing import share_among_nodes
 from pytest_edgeai.tiers.specs import Allotment, allot
 
 if TYPE_CHECKING:
@@ -46,14 +47,28 @@ class Registered:
     backends: Mapping[str, BackendFactory]
 
     def fits(self, operator: str, placement: Placement) -> bool:
-        """Whether an operator's artifacts have a part for each tier of a placement."""
-        return max(1, len(self.tiers_of(operator))) == len(placement.tiers)
+        """Whether an operator's artifacts have a part for each tier of a placement, and work for each of its nodes."""
+        tiers = max(1, len(self.tiers_of(operator)))
+        return (tiers, self.nodes_of(operator)) == (len(placement.tiers), placement.nodes)
 
     def tiers_of(self, operator: str) -> tuple[str, ...]:
         """The tiers that an operator makes parts for; empty where its artifacts are whole."""
         from pytest_edgeai.operators.chains import tiers_of
 
         return tiers_of(operator, self.operators)
+
+    def nodes_of(self, operator: str) -> int:
+        """How many nodes of a tier an operator's artifacts are made for."""
+        from pytest_edgeai.operators.chains import nodes_of
+
+        return nodes_of(operator, self.operators)
+
+    def wanted_by(self, operator: str, origin: str) -> str:
+        """The placement that an operator's artifacts are made for, as a sentence goes on that says what it needs."""
+        chain, nodes = self.tiers_of(operator), self.nodes_of(operator)
+        if nodes > 1:
+            return f"{nodes} nodes of a tier, for example {Placement((origin,), nodes)}"
+        return f"a chain of {len(chain)} tiers, for example {'+'.join(chain)}" if chain else "a single tier"
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,19 +115,20 @@ class Selection:
 
     @staticmethod
     def _placements(settings: Settings, registered: Registered, operators: Sequence[str]) -> tuple[Placement, ...]:
-        """The placements that are asked for; else all tiers, and the chains that operators make parts for."""
+        """The placements that are asked for; else all tiers, and the chains and nodes that operators make parts for."""
         setting, topology = "tiers (--edgeai-tiers)", settings.topology
         if settings.tiers is not None:
             placements = parse_placements(setting, settings.tiers, topology)
         else:
             chains = dict.fromkeys(registered.tiers_of(name) for name in operators)
             names = ["+".join(chain) for chain in chains if chain and set(chain) <= set(topology.tiers)]
+            nodes = dict.fromkeys(registered.nodes_of(name) for name in operators)
+            names += [str(Placement((topology.origin,), number)) for number in nodes if number > 1]
             placements = parse_placements(setting, (*topology.tiers, *names), topology)
         for name in settings.operators or ():
             if not any(registered.fits(name, placement) for placement in placements):
-                chain = registered.tiers_of(name)
-                wanted = f"chain of {len(chain)} tiers, for example {'+'.join(chain)}" if chain else "single tier"
-                raise SettingsError(f"{setting}: operator {name} needs a {wanted}")
+                wanted = registered.wanted_by(name, topology.origin)
+                raise SettingsError(f"{setting}: operator {name} needs {wanted}")
         return placements
 
 
@@ -176,7 +192,8 @@ class MeasuringSession:
         self.selection = Selection.from_settings(self.settings, self.registered)
         self.host = this_host()
         topology = self.settings.topology
-        self.allotments = allot(topology.tiers, self.host.cores, self.host.memory_bytes)
+        alone = allot(topology.tiers, self.host.cores, self.host.memory_bytes)
+        self.allotments = share_among_nodes(alone, self.selection.placements, topology, self.host.cores)
         operators = self.registered.operators.items()
         situated = {name: operator.situated(topology, self.allotments) for name, operator in operators}
         self.registered = replace(self.registered, operators=situated)

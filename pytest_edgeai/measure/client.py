@@ -10,9 +10,10 @@ import functools
 import json
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Any, Literal, Self, TypeAlias
+from typing import Any, Literal, Protocol, Self, TypeAlias
 from urllib.parse import quote
 
 from pytest_edgeai.serving import protocol, timing
@@ -39,11 +40,52 @@ class Answer:
         From before the request is encoded until after the answer is decoded.
     spans
         The parts of the latency; they add up to it. What no tier accounts for is `transmit` on the client's link.
+    slowest
+        Of several nodes that worked on the request, the one whose answer was waited for longest; spans are its.
+    missing
+        Those whose answer did not come, or not in time, and why.
     """
 
     outputs: Mapping[str, protocol.Array]
     latency_s: float
     spans: tuple[Span, ...]
+    slowest: str = ""
+    missing: Mapping[str, str] = field(default_factory=dict)
+
+
+class Requests(AbstractContextManager["Requests"], Protocol):
+    """Requests to a model, wherever it runs, one at a time."""
+
+    def infer(self, model: str, inputs: Mapping[str, protocol.Array]) -> Answer:
+        """Send one request and wait for its answer.
+
+        Raises
+        ------
+        RequestError
+            There is no answer, or it is an error.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """An answer and how it came to be, before the client's own work is added.
+
+    Parameters
+    ----------
+    outputs
+        The model's outputs.
+    spans
+        What the tiers account for, and `transmit` on the client's link for the rest of the exchange.
+    exchange_s
+        From before the request is sent until the answer is there; the spans add up to it.
+    ended_at
+        When the answer was decoded: a time of `time.perf_counter`.
+    """
+
+    outputs: Mapping[str, protocol.Array]
+    spans: tuple[Span, ...]
+    exchange_s: float
+    ended_at: float
 
 
 class Client:
@@ -76,7 +118,7 @@ class Client:
         timeout_s: float = 60.0,
         wire: Wire = "binary",
     ) -> None:
-        self._place = place
+        self.place = place
         self._link = link
         self._wire = wire
         self._timeout_s = timeout_s
@@ -106,25 +148,46 @@ class Client:
             There is no answer, or it is an error.
         """
         started = time.perf_counter()
+        received = self.send(model, self.encode(inputs))
+        transmit = received.spans[-1]
+        own_s = received.ended_at - started - received.exchange_s
+        latency_s = received.ended_at - started
+        return Answer(
+            received.outputs, latency_s, (*received.spans[:-1], Span("serialize", self.place, own_s), transmit)
+        )
+
+    def encode(self, inputs: Mapping[str, protocol.Array]) -> protocol.Body:
+        """The body of a request."""
         request = protocol.InferRequest(inputs=inputs, binary_outputs=self._wire == "binary")
-        body = protocol.encode_request(request, encoding=self._wire)
-        encoded = time.perf_counter()
+        return protocol.encode_request(request, encoding=self._wire)
+
+    def send(self, model: str, body: protocol.Body) -> Received:
+        """Send a request that is encoded and wait for its answer.
+
+        Raises
+        ------
+        RequestError
+            There is no answer, or it is an error.
+        """
         headers = {"Content-Type": body.content_type}
         if body.json_length is not None:
             headers[protocol.JSON_LENGTH_HEADER] = str(body.json_length)
+        sent_at = time.perf_counter()
         response = self._exchange("POST", _infer_path(model), headers, body.buffers)
-        received = time.perf_counter()
+        exchange_s = time.perf_counter() - sent_at
         json_length = response.headers.get(protocol.JSON_LENGTH_HEADER.lower())
         try:
             outputs = protocol.decode_response(response.content, None if json_length is None else int(json_length))
         except ValueError as error:
             raise RequestError(f"{self._connection.address} sent no inference response: {error}") from None
-        ended = time.perf_counter()
         spans = timing.parse_spans(response.headers.get(timing.HEADER.lower()))
-        spans.append(Span("serialize", self._place, (encoded - started) + (ended - received)))
         known_s = sum(span.duration_s for span in spans)
-        spans.append(Span("transmit", self._link, ended - started - known_s))
-        return Answer(outputs, ended - started, tuple(spans))
+        spans.append(Span("transmit", self._link, exchange_s - known_s))
+        return Received(outputs, tuple(spans), exchange_s, time.perf_counter())
+
+    def abandon(self) -> None:
+        """Break off a request that another thread is waiting for; it fails there, and the next opens a connection."""
+        self._connection.abandon()
 
     def get(self, path: str) -> Any:
         """Get a JSON document.

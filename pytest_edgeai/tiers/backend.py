@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any, ClassVar, Final, Protocol, runtime_checkable
 
 from pytest_edgeai.matrix import Placement
-from pytest_edgeai.measure.client import Client, Wire
+from pytest_edgeai.measure.client import Requests, Wire
 from pytest_edgeai.serving.repository import GRAPH_NAME, SessionMode, part_folders
 from pytest_edgeai.tiers.probe import Line
-from pytest_edgeai.tiers.specs import Allotment, Hop, ImageSpec, Topology
+from pytest_edgeai.tiers.specs import Allotment, Hop, ImageSpec, Topology, node_name
 
 CUDA: Final = "CUDAExecutionProvider"
 
@@ -43,6 +43,9 @@ class Order:
         When the ONNX Runtime session is created.
     wire
         How clients send tensors.
+    node
+        The number of the node, where it is for one of several of its tier; a backend starts one node at a time
+        (`pytest_edgeai.tiers.nodes`).
     """
 
     name: str
@@ -50,47 +53,74 @@ class Order:
     placement: Placement
     session: SessionMode = "per_deployment"
     wire: Wire = "binary"
+    node: int | None = None
 
-    def folder_of(self, tier: str) -> Path:
-        """What a tier of the placement serves: the artifact, or its part.
+    @property
+    def places(self) -> tuple[str, ...]:
+        """The tiers of the placement, or the node of the one that there is."""
+        tiers = self.placement.tiers
+        return tiers if self.node is None else (node_name(tiers[0], self.node),)
+
+    def way(self, topology: Topology) -> tuple[Hop, ...]:
+        """The links that a request crosses, in order."""
+        tiers = self.placement.tiers
+        return topology.way(tiers) if self.node is None else topology.way_to_node(tiers[0], self.node)
+
+    def node_at(self, place: str) -> int | None:
+        """The number of the node that a place is, or None: a tier on the way to a node is none."""
+        return self.node if place in self.places else None
+
+    def folder_of(self, place: str) -> Path:
+        """What a place of the placement serves: the artifact, or its part.
 
         Raises
         ------
         TierError
-            The artifact is in another number of parts than there are tiers.
+            The artifact is in another number of parts than there are tiers, or for several nodes.
         """
+        if self.placement.nodes > 1:
+            raise TierError(f"placement {self.placement}: a backend starts one node at a time")
         folders = part_folders(self.folder.absolute())
-        tiers = self.placement.tiers
+        tiers = self.places
         if len(folders) != len(tiers):
             parts = "one part" if len(folders) == 1 else f"{len(folders)} parts"
             raise TierError(f"placement {self.placement}: an artifact in {parts} runs on as many tiers")
-        folder = folders[tiers.index(tier)]
+        folder = folders[tiers.index(place)]
         if not (folder / GRAPH_NAME).is_file():
-            raise TierError(f"tier {tier} cannot serve {self.name}: there is no {folder / GRAPH_NAME}")
+            raise TierError(f"tier {place} cannot serve {self.name}: there is no {folder / GRAPH_NAME}")
         return folder
 
 
-def server_arguments(tier: str, allotment: Allotment, order: Order, timeout_s: float) -> list[str]:
+def server_arguments(place: str, allotment: Allotment, order: Order, timeout_s: float, turns: str) -> list[str]:
     """The command line of a tier's server, but for what it serves and to whom it hands on.
 
     Parameters
     ----------
-    tier
-        Its name.
+    place
+        The name of the tier or node.
     allotment
         What it gets.
     order
         What is deployed.
     timeout_s
         How long it may wait for the next tier.
+    turns
+        The folder on which nodes take turns, as the server sees it, where they do.
     """
-    arguments = ["--tier", tier, "--threads", str(allotment.threads), "--session", order.session]
+    arguments = ["--tier", place, "--threads", str(allotment.threads), "--session", order.session]
     arguments += ["--compute-scale", repr(allotment.compute_scale), "--timeout", repr(timeout_s)]
     if allotment.gpu != "no":
         arguments += ["--providers", f"{CUDA},CPUExecutionProvider"]
     if allotment.gpu == "prefer":
         arguments.append("--fall-back")
+    if takes_turns(place, allotment, order):
+        arguments += ["--turns", turns]
     return arguments
+
+
+def takes_turns(place: str, allotment: Allotment, order: Order) -> bool:
+    """Whether the server of a place computes in turn with those of other nodes."""
+    return order.node_at(place) is not None and allotment.takes_turns
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +130,7 @@ class TierState:
     Parameters
     ----------
     tier
-        Its name.
+        Its name, or the node's.
     limits
         The fields of `pytest_edgeai.serving.limits.Limits`, threads, spinning, compute scale, load times. Empty where
         the server is not ours.
@@ -119,7 +149,7 @@ class Deployment(Protocol):
     hops: tuple[Hop, ...]
     """The links that a request crosses, in order."""
 
-    def client(self) -> Client:
+    def client(self) -> Requests:
         """A new connection to the model, from the origin over all links."""
 
     def probe(self, hop: Hop) -> Line | None:

@@ -10,6 +10,7 @@ import contextlib
 import functools
 import itertools
 import os
+import signal
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -19,10 +20,11 @@ from typing import ClassVar
 from pytest_edgeai.measure.client import Client, RequestError
 from pytest_edgeai.serving.server import LIMITS_PATH
 from pytest_edgeai.tiers import cgroups
-from pytest_edgeai.tiers.backend import Order, Site, TierError, TierState, server_arguments
+from pytest_edgeai.tiers.backend import Order, Site, TierError, TierState, server_arguments, takes_turns
 from pytest_edgeai.tiers.children import Child, family
-from pytest_edgeai.tiers.proof import cpus_of, prove
-from pytest_edgeai.tiers.specs import USUAL_ENGINE, Allotment, Hop
+from pytest_edgeai.tiers.proof import own_cpus, prove
+from pytest_edgeai.tiers.sharing import cpus_of_node
+from pytest_edgeai.tiers.specs import USUAL_ENGINE, Allotment, Hop, tier_of
 
 _HOST = "127.0.0.1"
 _LIVE_PATH = "/v2/health/live"
@@ -104,26 +106,23 @@ class ProcessBackend:
         Links start beside the server of the artifact; tiers on the way only after it, because they may share its
         cores and would be seen in how long it takes to load.
         """
-        tiers = order.placement.tiers
-        hops = self._site.topology.way(tiers)
-        folders = {tier: order.folder_of(tier) for tier in tiers}
+        places = order.places
+        hops = order.way(self._site.topology)
+        folders = {place: order.folder_of(place) for place in places}
         number = next(self._numbers)
         folder = self._site.folder / f"deployment-{number}"
-        repositories = {tier: folder / f"models-{tier}" for tier in tiers}
+        repositories = {place: folder / f"models-{place}" for place in places}
         empty = folder / "no-models"
         for new in (*repositories.values(), empty):
             new.mkdir(parents=True)
-        for tier, repository in repositories.items():
-            (repository / order.name).symlink_to(folders[tier], target_is_directory=True)
+        for place, repository in repositories.items():
+            (repository / order.name).symlink_to(folders[place], target_is_directory=True)
         timeout_s = self._answer_timeout_s(hops)
-        last = tiers[-1]
+        last = places[-1]
         # The near end of a link is a tier that runs a part, or hands requests on; the client is not among them.
-        nears = [hop for hop in reversed(hops) if hop.near in tiers or hop.near != self._site.topology.origin]
+        nears = [hop for hop in reversed(hops) if hop.near in places or hop.near != self._site.topology.origin]
         with ExitStack() as stack:
-            groups = {
-                one: self._limit(stack, one, f"{self._site.session_id}-{number}-{one}")
-                for one in (last, *(hop.near for hop in nears))
-            }
+            groups = {one: self._limit(stack, one, order, number) for one in (last, *(hop.near for hop in nears))}
             children = stack.enter_context(family(self._timeouts.end_s))
             launch = _Launch(self._site, order, folder, groups, children, self._timeouts.start_s, timeout_s)
             servers = {last: launch.server(last, repositories[last])}
@@ -133,22 +132,22 @@ class ProcessBackend:
                 repository = repositories.get(hop.near, empty)
                 upstream = f"{_HOST}:{relays[hop.name].port}"
                 servers[hop.near] = launch.server(hop.near, repository, "--link", hop.name, "--upstream", upstream)
-                if hop.near in tiers:
+                if hop.near in places:
                     _check_loaded(order, hop.near, servers[hop.near])
             for hop in hops:
                 relays[hop.name].tell(f"{_HOST}:{servers[hop.far].port}")
             yield ProcessDeployment(self._site, order, hops, servers, relays, groups, self._timeouts.check_s, timeout_s)
 
-    def _limit(self, stack: ExitStack, tier: str, label: str) -> tuple[Path, ...]:
-        """Make the tier's control group; nothing where there are none."""
+    def _limit(self, stack: ExitStack, place: str, order: Order, number: int) -> tuple[Path, ...]:
+        """Make the control group of a tier or node; nothing where there are none."""
         if self._why_no_cgroups is not None:
             return ()
-        allotment = self._site.allotments[tier]
-        limit = cgroups.Limit(cpus_of(allotment), allotment.memory_bytes)
+        allotment = self._site.allotments[tier_of(place)]
+        limit = cgroups.Limit(cpus_of_node(allotment, order.node_at(place), own_cpus()), allotment.memory_bytes)
         try:
-            return stack.enter_context(cgroups.limited(label, limit))
+            return stack.enter_context(cgroups.limited(f"{self._site.session_id}-{number}-{place}", limit))
         except cgroups.CgroupError as error:
-            raise TierError(f"tier {tier} cannot be limited: {error}") from None
+            raise TierError(f"tier {place} cannot be limited: {error}") from None
 
     def _answer_timeout_s(self, hops: Sequence[Hop]) -> float:
         slowest_bps = min((hop.link.rate_bps for hop in hops), default=_SLOW_BPS)
@@ -168,19 +167,19 @@ class _Launch:
     start_timeout_s: float
     answer_timeout_s: float
 
-    def server(self, tier: str, repository: Path, *arguments: str) -> Child:
-        """Start a tier's server, limited before it has threads or memory worth the name."""
-        allotment, groups = self.site.allotments[tier], self.groups[tier]
+    def server(self, place: str, repository: Path, *arguments: str) -> Child:
+        """Start the server of a tier or node, limited before it has threads or memory worth the name."""
+        allotment, groups = self.site.allotments[tier_of(place)], self.groups[place]
         command = ["pytest_edgeai.serving", "--repository", str(repository), *arguments]
-        command += server_arguments(tier, allotment, self.order, self.answer_timeout_s)
-        server = self._start(f"tier {tier}", command, functools.partial(_memory_note, groups, allotment))
+        command += server_arguments(place, allotment, self.order, self.answer_timeout_s, str(self.site.folder))
+        server = self._start(f"tier {place}", command, functools.partial(_memory_note, groups, allotment))
         try:
             if groups:
                 cgroups.add(groups, server.pid)
             elif hasattr(os, "sched_setaffinity"):
-                os.sched_setaffinity(server.pid, cpus_of(allotment))
+                os.sched_setaffinity(server.pid, cpus_of_node(allotment, self.order.node_at(place), own_cpus()))
         except OSError as error:
-            raise TierError(server.obituary(wait_s=1) or f"tier {tier} cannot be limited: {error}") from None
+            raise TierError(server.obituary(wait_s=1) or f"tier {place} cannot be limited: {error}") from None
         return server
 
     def relay(self, hop: Hop) -> Child:
@@ -202,11 +201,11 @@ class ProcessDeployment:
     site, order, hops
         What was deployed where, and the way to it.
     servers
-        By tier.
+        By tier or node.
     relays
         By the name of the hop.
     groups
-        The control groups by tier, empty where there are none.
+        The control groups by tier or node, empty where there are none.
     check_timeout_s, answer_timeout_s
         How long to wait for a sign of life and for an answer.
     """
@@ -233,12 +232,16 @@ class ProcessDeployment:
 
     def client(self) -> Client:
         """A new connection to the model, from the origin over all links."""
-        place = self._site.topology.origin
-        starts_here = place in self._servers
-        entry = self._servers[place] if starts_here else self._relays[self.hops[0].name]
+        first = self.hops[0].near if self.hops else self._order.places[0]
+        starts_here = first in self._servers
+        entry = self._servers[first] if starts_here else self._relays[self.hops[0].name]
         link = "" if starts_here else self.hops[0].name
-        timeout_s = self._answer_timeout_s
+        place, timeout_s = self._site.topology.origin, self._answer_timeout_s
         return Client(_HOST, entry.port, place=place, link=link, timeout_s=timeout_s, wire=self._order.wire)
+
+    def kill(self, place: str) -> None:
+        """End the server of a tier or node as a crash would; for experiments on availability."""
+        os.kill(self._servers[place].pid, signal.SIGKILL)
 
     def probe(self, hop: Hop) -> Client:
         """A new connection over one link only."""
@@ -285,8 +288,12 @@ class ProcessDeployment:
         except RequestError as error:
             ended = server.obituary(wait_s=1)
             raise TierError(ended or f"tier {tier} does not say its limits: {error}{server.last_words()}") from None
-        cpus = cpus_of(self._site.allotments[tier]) if hasattr(os, "sched_getaffinity") else None
-        return prove(tier, self._site.allotments[tier], limits, cpus=cpus, memory=bool(self._groups[tier]))
+        allotment = self._site.allotments[tier_of(tier)]
+        cpus = (
+            cpus_of_node(allotment, self._order.node_at(tier), own_cpus()) if hasattr(os, "sched_getaffinity") else None
+        )
+        turns = takes_turns(tier, allotment, self._order)
+        return prove(tier, allotment, limits, cpus=cpus, memory=bool(self._groups[tier]), turns=turns)
 
 
 def _check_loaded(order: Order, tier: str, server: Child) -> None:

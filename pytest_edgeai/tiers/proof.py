@@ -15,11 +15,6 @@ def own_cpus() -> list[int]:
     return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else [0]
 
 
-def cpus_of(allotment: Allotment, available: Sequence[int] | None = None) -> list[int]:
-    """The last cores of those available; the client and the links are likelier to be on the first."""
-    return list(own_cpus() if available is None else available)[-allotment.cores :]
-
-
 def prove(
     tier: str,
     allotment: Allotment,
@@ -27,6 +22,7 @@ def prove(
     *,
     cpus: Sequence[int] | None,
     memory: bool,
+    turns: bool = False,
     quota_cores: float | None = None,
 ) -> TierState:
     """The state of a tier whose limits are as they should be.
@@ -43,6 +39,8 @@ def prove(
         The cores that it was given, or None where it could not be given any.
     memory
         Whether its memory was limited.
+    turns
+        Whether it is to compute in turn with other nodes.
     quota_cores
         Its CPU quota, or None where it has none.
 
@@ -52,6 +50,7 @@ def prove(
         It has something else than it was given.
     """
     expected: dict[str, object] = {"threads": allotment.threads, "compute_scale": allotment.compute_scale}
+    expected["takes_turns"] = turns
     unproven = []
     if cpus is None:
         unproven.append("cores")

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from typing import Any, ClassVar
 from urllib.parse import quote, urlsplit
 
+from pytest_edgeai.matrix import Placement
 from pytest_edgeai.measure.client import Client, RequestError
 from pytest_edgeai.serving.server import LIMITS_PATH
 from pytest_edgeai.tiers.backend import Order, Site, TierError, TierState
@@ -47,8 +48,7 @@ class RemoteBackend:
         self._site = site
         self._check_timeout_s = check_timeout_s
         for placement in site.placements:
-            if len(placement.tiers) != 1:
-                raise TierError(f"placement {placement}: the remote backend runs an artifact on one tier")
+            _check_single(placement)
         for tier in dict.fromkeys(placement.tiers[0] for placement in site.placements):
             self._check_answers(tier, _LIVE_PATH, _SERVER_PATH)
 
@@ -59,8 +59,7 @@ class RemoteBackend:
     @contextlib.contextmanager
     def deploy(self, order: Order) -> Iterator[RemoteDeployment]:
         """Make sure that the tier serves the model; nothing is started."""
-        if len(order.placement.tiers) != 1:
-            raise TierError(f"placement {order.placement}: the remote backend runs an artifact on one tier")
+        _check_single(order.placement)
         tier = order.placement.tiers[0]
         with self._connect(tier) as client:
             try:
@@ -167,6 +166,11 @@ class RemoteDeployment:
     def diagnose(self) -> str | None:
         """A sentence if the server does not answer any more."""
         return self._backend.diagnose(self._tier)
+
+
+def _check_single(placement: Placement) -> None:
+    if len(placement.tiers) != 1 or placement.nodes != 1:
+        raise TierError(f"placement {placement}: the remote backend runs an artifact on one tier, on one node of it")
 
 
 def _token(tier: str, spec: TierSpec) -> str | None:
