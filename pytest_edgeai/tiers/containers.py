@@ -25,13 +25,14 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, Self
 from pytest_edgeai.measure.client import Client, RequestError
 from pytest_edgeai.serving.server import LIMITS_PATH
 from pytest_edgeai.tiers import engine, traffic
-from pytest_edgeai.tiers.backend import Order, Site, TierError, TierState, server_arguments
+from pytest_edgeai.tiers.backend import Order, Site, TierError, TierState, server_arguments, takes_turns
 from pytest_edgeai.tiers.engine import EngineError, first_line
 from pytest_edgeai.tiers.engines import Engine, Engines
-from pytest_edgeai.tiers.proof import cpus_of, prove
+from pytest_edgeai.tiers.proof import prove
 from pytest_edgeai.tiers.questions import ProbedLine, Questions
-from pytest_edgeai.tiers.specs import Allotment, EngineAddress, Hop
-from pytest_edgeai.tiers.tier_container import MODELS, PORT, ContainerPlan, TierContainer
+from pytest_edgeai.tiers.sharing import cpus_of_node
+from pytest_edgeai.tiers.specs import Allotment, EngineAddress, Hop, tier_of
+from pytest_edgeai.tiers.tier_container import MODELS, PORT, TURNS, ContainerPlan, TierContainer, host_name
 
 if TYPE_CHECKING:
     from testcontainers.core.network import Network
@@ -113,24 +114,24 @@ class DockerBackend:
     @contextlib.contextmanager
     def deploy(self, order: Order) -> Iterator[DockerDeployment]:
         """Start the containers of a placement, all at once, and shape the links between them."""
-        hops = self._site.topology.way(order.placement.tiers)
-        folders = {tier: order.folder_of(tier) for tier in order.placement.tiers}
+        hops = order.way(self._site.topology)
+        folders = {place: order.folder_of(place) for place in order.places}
         timeout_s = _answer_timeout_s(hops)
         number = next(self._numbers)
-        tiers = tuple(dict.fromkeys((self._site.topology.origin, *(hop.far for hop in hops))))
         run = _Run(self._site, self._engines, order, folders, hops, timeout_s, self._token)
-        with ThreadPoolExecutor(len(tiers)) as pool:
+        places = tuple(dict.fromkeys((run.entry, *(hop.far for hop in hops))))
+        with ThreadPoolExecutor(len(places)) as pool:
             try:
                 # The far end of a link to another engine is reached by a port that is known once it runs.
                 starting: dict[str, Future[None]] = {}
-                for name in reversed(tiers):
+                for name in reversed(places):
                     starting[name] = pool.submit(self._start, run, name, number, starting)
                 for future in starting.values():
                     future.result()
-                list(pool.map(lambda name: self._shape(run, name), tiers))
-                for tier in folders:
-                    if order.name not in run.containers[tier].ready.get("load_s", ()):
-                        raise TierError(f"tier {tier} has not loaded {order.name}{run.containers[tier].last_words()}")
+                list(pool.map(lambda name: self._shape(run, name), places))
+                for place in folders:
+                    if order.name not in run.containers[place].ready.get("load_s", ()):
+                        raise TierError(f"tier {place} has not loaded {order.name}{run.containers[place].last_words()}")
                 deployment = DockerDeployment(run)
                 try:
                     yield deployment
@@ -140,43 +141,57 @@ class DockerBackend:
                 wait(starting.values())
                 list(pool.map(TierContainer.stop, run.containers.values()))
 
-    def _start(self, run: _Run, tier: str, number: int, starting: Mapping[str, Future[None]]) -> None:
+    def _start(self, run: _Run, place: str, number: int, starting: Mapping[str, Future[None]]) -> None:
         for hop in run.hops:
-            if hop.near == tier:
+            if hop.near == place:
                 if run.crosses(hop):
                     starting[hop.far].result()
                 run.upstreams[hop.name] = run.address_of(hop)
-        plan = self._plan(run, tier, number)
-        run.containers[tier] = TierContainer(plan)
-        run.containers[tier].start()
+        plan = self._plan(run, place, number)
+        run.containers[place] = TierContainer(plan)
+        run.containers[place].start()
 
-    def _plan(self, run: _Run, tier: str, number: int) -> ContainerPlan:
-        site, allotment, order = self._site, self._site.allotments[tier], run.order
-        is_origin = tier == site.topology.origin
+    def _plan(self, run: _Run, place: str, number: int) -> ContainerPlan:
+        site, order, tier = self._site, run.order, tier_of(place)
+        allotment, is_entry = site.allotments[tier], place == run.entry
         found = self._engines.of(tier)
-        arguments = ["--repository", MODELS, *server_arguments(tier, allotment, order, run.timeout_s)]
+        arguments = ["--repository", MODELS, *server_arguments(place, allotment, order, run.timeout_s, TURNS)]
         for hop in run.hops:
-            if hop.near == tier:
+            if hop.near == place:
                 arguments += ["--link", hop.name, "--upstream", run.upstreams[hop.name]]
-        ends = [hop for hop in run.hops if tier in (hop.near, hop.far)]
-        comes_in = is_origin or any(hop.far == tier and run.crosses(hop) for hop in ends)
+        ends = [hop for hop in run.hops if place in (hop.near, hop.far)]
+        comes_in = is_entry or any(hop.far == place and run.crosses(hop) for hop in ends)
+        cpus = cpus_of_node(allotment, order.node_at(place), found.cpus)
         return ContainerPlan(
-            tier=tier,
-            name=f"edgeai-{site.session_id}-{number}-{tier}",
+            tier=place,
+            name=f"edgeai-{site.session_id}-{number}-{host_name(place)}",
             image=found.image,
             arguments=arguments,
             engine=found.options,
-            options=_options(allotment, engine.labels(site.session_id), cpus_of(allotment, found.cpus)),
+            options=_options(allotment, engine.labels(site.session_id), cpus),
             networks=[
-                *([self._network(found, _ENTRY, leads_out=True)] if is_origin else []),
-                *(self._network(found, hop.name, leads_out=run.crosses(hop)) for hop in ends),
+                *([self._network(found, _ENTRY, leads_out=True)] if is_entry else []),
+                *(self._network(found, hop.tiers, leads_out=run.crosses(hop)) for hop in ends),
             ],
-            published="no" if not comes_in else "host" if is_origin and found.is_here else "others",
+            published="no" if not comes_in else "host" if is_entry and found.is_here else "others",
             token=self._token,
-            model=(order.name, run.folders[tier]) if tier in run.folders else None,
+            model=(order.name, run.folders[place]) if place in run.folders else None,
             start_timeout_s=self._start_timeout_s,
             falls_back=allotment.gpu == "prefer",
+            turns=self._turns(found) if takes_turns(place, allotment, order) else None,
         )
+
+    def _turns(self, found: Engine) -> str:
+        """The volume on which nodes take turns, made when it is first needed."""
+        from docker.errors import DockerException
+        from requests import RequestException
+
+        name = f"edgeai-{self._site.session_id}-turns"
+        try:
+            found.client.volumes.create(name, labels=engine.labels(self._site.session_id))
+        except (DockerException, RequestException) as error:
+            raise TierError(f"volume {name} cannot be made: {first_line(error)}") from None
+        return name
 
     def _network(self, found: Engine, name: str, *, leads_out: bool) -> Network:
         """A network of the session on an engine, made when it is first needed."""
@@ -196,11 +211,11 @@ class DockerBackend:
                     raise TierError(f"network {name} cannot be made: {first_line(error)}") from None
             return self._networks[found.address, name]
 
-    def _shape(self, run: _Run, tier: str) -> None:
-        container, found = run.containers[tier], self._engines.of(tier)
+    def _shape(self, run: _Run, place: str) -> None:
+        container, found = run.containers[place], self._engines.of(tier_of(place))
         for hop in run.hops:
-            if tier in (hop.near, hop.far):
-                address = container.address(self._networks[found.address, hop.name])
+            if place in (hop.near, hop.far):
+                address = container.address(self._networks[found.address, hop.tiers])
                 find = f"interface=$(ip -o -4 address | awk '$4 ~ \"^{address}/\" {{print $2}}')"
                 commands = [" ".join(words) for words in traffic.shaping_commands("$interface", hop.link)]
                 container.as_root("\n".join([find, *commands]))
@@ -220,15 +235,20 @@ class _Run:
     containers: dict[str, TierContainer] = field(default_factory=dict)
     upstreams: dict[str, str] = field(default_factory=dict)
 
+    @property
+    def entry(self) -> str:
+        """Where the client's requests come in: the origin, or one of its nodes that runs the model itself."""
+        return self.hops[0].near if self.hops else self.order.places[0]
+
     def crosses(self, hop: Hop) -> bool:
         """Whether a link leads from one engine to another."""
-        return self.engines.of(hop.near).address != self.engines.of(hop.far).address
+        return self.engines.of(tier_of(hop.near)).address != self.engines.of(tier_of(hop.far)).address
 
     def address_of(self, hop: Hop) -> str:
         """Where the far end of a link answers, as seen from its near end."""
         if self.crosses(hop):
-            return f"{self.engines.reach(hop.far)}:{self.containers[hop.far].port()}"
-        return f"{hop.far}:{PORT}"
+            return f"{self.engines.reach(tier_of(hop.far))}:{self.containers[hop.far].port()}"
+        return f"{host_name(hop.far)}:{PORT}"
 
 
 class DockerDeployment:
@@ -254,7 +274,7 @@ class DockerDeployment:
     def client(self) -> Client:
         """A new connection to the model: into the origin's container, which hands on what is not for it."""
         run, origin = self._run, self._run.site.topology.origin
-        host, port = run.engines.reach(origin), self.containers[origin].port()
+        host, port = run.engines.reach(origin), self.containers[run.entry].port()
         return Client(host, port, place=origin, token=run.token, timeout_s=run.timeout_s, wire=run.order.wire)
 
     def probe(self, hop: Hop) -> ProbedLine:
@@ -263,9 +283,9 @@ class DockerDeployment:
 
     def states(self) -> tuple[TierState, ...]:
         """What the tiers say of themselves, checked against what they were given."""
-        tiers = self._run.order.placement.tiers
-        passed = [hop.near for hop in self._run.hops if hop.near not in tiers]  # those that run the model come first
-        names = [*tiers, *(name for name in self.containers if name in passed)]
+        places = self._run.order.places
+        passed = [hop.near for hop in self._run.hops if hop.near not in places]  # those that run the model come first
+        names = [*places, *(name for name in self.containers if name in passed)]
         return tuple(self._state(name) for name in names)
 
     def diagnose(self) -> str | None:
@@ -276,15 +296,20 @@ class DockerDeployment:
                 return ended
         return None
 
+    def kill(self, place: str) -> None:
+        """End the container of a tier or node as a crash would; for experiments on availability."""
+        self.containers[place].inner.kill()
+
     def _state(self, tier: str) -> TierState:
         try:
             limits = self._ask_in(tier).ask(f"localhost:{PORT}", "GET", LIMITS_PATH)["document"]
         except (RequestError, KeyError) as error:
             ended = self.containers[tier].obituary()
             raise TierError(ended or f"tier {tier} does not say its limits: {error}") from None
-        allotment = self._run.site.allotments[tier]
-        cpus = cpus_of(allotment, self._run.engines.of(tier).cpus)
-        return prove(tier, allotment, limits, cpus=cpus, memory=True, quota_cores=float(allotment.cores))
+        order, allotment = self._run.order, self._run.site.allotments[tier_of(tier)]
+        cpus = cpus_of_node(allotment, order.node_at(tier), self._run.engines.of(tier_of(tier)).cpus)
+        turns = takes_turns(tier, allotment, order)
+        return prove(tier, allotment, limits, cpus=cpus, memory=True, turns=turns, quota_cores=float(allotment.cores))
 
     def _ask_in(self, tier: str) -> Questions:
         from docker.errors import DockerException
@@ -293,7 +318,7 @@ class DockerDeployment:
         if tier not in self._questions:
             container, run = self.containers[tier], self._run
             try:
-                interface = run.engines.of(tier).client.api
+                interface = run.engines.of(tier_of(tier)).client.api
                 self._questions[tier] = Questions(interface, container.inner, run.timeout_s, run.token)
             except (DockerException, RequestException, OSError) as error:
                 raise TierError(

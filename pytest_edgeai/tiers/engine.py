@@ -21,6 +21,8 @@ from pytest_edgeai.tiers.tunnel import SCHEME, host_name, tunnel
 
 if TYPE_CHECKING:
     from docker.context import Context
+    from docker.models.networks import Network
+    from docker.models.volumes import Volume
 
     import docker
 
@@ -212,19 +214,21 @@ def _remove(client: docker.DockerClient, label: str, *, only_left_over: bool, dr
 
     names = []
     try:
-        # Containers first: a network with one in it cannot be removed.
+        # Containers first: a network or a volume with one in it cannot be removed.
         for container in client.containers.list(all=True, filters={"label": label}, ignore_removed=True):
             if not only_left_over or _is_left_over(container.labels.get(OWNER_LABEL, "")):
                 names.append(str(container.name))
                 with contextlib.suppress(APIError):  # somebody else was faster
                     if not dry_run:
                         container.remove(force=True, v=True)
-        for network in client.networks.list(filters={"label": label}):
-            if not only_left_over or _is_left_over((network.attrs.get("Labels") or {}).get(OWNER_LABEL, "")):
-                names.append(str(network.name))
+        others: list[Network | Volume] = [*client.networks.list(filters={"label": label})]
+        others += client.volumes.list(filters={"label": label})
+        for one in others:
+            if not only_left_over or _is_left_over((one.attrs.get("Labels") or {}).get(OWNER_LABEL, "")):
+                names.append(str(one.name))
                 with contextlib.suppress(APIError):
                     if not dry_run:
-                        network.remove()
+                        one.remove()
     except (DockerException, RequestException) as error:
         raise EngineError(f"the container engine does not answer: {first_line(error)}") from None
     return names

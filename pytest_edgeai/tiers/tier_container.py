@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 PORT: Final = 8080
 MODELS: Final = "/models"
+TURNS: Final = "/run/edgeai-turns"
 TOKEN_FILE: Final = "/run/edgeai-token"
 _LOOPBACK = "127.0.0.1"
 _EVERYWHERE = "0.0.0.0"  # where a tier on another machine comes in; it needs the token
@@ -27,6 +28,11 @@ _POLL_S = 0.02
 _LOG_LINES = 3
 _LOG_LINE_LENGTH = 300
 _KILLED = 128  # exit codes above are signals
+
+
+def host_name(place: str) -> str:
+    """A tier or node as the engine and the names of hosts can have it: `mobile-2`."""
+    return place.replace("[", "-").removesuffix("]")
 
 
 def published_at(address: str) -> tuple[str] | tuple[str, int]:
@@ -41,7 +47,7 @@ class ContainerPlan:
     Parameters
     ----------
     tier
-        Its name; other containers find it by that on the networks they share.
+        Its name, or the node's; other containers find it by its `host_name` on the networks they share.
     name
         Of the container.
     image
@@ -64,6 +70,8 @@ class ContainerPlan:
         How long it may take to be ready.
     falls_back
         Whether it is started without the devices that it asks for where the engine does not have them.
+    turns
+        The volume on which it takes turns with other nodes, or None.
     """
 
     tier: str
@@ -78,6 +86,7 @@ class ContainerPlan:
     model: tuple[str, Path] | None
     start_timeout_s: float
     falls_back: bool = False
+    turns: str | None = None
 
 
 @dataclass
@@ -117,7 +126,7 @@ class TierContainer:
                 self.stop()
                 self._create({**plan.options, "device_requests": None})
             for network in plan.networks[1:]:
-                network.connect(str(self.inner.id), [plan.tier])
+                network.connect(str(self.inner.id), [host_name(plan.tier)])
             self._wait_until_ready(deadline)
         except (DockerException, RequestException) as error:
             raise TierError(f"tier {plan.tier} cannot be started: {first_line(error)}") from None
@@ -128,11 +137,13 @@ class TierContainer:
         plan = self.plan
         container = DockerContainer(plan.image, dict(plan.engine)).with_name(plan.name)
         container.with_command([*plan.arguments, "--token-file", TOKEN_FILE])
-        container.with_network(plan.networks[0]).with_network_aliases(plan.tier).with_kwargs(**options)
+        container.with_network(plan.networks[0]).with_network_aliases(host_name(plan.tier)).with_kwargs(**options)
         if plan.published != "no":
             # Whatever it is to be, testcontainers' own method would publish it to everybody.
             where = _LOOPBACK if plan.published == "host" else _EVERYWHERE
             container.ports[f"{PORT}/tcp"] = published_at(where)  # type: ignore[assignment]  # docker takes more than its stubs say
+        if plan.turns is not None:
+            container.with_volume_mapping(plan.turns, TURNS, "ro")
         container.with_copy_into_container(plan.token.encode(), TOKEN_FILE)
         if plan.model is not None:
             name, folder = plan.model

@@ -20,6 +20,9 @@ from pytest_edgeai.tiers.specs import ImageSpec, Topology, allot
 from tests.tiers.conftest import make_model
 
 if TYPE_CHECKING:
+    from docker.models.networks import Network
+    from docker.models.volumes import Volume
+
     from docker import DockerClient
 
 Open = Callable[[], DockerBackend]
@@ -89,4 +92,6 @@ def left_of(client: DockerClient, session: str) -> list[str]:
     label = f"{engine.SESSION_LABEL}={session}"
     containers = client.containers.list(all=True, filters={"label": label}, ignore_removed=True)
     networks = client.networks.list(filters={"label": label})
-    return [*(str(one.name) for one in containers), *(str(one.name) for one in networks)]
+    volumes = client.volumes.list(filters={"label": label})
+    others: list[Network | Volume] = [*networks, *volumes]
+    return [*(str(one.name) for one in containers), *(str(one.name) for one in others)]
