@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import gc
 import itertools
+import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -18,10 +19,10 @@ import numpy as np
 
 from pytest_edgeai.matrix import Cell
 from pytest_edgeai.measure.accuracy import Evaluation
-from pytest_edgeai.measure.client import Answer, Client, RequestError
+from pytest_edgeai.measure.client import Answer, RequestError, Requests
 from pytest_edgeai.measure.host import load_average, stolen_s
 from pytest_edgeai.serving.protocol import Array
-from pytest_edgeai.serving.timing import SPAN_NAMES
+from pytest_edgeai.serving.timing import SPAN_NAMES, Span
 from pytest_edgeai.settings import Profile, Tolerances
 from pytest_edgeai.subjects.samples import Samples
 from pytest_edgeai.tiers.backend import Deployment, TierError
@@ -31,6 +32,7 @@ Status: TypeAlias = Literal["valid", "invalid"]
 # A clock that differs by more than this from the client's own at every request is not measuring wall time.
 _CLOCK_TOLERANCE = 0.1
 _CLOCK_TOLERANCE_S = 1e-3
+_NODE = re.compile(r"\[[0-9]+\]")
 
 
 class TrialInvalid(Exception):  # noqa: N818  # a verdict on a trial, in the words of the design
@@ -64,12 +66,15 @@ class Measurement:
         Round trip.
     spans_s
         Seconds by span, and by hop for `transmit` (`transmit mobile-edge`); they add up to the latency.
+    slowest
+        Of several nodes, the one that was waited for longest, whose spans these are.
     """
 
     run: int
     input: int
     latency_s: float
     spans_s: Mapping[str, float]
+    slowest: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +142,7 @@ class TrialRecord:
             "input": [one.input for one in self.measurements],
             "latency_s": [one.latency_s for one in self.measurements],
             "spans_s": {name: [one.spans_s.get(name, 0.0) for one in self.measurements] for name in names},
+            **({"slowest": [one.slowest for one in self.measurements]} if strategy.placement.nodes > 1 else {}),
         }
 
 
@@ -236,7 +242,7 @@ def _proven(deployment: Deployment, assignment: Assignment) -> list[Probe]:
     return probes
 
 
-def _send(client: Client, assignment: Assignment, stopwatch: Stopwatch) -> tuple[Measurement, ...]:
+def _send(client: Requests, assignment: Assignment, stopwatch: Stopwatch) -> tuple[Measurement, ...]:
     profile = assignment.profile
     numbers = assignment.validation.largest(profile.inputs)
     if len(numbers) < profile.inputs:
@@ -265,8 +271,9 @@ def _send(client: Client, assignment: Assignment, stopwatch: Stopwatch) -> tuple
     measurements = []
     for run, (latency_s, answer) in enumerate(zip(timed_s, answers, strict=True)):
         number = numbers[run % len(numbers)]
+        _check_nodes(answer)
         _compare(answer, number, assignment)
-        measurements.append(Measurement(run, number, latency_s, _spans(answer, latency_s)))
+        measurements.append(Measurement(run, number, latency_s, _spans(answer, latency_s), answer.slowest))
     return tuple(measurements)
 
 
@@ -285,11 +292,28 @@ def _spans(answer: Answer, latency_s: float) -> dict[str, float]:
     """Seconds by span; what the benchmark's timer saw more than the client is transmission, too."""
     spans: dict[str, float] = {}
     for span in answer.spans:
-        name = f"transmit {span.place}".rstrip() if span.name == "transmit" else span.name
+        name = _column(span)
         spans[name] = spans.get(name, 0.0) + span.duration_s
-    nearest = f"transmit {answer.spans[-1].place}".rstrip()
-    spans[nearest] += latency_s - answer.latency_s
+    spans[_column(answer.spans[-1])] += latency_s - answer.latency_s
     return spans
+
+
+def _column(span: Span) -> str:
+    """The name of a span in a record, which is the same whichever node it is of."""
+    return f"transmit {_NODE.sub('', span.place)}".rstrip() if span.name == "transmit" else span.name
+
+
+def _check_nodes(answer: Answer) -> None:
+    """Every node has answered, and computed when it was to."""
+    for node, reason in answer.missing.items():
+        raise TrialInvalid(f"node {node} is missing from an answer: {reason}")
+    for span in answer.spans:
+        if span.name == "wait":
+            raise TrialInvalid(
+                f"node {span.place} waited {span.duration_s * 1e3:.3g} ms longer for its turn on a core that nodes "
+                "share than the stretch of its compute allows: raise the compute_scale of every tier alike "
+                "(topology.tiers.*.compute_scale), or measure on a host with more cores"
+            )
 
 
 def _compare(answer: Answer, number: int, assignment: Assignment) -> None:
