@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_edgeai.reporting.accuracy import accuracy_section
 from pytest_edgeai.reporting.header import header_lines
+from pytest_edgeai.reporting.nodes import HEADINGS as NODE_HEADINGS
+from pytest_edgeai.reporting.nodes import slowest_rows
 from pytest_edgeai.reporting.rows import HEADINGS, verdict_rows
 from pytest_edgeai.reporting.statistics import markdown_table as _table
 from pytest_edgeai.reporting.statistics import markdown_tables, methods
@@ -43,6 +45,9 @@ def summary(session: MeasuringSession, outcome: SessionOutcome) -> str:
     lines += _artifacts(session)
     rows = tier_rows(session.settings.topology.tiers, session.allotments, session.records.values())
     lines += ["", "## Tiers", "", *_table(TIER_HEADINGS, rows)]
+    slowest = slowest_rows(session.own_records.values())
+    if slowest:
+        lines += ["", "## Slowest nodes", "", *_table(NODE_HEADINGS, slowest)]
     if outcome.analysis is not None:
         lines += ["", "## Statistics", "", methods(outcome.analysis), *markdown_tables(outcome.analysis)]
     return "\n".join(lines) + "\n"

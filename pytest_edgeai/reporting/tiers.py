@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from pytest_edgeai.measure.trial import TrialRecord
-from pytest_edgeai.tiers.specs import Allotment, TierSpec
+from pytest_edgeai.tiers.specs import Allotment, TierSpec, tier_of
 
 HEADINGS = (
     "tier",
@@ -25,7 +25,7 @@ HEADINGS = (
 def tier_rows(
     tiers: Mapping[str, TierSpec], allotments: Mapping[str, Allotment], records: Iterable[TrialRecord]
 ) -> list[tuple[str, ...]]:
-    """A row for each tier that took part in a trial.
+    """A row for each tier that took part in a trial, with all of its nodes.
 
     Parameters
     ----------
@@ -37,8 +37,8 @@ def tier_rows(
     records = tuple(records)
     said: dict[str, list[Mapping[str, Mapping[str, Any]]]] = {}
     for record in records:
-        for tier, before_and_after in record.tiers.items():
-            said.setdefault(tier, []).append(before_and_after)
+        for place, before_and_after in record.tiers.items():
+            said.setdefault(tier_of(place), []).append(before_and_after)
     unproven = _unproven(records)
     return [
         (tier, _where(spec), *_given(allotments.get(tier)), *_made_of_it(said[tier]), ", ".join(unproven.get(tier, ())))
@@ -56,8 +56,9 @@ def _unproven(records: Iterable[TrialRecord]) -> dict[str, list[str]]:
     """What, by tier; records say it as `tier: what`."""
     pairs = dict.fromkeys(tuple(sentence.split(": ", 1)) for record in records for sentence in record.unproven)
     by_tier: dict[str, list[str]] = {}
-    for tier, what in pairs:
-        by_tier.setdefault(tier, []).append(what)
+    for place, what in pairs:
+        known = by_tier.setdefault(tier_of(place), [])
+        known += [what] if what not in known else []
     return by_tier
 
 

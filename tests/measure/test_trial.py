@@ -49,6 +49,8 @@ class Tier:
     probes: int = 0
     slow_probes: int = 0
     hops: tuple[Hop, ...] = (HOP,)
+    missing: Mapping[str, str] = field(default_factory=dict)
+    more_spans: tuple[Span, ...] = ()
 
     @contextmanager
     def client(self) -> Iterator[Any]:
@@ -60,8 +62,8 @@ class Tier:
         number = int(inputs["x"][0, 0])
         self.sent.append(number)
         outputs = {"labels": np.array([[number, number + 1]]), "scores": np.array([self.scores(number)])}
-        spans = (Span("compute", "edge", 0.001), Span("serialize", "mobile", 0.0005))
-        return Answer(outputs, 0.004, (*spans, Span("transmit", "mobile-edge", 0.0025)))
+        spans = (Span("compute", "edge[1]", 0.001), *self.more_spans, Span("serialize", "mobile", 0.0005))
+        return Answer(outputs, 0.004, (*spans, Span("transmit", "mobile-edge[1]", 0.0025)), "edge[1]", self.missing)
 
     def probe(self, hop: Hop) -> Any:
         return Link(self)
@@ -140,6 +142,22 @@ def test_the_spans_add_up_to_the_latency(validation: Samples) -> None:
         assert one.latency_s == pytest.approx(0.004001)
         assert sum(one.spans_s.values()) == pytest.approx(one.latency_s)
         assert list(one.spans_s) == ["compute", "serialize", "transmit mobile-edge"]
+
+
+def test_a_record_says_which_node_was_slowest(validation: Samples) -> None:
+    record = _run(Tier(), validation)
+    assert [one.slowest for one in record.measurements] == ["edge[1]"] * 4
+
+
+def test_a_node_that_is_missing_makes_the_trial_invalid(validation: Samples) -> None:
+    with pytest.raises(TrialInvalid, match=r"node edge\[0\] is missing from an answer: it was killed"):
+        _run(Tier(missing={"edge[0]": "it was killed"}), validation)
+
+
+def test_a_wait_that_the_stretch_does_not_hide_makes_the_trial_invalid(validation: Samples) -> None:
+    waits = (Span("wait", "edge[1]", 0.0012),)
+    with pytest.raises(TrialInvalid, match=r"node edge\[1\] waited 1\.2 ms longer for its turn"):
+        _run(Tier(more_spans=waits), validation)
 
 
 def test_links_are_probed_before_and_after_in_both_directions(validation: Samples) -> None:
