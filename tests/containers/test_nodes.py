@@ -1,0 +1,84 @@
+"""Nodes as containers: the same answers as from processes, in turn where cores are few, and without those killed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from pytest_edgeai.matrix import Placement
+from pytest_edgeai.measure.client import RequestError
+from pytest_edgeai.settings import Tolerances
+from pytest_edgeai.tiers.backend import Site, TierError
+from pytest_edgeai.tiers.containers import DockerBackend, DockerDeployment
+from pytest_edgeai.tiers.nodes import NodesDeployment, deploy
+from pytest_edgeai.tiers.probe import probe_link
+from pytest_edgeai.tiers.sharing import share_among_nodes
+from tests.parallel import artifacts
+from tests.parallel.artifacts import CLASSES, NAME, one_hot, order
+
+from .conftest import make_site
+
+OpenBackend = Callable[[Site], DockerBackend]
+
+
+def shared(folder: Path, placement: str) -> Site:
+    """A site of a host with two cores, whose nodes take turns."""
+    site = make_site(folder)
+    allotments = share_among_nodes(site.allotments, (Placement.parse(placement),), site.topology, 2)
+    return replace(site, allotments=allotments)
+
+
+def kill(deployment: NodesDeployment, name: str) -> None:
+    node = deployment.nodes[name]
+    assert isinstance(node, DockerDeployment)
+    node.kill(name)
+
+
+def test_variants_in_containers_answer_without_the_one_that_was_killed(
+    open_backend: OpenBackend, tmp_path: Path
+) -> None:
+    artifact, matrices = artifacts.write_variants(tmp_path / "artifact", 3)
+    backend = open_backend(shared(tmp_path, "mobile*3"))
+    with deploy(backend, order(artifact, "mobile*3")) as deployment, deployment.client() as client:
+        assert isinstance(deployment, NodesDeployment)
+        assert [state.tier for state in deployment.states()] == ["mobile[0]", "mobile[1]", "mobile[2]"]
+        assert all(state.limits["takes_turns"] for state in deployment.states())
+        for label in range(CLASSES):
+            answer = client.infer(NAME, one_hot(label))
+            assert answer.outputs["labels"][0].tolist() == artifacts.summed(matrices, label)[0]
+            assert sum(span.duration_s for span in answer.spans) == pytest.approx(answer.latency_s)
+            assert not answer.missing
+        kill(deployment, "mobile[1]")
+        for label in range(CLASSES):
+            answer = client.infer(NAME, one_hot(label))
+            assert answer.outputs["labels"][0].tolist() == artifacts.summed([matrices[0], matrices[2]], label)[0]
+            assert list(answer.missing) == ["mobile[1]"]
+        assert "tier mobile[1] was killed by signal 9" in (deployment.diagnose() or "")
+        with pytest.raises(TierError, match=r"tier mobile\[1\] was killed"):
+            deployment.states()
+
+
+def test_each_node_behind_a_link_has_its_rate_and_all_of_a_group_are_needed(
+    open_backend: OpenBackend, tmp_path: Path
+) -> None:
+    artifact, _ = artifacts.write_classes(tmp_path / "artifact", 2)
+    backend = open_backend(shared(tmp_path, "edge*2"))
+    with deploy(backend, order(artifact, "edge*2")) as deployment, deployment.client() as client:
+        assert isinstance(deployment, NodesDeployment)
+        assert [hop.name for hop in deployment.hops] == ["mobile-edge[0]", "mobile-edge[1]"]
+        for hop in deployment.hops:
+            line = deployment.probe(hop)
+            assert line is not None
+            for probe in probe_link(line, hop, 0.2, Tolerances()):
+                assert probe.ok, probe.sentence()
+        for label in range(CLASSES):
+            answer = client.infer(NAME, one_hot(label))
+            assert int(answer.outputs["labels"][0, 0]) == label
+            assert f"mobile-{answer.slowest}" in {span.place for span in answer.spans}
+        kill(deployment, "edge[1]")
+        with pytest.raises(RequestError, match=r"node edge\[1\] is needed and has not answered"):
+            client.infer(NAME, one_hot(0))
+        assert "edge[1]" in (deployment.diagnose() or "")
