@@ -2,29 +2,32 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
-from benchmarks.availability import Phase, backend_for, deaths_of, run, table
 from pytest_edgeai.matrix import Placement
 from pytest_edgeai.tiers.nodes import deploy
 
 from . import artifacts
 from .artifacts import CLASSES, NAME, one_hot, order
 
+availability: Any = import_module("benchmarks.availability")
 PLACEMENT = "mobile*3"
 ASKED = [(one_hot(label), label) for label in range(CLASSES)] * 2
 
 
-def _phases(artifact: Path) -> list[Phase]:
+def _phases(artifact: Path) -> list[Any]:
     placement = Placement.parse(PLACEMENT)
     with (
-        backend_for([placement], docker=False) as backend,
+        availability.backend_for([placement], docker=False) as backend,
         deploy(backend, order(artifact, PLACEMENT)) as deployment,
         deployment.client() as client,
     ):
-        deaths, kill = deaths_of(placement, deployment)
+        deaths, kill = availability.deaths_of(placement, deployment)
         assert deaths == ["mobile[0]", "mobile[1]"]
-        return run(client, NAME, PLACEMENT, ASKED, deaths, kill)
+        phases: list[Any] = availability.run(client, NAME, PLACEMENT, ASKED, deaths, kill)
+        return phases
 
 
 def test_variants_answer_every_request_and_say_that_nodes_are_missing(tmp_path: Path) -> None:
@@ -37,7 +40,7 @@ def test_variants_answer_every_request_and_say_that_nodes_are_missing(tmp_path: 
         right = sum(artifacts.summed(matrices[number:], label)[0][0] == label for _, label in ASKED)
         assert abs(one.right - right) <= (number > 0)
         assert one.partly >= (len(ASKED) - 1 if number else 0)
-    assert "| none | 12 | 0 | 0 | 100.0% | 100.0% |" in table(phases)
+    assert "| none | 12 | 0 | 0 | 100.0% | 100.0% |" in availability.table(phases)
 
 
 def test_groups_of_classes_fail_from_the_first_death_on(tmp_path: Path) -> None:
