@@ -16,6 +16,7 @@ def header_lines(session: MeasuringSession) -> list[str]:
     tiers = ", ".join(
         f"{name} {given.cores} core{'s' if given.cores > 1 else ''}"
         + (f" × scale {given.compute_scale:g}" if given.compute_scale != 1 else "")
+        + (", which its nodes take in turn" if given.takes_turns else "")
         for name, given in session.allotments.items()
     )
     elsewhere = {name: spec.url for name, spec in settings.topology.tiers.items() if spec.url is not None}
