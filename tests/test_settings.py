@@ -80,7 +80,7 @@ def test_every_wrong_setting_gets_a_line(tmp_path: Path) -> None:
     ("text", "sentence"),
     [
         ('[topology.links.mobile-moon]\nrate = "1 Mbit/s"', "a link is named by two tiers"),
-        ('[topology.links.mobile-mobile]\nrate = "1 Mbit/s"', "a link is named by two tiers"),
+        ('[topology.links.edge-edge]\nrate = "1 Mbit/s"', "only the origin's nodes have one"),
         ('[topology]\norigin = "moon"', "origin 'moon' is not a tier"),
         ('[topology.tiers.mobile]\nmemory = "4"', "expected a number with a unit"),
         ("[topology.tiers.mobile]\ncores = 0", "topology.tiers.mobile.cores"),

@@ -12,6 +12,7 @@ import itertools
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, Protocol, TypeAlias
 
@@ -26,7 +27,8 @@ from pytest_edgeai.serving.timing import SPAN_NAMES, Span
 from pytest_edgeai.settings import Profile, Tolerances
 from pytest_edgeai.subjects.samples import Samples
 from pytest_edgeai.tiers.backend import Deployment, TierError
-from pytest_edgeai.tiers.probe import Probe, probe_link
+from pytest_edgeai.tiers.probe import Probe, hinder_each_other, probe_link
+from pytest_edgeai.tiers.specs import Hop
 
 Status: TypeAlias = Literal["valid", "invalid"]
 # A clock that differs by more than this from the client's own at every request is not measuring wall time.
@@ -239,7 +241,24 @@ def _proven(deployment: Deployment, assignment: Assignment) -> list[Probe]:
                 if not probe.ok:
                     raise TrialInvalid(probe.sentence())
                 probes.append(probe)
+    _together(deployment, assignment)
     return probes
+
+
+def _together(deployment: Deployment, assignment: Assignment) -> None:
+    """Prove that links to several nodes have their rate when requests cross them at the same time."""
+    alike: dict[str, list[Hop]] = {}
+    for hop in deployment.hops:
+        alike.setdefault(hop.tiers, []).append(hop)
+    size_bytes = int(assignment.validation.sizes_bytes.max())
+    for link, hops in alike.items():
+        if len(hops) == 1:
+            continue
+        with ExitStack() as stack:
+            lines = [stack.enter_context(line) for line in map(deployment.probe, hops) if line is not None]
+            sentence = hinder_each_other(lines, link, size_bytes, assignment.tolerances) if lines else None
+        if sentence is not None:
+            raise TrialInvalid(sentence)
 
 
 def _send(client: Requests, assignment: Assignment, stopwatch: Stopwatch) -> tuple[Measurement, ...]:

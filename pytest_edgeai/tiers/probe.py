@@ -6,7 +6,9 @@ A small and a large payload cross the link; the rate is the slope between the tw
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from typing import Literal, Protocol, TypeAlias
@@ -23,6 +25,7 @@ SMALL_BYTES = 4000
 _PACKET_BYTES = 1600
 _LEAST_LARGE_BYTES = 10_000
 _SMALL_TRIES = 3
+_TOGETHER_S = 2e-3  # what several threads that send at the same time cost by themselves
 _TRIES = 4
 """A busy host makes a probe slow, never fast; a link that is right is seen to be right in one of a few tries."""
 
@@ -107,6 +110,42 @@ def probe_link(line: Line, hop: Hop, seconds: float, tolerances: Tolerances) -> 
     up = _probe(lambda size: line.upload(PROBE_PATH, size), hop, "up", seconds, tolerances)
     down = _probe(lambda size: line.download(f"{PROBE_PATH}?bytes={size}"), hop, "down", seconds, tolerances)
     return up, down
+
+
+def hinder_each_other(lines: Sequence[Line], link: str, size_bytes: int, tolerances: Tolerances) -> str | None:
+    """A sentence if links that are right one by one are slower at the same time, as those to several nodes are used.
+
+    Parameters
+    ----------
+    lines
+        A connection over each of the links, which are alike.
+    link
+        What to call them.
+    size_bytes
+        How much a request sends over each.
+    tolerances
+        What is within tolerance.
+
+    Raises
+    ------
+    RequestError
+        The other end of a link does not answer.
+    """
+    for line in lines:
+        line.upload(PROBE_PATH, 1)  # opens the connection
+    alone_s = min(lines[0].upload(PROBE_PATH, size_bytes) for _ in range(_SMALL_TRIES))
+    allowed_s = alone_s * (1 + tolerances.link_rate) + _TOGETHER_S
+    together_s = math.inf
+    with ThreadPoolExecutor(len(lines)) as pool:
+        for _ in range(_TRIES):
+            slowest_s = max(pool.map(lambda line: line.upload(PROBE_PATH, size_bytes), lines))
+            together_s = min(together_s, slowest_s)
+            if together_s <= allowed_s:
+                return None
+    return (
+        f"{len(lines)} links {link} hinder each other on this host: {size_bytes} bytes over each at the same time take "
+        f"{together_s * 1e3:.3g} ms, and over one alone {alone_s * 1e3:.3g} ms"
+    )
 
 
 def _probe(

@@ -47,8 +47,12 @@ probe_s = 0.01
 [budgets.accuracy_drop_pp]
 default = 100
 
-[topology.links.edge-cloud]
-rate = "100 Mbit/s"
+[tolerances]
+link_rate = 0.5
+link_delay_s = 0.2
+
+[topology.links.mobile-edge]
+rate = "20 Mbit/s"
 """
 
 
