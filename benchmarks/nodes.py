@@ -2,11 +2,13 @@
 
     python benchmarks/nodes.py compute
     python benchmarks/nodes.py links
+    python benchmarks/nodes.py throughput
 
 `compute` serves 1, 2, 3 and 5 equal nodes of the mobile tier, all with the compute scale of a session with 5. In turn,
 as a session has them on a host that is too small, a request should take as long as to one node; at the same time it
 shows what the turns are for. `links` sends to 1, 2, 3 and 5 nodes of the edge tier at the same time, each over a relay
-of its own at 200 Mbit/s, and compares with how long the bytes should take.
+of its own at 200 Mbit/s, and compares with how long the bytes should take. `throughput` sends requests to 1, 2, 3 and 5
+copies of the mobile tier, as many in flight as there are nodes.
 """
 
 from __future__ import annotations
@@ -28,7 +30,7 @@ from pytest_edgeai.matrix import Placement
 from pytest_edgeai.measure.client import Answer
 from pytest_edgeai.measure.host import usable_cores
 from pytest_edgeai.parallel import node_folder
-from pytest_edgeai.parallel.aggregation import Aggregation
+from pytest_edgeai.parallel.aggregation import Aggregation, Kind
 from pytest_edgeai.serving.pipeline import Classification, Pipeline
 from pytest_edgeai.serving.server import PROBE_PATH
 from pytest_edgeai.tiers.backend import Order, Site
@@ -45,7 +47,7 @@ WIDTH, _CLASSES = 256, 10
 def main(arguments: Sequence[str]) -> int:
     """Measure one of the two."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("compute", "links"))
+    parser.add_argument("what", choices=("compute", "links", "throughput"))
     parser.add_argument("--rounds", type=int, default=60)
     parser.add_argument("--products", type=int, default=40, help="matrix products of a request")
     parser.add_argument("--kilobytes", type=int, default=600, help="sent to each node")
@@ -53,12 +55,14 @@ def main(arguments: Sequence[str]) -> int:
     with tempfile.TemporaryDirectory(prefix="edgeai-nodes-") as folder:
         if options.what == "compute":
             _print_compute(Path(folder), options.rounds, options.products)
+        elif options.what == "throughput":
+            _print_throughput(Path(folder), options.rounds, options.products)
         else:
             _print_links(Path(folder), options.rounds, options.kilobytes * 1000)
     return 0
 
 
-def _write(artifact: Path, nodes: int, products: int) -> Path:
+def _write(artifact: Path, nodes: int, products: int, kind: Kind) -> Path:
     """Equal nodes that multiply by some matrices."""
     weights = np.full((WIDTH, WIDTH), 1 / WIDTH, np.float32)
     for number in range(nodes):
@@ -79,13 +83,20 @@ def _write(artifact: Path, nodes: int, products: int) -> Path:
         model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
         onnx.save(model, str(folder / "model.onnx"))
         Pipeline(None, Classification(k=2)).write(folder)
-    Aggregation("variants", nodes, _CLASSES, 2, deadline_s=60.0).write(artifact)
+    Aggregation(kind, nodes, _CLASSES, 2, deadline_s=60.0).write(artifact)
     return artifact
 
 
 @contextmanager
 def running(
-    folder: Path, tier: str, nodes: int, products: int, *, in_turn: bool = True, cores: int | None = None
+    folder: Path,
+    tier: str,
+    nodes: int,
+    products: int,
+    *,
+    in_turn: bool = True,
+    cores: int | None = None,
+    kind: Kind = "variants",
 ) -> Iterator[NodesDeployment]:
     """Nodes with what a session with the largest number of them would give them; in turn, or all at once.
 
@@ -101,13 +112,15 @@ def running(
         Whether they take turns, where the host has too few cores for all of them.
     cores
         How many the host is taken to have; None for those that may be used.
+    kind
+        What is made of the nodes' answers.
     """
     cores = usable_cores() if cores is None else cores
     topology = Topology.model_validate(paper_topology())
     placements = (Placement((tier,), _MOST),)
     allotments = share_among_nodes(allot(topology.tiers, cores, 2**40), placements, topology, cores)
     name = f"{tier}-{nodes}-{in_turn}"
-    artifact = _write(folder / f"artifact-{name}", nodes, products)
+    artifact = _write(folder / f"artifact-{name}", nodes, products, kind)
     with ExitStack() as stack:
         backends: dict[Path, ProcessBackend] = {}
         deployments = {}
@@ -148,6 +161,21 @@ def _print_compute(folder: Path, rounds: int, products: int) -> None:
             f"| {medians_s[case] / medians_s[1, True]:.3f} | {compute_s * 1e3:.2f} ms | {stretch_s * 1e3:.1f} ms "
             f"| {late} of {rounds} |"
         )
+
+
+def _print_throughput(folder: Path, rounds: int, products: int) -> None:
+    inputs = {"x": np.ones((WIDTH, WIDTH), np.float32)}
+    print("| copies | requests a second | to one copy | requests that waited too long |")
+    print("| --- | --- | --- | --- |")
+    rates: dict[int, float] = {}
+    for number in _NUMBERS:
+        with running(folder, "mobile", number, products, kind="copies") as deployment, deployment.client() as client:
+            client.infer_all("equal", [inputs] * number)
+            answers, elapsed_s = client.infer_all("equal", [inputs] * (rounds * number))
+        rates[number] = len(answers) / elapsed_s
+        late = sum(span.name == "wait" for one in answers for span in one.spans)
+        ratio = rates[number] / rates[1]
+        print(f"| {number} | {rates[number]:.2f} | {ratio:.2f} | {late} of {len(answers)} |")
 
 
 def _print_links(folder: Path, rounds: int, size_bytes: int) -> None:
