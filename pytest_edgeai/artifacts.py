@@ -21,8 +21,8 @@ from typing import Any, Literal, TypeAlias
 
 from filelock import FileLock, Timeout
 
-Kind: TypeAlias = Literal["artifacts", "networks", "samples", "evaluations"]
-KINDS: tuple[Kind, ...] = ("artifacts", "networks", "samples", "evaluations")
+Kind: TypeAlias = Literal["artifacts", "networks", "samples", "evaluations", "cuts"]
+KINDS: tuple[Kind, ...] = ("artifacts", "networks", "samples", "evaluations", "cuts")
 MANIFEST = "manifest.json"
 _FORMAT = 1
 

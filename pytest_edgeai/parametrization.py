@@ -8,7 +8,7 @@ common names stay its own.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -16,6 +16,7 @@ import pytest
 if TYPE_CHECKING:
     from pytest_edgeai.checkouts import Commit
     from pytest_edgeai.matrix import Cell, Placement
+    from pytest_edgeai.operators.worker import Progress
     from pytest_edgeai.recording import Recording
     from pytest_edgeai.session import MeasuringSession, Selection
 
@@ -66,7 +67,9 @@ def open_session(config: pytest.Config, seed: int) -> MeasuringSession:
         usual = settings.measurement.replicates
         settings = settings.model_copy(update={"replicates": max(usual, settings.gate.replicates)})
         config.stash[SETTINGS] = settings
-    return MeasuringSession(settings, registered, seed, config.rootpath, against=against, usual_replicates=usual)
+    session = MeasuringSession(settings, registered, seed, config.rootpath, against=against, usual_replicates=usual)
+    session.expand(_progress(config, session))
+    return session
 
 
 def baseline_of(config: pytest.Config) -> Recording | None:
@@ -193,16 +196,21 @@ def _parameters(item: pytest.Item) -> Mapping[str, Any]:
 
 
 def _fits(row: Mapping[str, Any], session: MeasuringSession) -> bool:
-    """Whether the operator's parts and the tiers of the placement, where a test has both, are as many."""
+    """Whether the operator is for the model, and has a part for each tier, as far as a test has both."""
     from pytest_edgeai.matrix import Placement
 
-    if "edgeai_operator" not in row or "edgeai_tier" not in row:
+    if "edgeai_operator" not in row:
+        return True
+    if "edgeai_model" in row and not session.registered.offers(row["edgeai_model"], row["edgeai_operator"]):
+        return False
+    if "edgeai_tier" not in row:
         return True
     return session.registered.fits(row["edgeai_operator"], Placement.parse(row["edgeai_tier"]))
 
 
 def _restricted(marker: pytest.Mark | None, session: MeasuringSession) -> tuple[Selection, int]:
     """The selection and replicates of the session, as far as a marker lets them."""
+    from pytest_edgeai.cut_numbers import family_of
     from pytest_edgeai.matrix import parse_placements, select
     from pytest_edgeai.session import Selection
     from pytest_edgeai.settings import SettingsError, unknown
@@ -223,9 +231,18 @@ def _restricted(marker: pytest.Mark | None, session: MeasuringSession) -> tuple[
         placements = parse_placements("the marker edgeai", given["tiers"], session.settings.topology)
     return Selection(
         tuple(name for name in chosen.models if name in models),
-        tuple(name for name in chosen.operators if name in operators),
+        tuple(name for name in chosen.operators if name in operators or family_of(name) in operators),
         tuple(placement for placement in chosen.placements if placement in placements),
     ), int(given.get("replicates", replicates))
+
+
+def _progress(config: pytest.Config, session: MeasuringSession) -> Callable[[Progress], None]:
+    """Where to tell about work that collection has to wait for; workers of pytest-xdist have no terminal."""
+    from pytest_edgeai.reporting.progress import ProgressLines
+
+    told = not hasattr(config, "workerinput") and not config.option.edgeai_hand_over
+    verbosity = config.option.verbose if told else -1
+    return ProgressLines(config.get_terminal_writer(), verbosity, session, {}).cuts
 
 
 def _against(config: pytest.Config) -> Commit | None:

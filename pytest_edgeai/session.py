@@ -45,6 +45,12 @@ class Registered:
     subjects: Mapping[str, SubjectModel]
     operators: Mapping[str, Operator[Any]]
     backends: Mapping[str, BackendFactory]
+    models: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    """For which subject models an operator is, where it is not for all."""
+
+    def offers(self, model: str, operator: str) -> bool:
+        """Whether there is an artifact of a model by an operator."""
+        return model in self.models.get(operator, (model,))
 
     def fits(self, operator: str, placement: Placement) -> bool:
         """Whether an operator's artifacts have a part for each tier of a placement, and work for each of its nodes."""
@@ -99,19 +105,28 @@ class Selection:
         by_model = settings.budgets.accuracy_drop_pp.models.values()
         for operator in itertools.chain(settings.budgets.accuracy_drop_pp.operators, *by_model):
             select("operator", "budgets.accuracy_drop_pp", (operator,), tuple(registered.operators))
-        everywhere = {*placements, *(Placement((tier,)) for tier in settings.topology.tiers)}
-        every = itertools.product(registered.subjects, registered.operators, sorted(everywhere))
-        ids = [Strategy(model, operator, placement).id for model, operator, placement in every]
-        for budget in settings.budgets.latency:
-            if not any(fnmatchcase(name, budget.strategies) for name in ids):
-                raise SettingsError(
-                    f"budgets.latency: no strategy is named by {budget.strategies!r}; one is named {ids[0]!r}"
-                )
         return cls(
             models=select("model", "models (--edgeai-models)", settings.models, tuple(registered.subjects)),
             operators=operators,
             placements=placements,
         )
+
+    def refuse_idle_budgets(self, settings: Settings, registered: Registered) -> None:
+        """Refuse a latency budget that names no strategy.
+
+        Raises
+        ------
+        SettingsError
+            Names it.
+        """
+        everywhere = {*self.placements, *(Placement((tier,)) for tier in settings.topology.tiers)}
+        every = itertools.product(registered.subjects, registered.operators, sorted(everywhere))
+        ids = [Strategy(*names).id for names in every if registered.offers(*names[:2])]
+        for budget in settings.budgets.latency:
+            if not any(fnmatchcase(name, budget.strategies) for name in ids):
+                raise SettingsError(
+                    f"budgets.latency: no strategy is named by {budget.strategies!r}; one is named {ids[0]!r}"
+                )
 
     @staticmethod
     def _placements(settings: Settings, registered: Registered, operators: Sequence[str]) -> tuple[Placement, ...]:
@@ -197,6 +212,31 @@ class MeasuringSession:
         operators = self.registered.operators.items()
         situated = {name: operator.situated(topology, self.allotments) for name, operator in operators}
         self.registered = replace(self.registered, operators=situated)
+
+    def expand(self, report: Callable[[Progress], None]) -> None:
+        """Put an operator for each cut in the place of those that take every one; the matrix is complete then.
+
+        Parameters
+        ----------
+        report
+            Is told about progress, where a graph has to be made to know its cuts.
+
+        Raises
+        ------
+        SettingsError
+            The baseline takes every cut, or a latency budget names no strategy.
+        """
+        from pytest_edgeai.operators.chains import takes_every_cut
+
+        if takes_every_cut(self.settings.baseline, self.registered.operators):
+            raise SettingsError(f"baseline: {self.settings.baseline} with cut = 'all' is not one operator but many")
+        if any(takes_every_cut(name, self.registered.operators) for name in self.selection.operators):
+            from pytest_edgeai.operators.every_cut import expand
+
+            found = expand(self.plan, self.selection.models, self.selection.operators, report)
+            self.selection = replace(self.selection, operators=found.selected)
+            self.registered = replace(self.registered, operators=found.operators, models=found.models)
+        self.selection.refuse_idle_budgets(self.settings, self.registered)
 
     @property
     def own_records(self) -> dict[Cell, TrialRecord]:

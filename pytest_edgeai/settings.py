@@ -16,6 +16,7 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, ValidationError, model_validator
 
+from pytest_edgeai.cut_numbers import family_of
 from pytest_edgeai.tiers.specs import ImageSpec, Spec, Topology, paper_topology
 
 FILE_NAME = "edgeai.toml"
@@ -79,7 +80,8 @@ PROFILES: Mapping[str, Mapping[str, Any]] = {
 class AccuracyBudgets(Spec):
     """How far accuracy may drop, in percentage points below the baseline operator.
 
-    The most specific entry holds: that of model and operator, then that of the operator, then the default.
+    The most specific entry holds: that of model and operator, then that of the operator, then the default. An entry
+    for `partition` holds for `partition.3` as well.
 
     Parameters
     ----------
@@ -97,8 +99,9 @@ class AccuracyBudgets(Spec):
 
     def budget_pp(self, model: str, operator: str) -> float:
         """The budget of an operator on a model, in percentage points."""
-        by_operator = self.operators.get(operator, self.default)
-        return self.models.get(model, {}).get(operator, by_operator)
+        by_model, family = self.models.get(model, {}), family_of(operator)
+        by_operator = self.operators.get(operator, self.operators.get(family, self.default))
+        return by_model.get(operator, by_model.get(family, by_operator))
 
 
 class LatencyBudget(Spec):

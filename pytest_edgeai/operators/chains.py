@@ -1,11 +1,16 @@
-"""Chains of operators: from a name such as `distilled>sptq` to the steps that make its artifact. Pure functions."""
+"""Operators by names that nobody registered: chains such as `distilled>sptq`, single cuts such as `partition.3`.
+
+Pure functions, which also say what steps an operator's artifact is made in.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from pytest_edgeai.cut_numbers import family_of, numbered, numbers_of
 from pytest_edgeai.operators import Composition, Form, Operator
+from pytest_edgeai.operators.partition import Partition
 from pytest_edgeai.settings import SettingsError, unknown
 
 SEPARATOR = ">"
@@ -77,8 +82,14 @@ def nodes_of(name: str, operators: Mapping[str, Operator[Any]]) -> int:
     return steps(name, operators)[-1].nodes
 
 
+def takes_every_cut(name: str, operators: Mapping[str, Operator[Any]]) -> bool:
+    """Whether an operator stands for every cut of a graph, each a strategy of its own."""
+    last = steps(name, operators)[-1]
+    return isinstance(last, Partition) and last.parameters.cut == "all"
+
+
 def with_chains(operators: Mapping[str, Operator[Any]], names: Iterable[str]) -> dict[str, Operator[Any]]:
-    """Operators, and after them the chains among some names.
+    """Operators, and after them the chains and the single cuts among some names.
 
     Raises
     ------
@@ -87,12 +98,30 @@ def with_chains(operators: Mapping[str, Operator[Any]], names: Iterable[str]) ->
     """
     everything = dict(operators)
     for name in names:
-        if SEPARATOR in name and name not in everything:
-            everything[name] = Composition.named(name, tuple(name.split(SEPARATOR)))
+        _add(name, everything)
     for name, operator in everything.items():
         if isinstance(operator, Composition):
             steps(name, everything)
     return everything
+
+
+def _add(name: str, operators: dict[str, Operator[Any]]) -> None:
+    """Add the operator of a name, and those that it consists of; nothing where the name cannot be taken apart."""
+    family, numbers = family_of(name), numbers_of(name)
+    if name in operators:
+        return
+    if SEPARATOR in name:
+        chain = tuple(name.split(SEPARATOR))
+    elif numbers and isinstance(whole := operators.get(family), Partition):
+        operators[name] = whole.numbered(name, numbers)
+        return
+    elif numbers and isinstance(whole, Composition):
+        chain = (*whole.chain[:-1], numbered(whole.chain[-1], numbers))
+    else:
+        return
+    for step in chain:
+        _add(step, operators)
+    operators[name] = Composition.named(name, chain)
 
 
 def _flat(name: str, operators: Mapping[str, Operator[Any]], within: tuple[str, ...]) -> Iterator[Operator[Any]]:

@@ -53,7 +53,9 @@ class PartitionParameters(Spec):
     ----------
     cut
         `half`: parts of nearly equal size, the first not larger for text, as in the paper. `best`: the least latency
-        predicted for `chain`. Else the tensors after which to cut, by name, one fewer than there are parts.
+        predicted for `chain`. `all`: a strategy for each cut, or for each choice of cuts where there are more parts.
+        Else the tensors after which to cut, by name, or the cuts' numbers from 0 in the graph's order; one fewer
+        than there are parts.
     chain
         The tiers that the parts are made for; they run on any chain of as many tiers.
     compression
@@ -65,7 +67,7 @@ class PartitionParameters(Spec):
         Of `best`: what the tiers and links are; filled in from the topology where it is not given.
     """
 
-    cut: Literal["half", "best"] | str | tuple[str, ...] = "half"
+    cut: Literal["half", "best", "all"] | int | str | tuple[int | str, ...] = "half"
     chain: str = "mobile+edge"
     compression: Literal["none", "fp16", "int8", "zlib"] = "none"
     calibration_samples: int = Field(default=16, ge=1)
@@ -98,6 +100,12 @@ class Partition(Operator[PartitionParameters]):
     def tiers(self) -> tuple[str, ...]:
         """The tiers that the parts are made for."""
         return tuple(self.parameters.chain.split("+"))
+
+    def numbered(self, name: str, numbers: tuple[int, ...]) -> Partition:
+        """The operator that takes the cuts of these numbers, under a name of its own."""
+        one = type(self)(self.parameters.model_copy(update={"cut": numbers}))
+        one.name = name
+        return one
 
     def situated(self, topology: Topology, allotments: Mapping[str, Allotment]) -> Operator[PartitionParameters]:
         """Fill in what `best` has to know; other cuts are the same whatever the tiers are."""
@@ -133,20 +141,14 @@ class Partition(Operator[PartitionParameters]):
             raise BuildError(f"{self.name}: {error}") from None
 
     def _divide(self, job: Job) -> Mapping[str, Any]:
-        import onnx
-
         from pytest_edgeai.partition import equivalence
-        from pytest_edgeai.partition.cuts import find_cuts
-        from pytest_edgeai.partition.graph import Graph
-        from pytest_edgeai.partition.running import completed
+        from pytest_edgeai.partition.running import cuts_of
 
         whole = job.folder / GRAPH_NAME
         count = min(self.parameters.calibration_samples, len(job.calibration))
         batches = [job.feeds(job.calibration, [number]) for number in range(count)]
         job.stage("cutting")
-        model = onnx.load(whole)
-        graph = completed(Graph.read(model), whole, batches[0])
-        cuts = find_cuts(graph)
+        model, graph, cuts = cuts_of(whole, batches[0])
         chosen, predicted_s = self._choose(job, graph, cuts, batches)
         provenance: dict[str, Any] = {
             "cuts": len(cuts),
@@ -183,11 +185,17 @@ class Partition(Operator[PartitionParameters]):
         if given.cut == "half":
             is_text = isinstance(job.subject.pipeline.preprocess, TextPreprocess)
             return choosing.halves(cuts, parts, first_not_larger=is_text), None
+        if given.cut == "all":  # a session has put an operator for each cut in its place
+            raise PartitionError(
+                "cut = 'all' makes every cut a strategy, and this graph has none that could be counted"
+            )
         if given.cut != "best":
-            names = (given.cut,) if isinstance(given.cut, str) else given.cut
+            names = given.cut if isinstance(given.cut, tuple) else (given.cut,)
             if len(names) != parts - 1:
                 raise PartitionError(f"{len(names)} cuts make {len(names) + 1} parts, but {given.chain} has {parts}")
-            named = [choosing.by_name(cuts, name) for name in names]
+            named = [
+                choosing.by_name(cuts, one) if isinstance(one, str) else choosing.by_number(cuts, one) for one in names
+            ]
             return tuple(sorted(named, key=lambda cut: cut.position)), None
         if given.stages is None or len(given.stages) != parts:
             raise PartitionError(f"cut = 'best' needs the tiers of {given.chain} in the topology, or stages for them")

@@ -78,12 +78,9 @@ class Plan:
             if entry is None:
                 return None
             splits[split] = Samples(entry)
-        found: Entry | None = None
-        for step in chains.steps(operator, self.operators):
-            found = store.find(self.recipe(subject, step, splits["calibration"], found))
-            if found is None:
-                return None
-        assert found is not None
+        found = self.find_steps(subject, chains.steps(operator, self.operators), splits["calibration"])
+        if found is None:
+            return None
         artifact = Artifact(model, operator, found)
         evaluation = store.find(accuracy.recipe(artifact, splits["validation"], subject, self.host))
         return None if evaluation is None else Prepared(artifact, accuracy.load(evaluation), splits["validation"])
@@ -111,13 +108,34 @@ class Plan:
         stage("samples")
         calibration = self._samples(subject, "calibration")
         validation = self._samples(subject, "validation")
-        made: list[tuple[Operator[Any], Entry]] = []
-        for step in chains.steps(operator, self.operators):
-            made.append((step, self._build(subject, step, made, calibration, stage, note)))
-        artifact = Artifact(model, operator, made[-1][1])
+        made = self.build_steps(subject, chains.steps(operator, self.operators), calibration, stage, note)
+        artifact = Artifact(model, operator, made)
         stage("evaluating")
         evaluation = accuracy.evaluate(self.store, artifact, validation, subject, self.host, refuse_guessing)
         return Prepared(artifact, evaluation, validation)
+
+    def find_steps(self, subject: SubjectModel, steps: Sequence[Operator[Any]], calibration: Samples) -> Entry | None:
+        """What the last of some operators made, one after the other, if the store has all of it."""
+        found: Entry | None = None
+        for step in steps:
+            found = self.store.find(self.recipe(subject, step, calibration, found))
+            if found is None:
+                return None
+        return found
+
+    def build_steps(
+        self,
+        subject: SubjectModel,
+        steps: Sequence[Operator[Any]],
+        calibration: Samples,
+        stage: Callable[[str], None],
+        note: Callable[[str], None],
+    ) -> Entry:
+        """What the last of some operators makes, one after the other, built now as far as the store lacks it."""
+        made: list[tuple[Operator[Any], Entry]] = []
+        for step in steps:
+            made.append((step, self._build(subject, step, made, calibration, stage, note)))
+        return made[-1][1]
 
     def recipe(
         self, subject: SubjectModel, operator: Operator[Any], calibration: Samples, base: Entry | None

@@ -16,10 +16,9 @@ from dataclasses import dataclass
 from multiprocessing import active_children, get_context
 from multiprocessing.queues import SimpleQueue
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias, TypeVar
 
 from pytest_edgeai.operators import BuildError
-from pytest_edgeai.operators.preparation import Plan, Prepared
 from pytest_edgeai.subjects import SubjectError
 
 Wanted: TypeAlias = tuple[str, str]
@@ -27,6 +26,23 @@ Wanted: TypeAlias = tuple[str, str]
 
 _Messages: TypeAlias = "SimpleQueue[tuple[str, str]]"
 _TICK_S = 0.5
+
+T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
+
+
+class Preparing(Protocol[T_co]):
+    """How something is made ready for a model and an operator: `pytest_edgeai.operators.preparation.Plan` does."""
+
+    @property
+    def store_root(self) -> Path:
+        """The store's folder."""
+
+    def find(self, model: str, operator: str) -> T_co | None:
+        """What is ready; nothing is built and no heavy library imported."""
+
+    def prepare(self, model: str, operator: str, stage: Callable[[str], None], note: Callable[[str], None]) -> object:
+        """Make it ready, so that `find` has it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +85,8 @@ class Failure:
 
 
 def prepare_all(
-    plan: Plan, wanted: Sequence[Wanted], report: Callable[[Progress], None]
-) -> dict[Wanted, Prepared | Failure]:
+    plan: Preparing[T], wanted: Sequence[Wanted], report: Callable[[Progress], None]
+) -> dict[Wanted, T | Failure]:
     """Make artifacts ready.
 
     Parameters
@@ -85,9 +101,9 @@ def prepare_all(
     Returns
     -------
     dict
-        An artifact with its evaluation, or the failure, for each that is wanted.
+        What the plan finds then (an artifact with its evaluation), or the failure, for each that is wanted.
     """
-    results: dict[Wanted, Prepared | Failure] = {}
+    results: dict[Wanted, T | Failure] = {}
     missing = []
     for one in wanted:
         prepared = plan.find(*one)
@@ -143,7 +159,7 @@ class _Crash(Failure):
     """The worker itself is gone."""
 
 
-def _run(pool: ProcessPoolExecutor, messages: _Messages, plan: Plan, one: Wanted, tell: _Teller) -> Prepared | Failure:
+def _run(pool: ProcessPoolExecutor, messages: _Messages, plan: Preparing[T], one: Wanted, tell: _Teller) -> T | Failure:
     stage = "starting"
     tell(stage)
     try:
@@ -169,7 +185,9 @@ def _run(pool: ProcessPoolExecutor, messages: _Messages, plan: Plan, one: Wanted
     if sentence is not None:
         return Failure(sentence)
     prepared = plan.find(*one)
-    return prepared or Failure("it was built but is not found again: a source file changed meanwhile, or the store")
+    if prepared is None:
+        return Failure("it was built but is not found again: a source file changed meanwhile, or the store")
+    return prepared
 
 
 def _start(messages: _Messages) -> ProcessPoolExecutor:
@@ -195,7 +213,7 @@ def _initialize(messages: _Messages) -> None:
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 
-def _work(plan: Plan, one: Wanted) -> str | None:
+def _work(plan: Preparing[Any], one: Wanted) -> str | None:
     """Prepare one artifact with everything its libraries print in a log; what went wrong in a sentence, or None."""
     log = plan.store_root / "logs" / f"{'-'.join(one)}.log"
     log.parent.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""Which cut to take: by name, by nearly equal halves, or by the latency that it is predicted to have.
+"""Which cut to take: by name or number, by nearly equal halves, or by the latency that it is predicted to have.
 
 Pure: the costs of nodes and the rates of links are given (`profiling` measures the former).
 """
@@ -47,6 +47,19 @@ def by_name(cuts: Sequence[Cut], name: str) -> Cut:
     near = difflib.get_close_matches(name, [cut.name for cut in cuts], n=1)
     hint = f"did you mean {near[0]!r}?" if near else f"there are {len(cuts)} others"
     raise PartitionError(f"no cut is after the tensor {name!r}: {hint}")
+
+
+def by_number(cuts: Sequence[Cut], number: int) -> Cut:
+    """The cut of a number, from 0 in the graph's order.
+
+    Raises
+    ------
+    PartitionError
+        There are not as many.
+    """
+    if not 0 <= number < len(cuts):
+        raise PartitionError(f"there is no cut {number}: the graph has {len(cuts)}, numbered from 0")
+    return cuts[number]
 
 
 def halves(cuts: Sequence[Cut], parts: int = 2, *, first_not_larger: bool = False) -> tuple[Cut, ...]:

@@ -5,10 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
+from pytest_edgeai.partition.cuts import Cut, find_cuts
 from pytest_edgeai.partition.graph import Graph, PartitionError, Tensor
 from pytest_edgeai.serving.protocol import Array
+
+if TYPE_CHECKING:
+    import onnx
 
 Level: TypeAlias = Literal["none", "basic", "all"]
 
@@ -108,6 +112,28 @@ def completed(graph: Graph, path: Path, feeds: Mapping[str, Array]) -> Graph:
     values = values_of(path, unknown, feeds)
     found = {name: Tensor(helper.np_dtype_to_tensor_dtype(value.dtype), value.shape) for name, value in values.items()}
     return graph.with_tensors(found)
+
+
+def cuts_of(path: Path, feeds: Mapping[str, Array]) -> tuple[onnx.ModelProto, Graph, tuple[Cut, ...]]:
+    """The model in a file, its graph with all shapes, and all cuts of it.
+
+    Parameters
+    ----------
+    path
+        The graph's file.
+    feeds
+        A batch of one.
+
+    Raises
+    ------
+    PartitionError
+        The graph cannot be read or run.
+    """
+    import onnx
+
+    model = onnx.load(path)
+    graph = completed(Graph.read(model), path, feeds)
+    return model, graph, find_cuts(graph)
 
 
 def _edited(path: Path, outputs: Sequence[str]) -> bytes:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from pytest_edgeai.cut_numbers import abbreviated
+
 if TYPE_CHECKING:
     from pytest_edgeai.session import MeasuringSession
 
@@ -26,7 +28,7 @@ def header_lines(session: MeasuringSession) -> list[str]:
         for name, link in settings.topology.links.items()
     )
     return [
-        f"edgeai: {', '.join(chosen.models)} × {', '.join(chosen.operators)} × {placements}: "
+        f"edgeai: {', '.join(chosen.models)} × {', '.join(abbreviated(chosen.operators))} × {placements}: "
         f"{len(session.strategies)} strategies, {_trials(session)}",
         f"edgeai: profile {settings.profile}: {profile.replicates} replicates of {profile.warmup} warm-up and "
         f"{profile.inputs} × {profile.passes} requests, order by seed {session.seed}",

@@ -56,10 +56,17 @@ class ProgressLines:
 
     def artifact(self, progress: Progress) -> None:
         """Write what is going on with an artifact."""
+        self._write("artifact", progress)
+
+    def cuts(self, progress: Progress) -> None:
+        """Write what is going on with a graph whose cuts are counted."""
+        self._write("cuts", progress)
+
+    def _write(self, what: str, progress: Progress) -> None:
         if self._quiet:
             return
         name = "-".join(progress.wanted)
-        line = f"edgeai: artifact {progress.number} of {progress.total}, {name}: "
+        line = f"edgeai: {what} {progress.number} of {progress.total}, {name}: "
         if progress.note:
             self._over("")
             self._line(f"edgeai: {progress.note}")

@@ -12,6 +12,7 @@ from collections.abc import Collection, Mapping, Sequence
 import numpy as np
 import numpy.typing as npt
 
+from pytest_edgeai.cut_numbers import family_of
 from pytest_edgeai.stats import blocked
 from pytest_edgeai.stats.adjust import adjust_p, check_method
 from pytest_edgeai.stats.describe import describe
@@ -129,10 +130,16 @@ def _joining(
     return {
         f"{partitioned}-{place}": (model, partitioned, place)
         for partitioned in operators
-        if operator in PARTITION_JOINS.get(partitioned, ())
+        if operator in _joined_by(family_of(partitioned))
         for place in placements
         if is_chain(place) and (model, partitioned, place) in measured.latencies
     }
+
+
+def _joined_by(partitioned: str) -> Collection[str]:
+    """Operators whose tier tables a partitioned strategy joins: the paper's, or what a chain of operators splits."""
+    chained = (partitioned.removesuffix(">partition"),) if partitioned.endswith(">partition") else ()
+    return PARTITION_JOINS.get(partitioned, chained)
 
 
 def _table(dimension: Dimension, members: Mapping[str, Strategy], measured: Measured, settings: Settings) -> Table:

@@ -2,6 +2,8 @@
 
 from collections.abc import Collection, Iterable, Sequence
 
+from pytest_edgeai.cut_numbers import family_of, numbers_of
+
 # The paper's order.
 OPERATORS = (
     "identity",
@@ -43,6 +45,8 @@ def chain_of(placement: str, tiers: Collection[str] = TIERS) -> tuple[str, ...]:
 def ordered_operators(names: Iterable[str]) -> list[str]:
     """Return the distinct operators, the paper's first in its order, then the others as they appear.
 
+    Those for single cuts (`partition.3`) stand where `partition` does, in the order of their numbers.
+
     Parameters
     ----------
     names : iterable of str
@@ -53,7 +57,9 @@ def ordered_operators(names: Iterable[str]) -> list[str]:
     list of str
         Each once.
     """
-    return _known_first(names, OPERATORS)
+    distinct = list(dict.fromkeys(names))
+    families = _known_first(map(family_of, distinct), OPERATORS)
+    return sorted(distinct, key=lambda name: (families.index(family_of(name)), numbers_of(name)))
 
 
 def ordered_placements(names: Iterable[str]) -> list[str]:

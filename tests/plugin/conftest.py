@@ -17,6 +17,7 @@ import scikit_posthocs  # noqa: F401  # stays imported
 import scipy.stats  # noqa: F401  # stays imported
 
 import pytest_edgeai.measure.trial
+import pytest_edgeai.operators.every_cut
 import pytest_edgeai.operators.worker
 import pytest_edgeai.outcome
 import pytest_edgeai.reporting.files

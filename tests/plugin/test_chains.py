@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
+from pytest_edgeai.cli import main
 from tests.plugin.conftest import Project
 
 CONFTEST = """
@@ -116,6 +119,28 @@ def test_a_chain_is_measured_through_its_tiers_and_reported_like_any_other(chain
     whole = next(one for one in chains.results["strategies"] if one["operator"] == "identity")
     parts = next(one for one in chains.results["strategies"] if one["operator"] == "partition")
     assert whole["size_bytes"] < parts["size_bytes"] < 2 * whole["size_bytes"] + 1000
+
+
+def test_a_session_and_the_analysis_of_its_samples_join_chains_to_tiers_as_the_study_does(chains: Project) -> None:
+    assert chains.run("--edgeai-tiers", "mobile,edge,mobile+edge").ret == 0
+    summary = chains.report.joinpath("summary.md").read_text(encoding="utf-8")
+    assert "Tiers of toy-identity" in summary
+    assert "| edge | partition-mobile+edge |" in summary
+    # The study's published file has mobile_edge where a session has mobile+edge.
+    published = chains.path / "published.csv"
+    samples = chains.report.joinpath("samples.csv").read_text(encoding="utf-8")
+    published.write_text(samples.replace("mobile+edge", "mobile_edge"), encoding="utf-8")
+    found = []
+    for number, source in enumerate((chains.report, published)):
+        told = chains.path / f"{number}.json"
+        assert main(["analyze", str(source), "--json", str(told)]) == 0
+        found += [json.loads(told.read_text(encoding="utf-8"))["tables"]]
+    for tables, chain in zip(found, ("mobile+edge", "mobile_edge"), strict=True):
+        labels = {table["operator"]: [group["label"] for group in table["groups"]] for table in tables}
+        assert labels == {"identity": ["mobile", "edge", f"partition-{chain}"]}
+        assert [pair["delta_a_b"] for pair in tables[0]["pairs"]] == [
+            pair["delta_a_b"] for pair in found[0][0]["pairs"]
+        ]
 
 
 def test_a_cut_that_is_not_there_is_refused_with_the_nearest(chains: Project) -> None:

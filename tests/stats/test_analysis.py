@@ -200,6 +200,21 @@ def test_partitioned_strategies_join_the_operators_whose_model_they_split(chain:
     }
 
 
+def test_single_cuts_join_what_their_operator_does_and_chains_of_operators_what_they_split() -> None:
+    sample = [0.1, 0.2, 0.4]
+    alone = {("m", op, "edge"): sample for op in ("identity", "qat", "dsptq")}
+    names = ("partition.10", "partition.9", "sptq_partition.1", "dsptq>partition", "qat>partition.0", "own.1")
+    split = {("m", op, "mobile+edge"): sample for op in names}
+
+    tables = [t for t in analyze(**columns(alone | split)).tables if t.dimension == "tier"]
+
+    assert {t.operator: [g.operator for g in t.groups] for t in tables} == {
+        "identity": ["identity", "partition.9", "partition.10"],
+        "qat": ["qat", "partition.9", "partition.10", "qat>partition.0"],
+        "dsptq": ["dsptq", "sptq_partition.1", "dsptq>partition"],
+    }
+
+
 def test_chains_have_no_table_of_operators_as_in_the_paper() -> None:
     split = {("m", op, "mobile+edge"): [0.1, 0.2, 0.4] for op in ("partition", "sptq_partition")}
 
