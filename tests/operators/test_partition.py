@@ -82,11 +82,41 @@ def test_every_part_has_its_share_of_weights_and_pipeline_and_nothing_twice(make
     assert {name.partition("/")[0] for name in parts.artifact.entry.files} == {"part0", "part1"}
 
 
-def test_a_graph_is_cut_in_three(make: Make) -> None:
-    parts = make("images", "partition", chain="mobile+edge+cloud")
-    assert len(_parts(parts)) == 3
-    assert len(parts.artifact.entry.provenance["cut"]) == 2
-    assert parts.evaluation.metrics["top1"] > 95
+@pytest.mark.parametrize("cut", ["half", "best"])
+@pytest.mark.parametrize("operator", ["partition", "sptq_partition"])
+def test_a_graph_is_cut_in_three_parts_that_predict_what_the_whole_does(make: Make, operator: str, cut: str) -> None:
+    tier = {"threads": 1, "compute_scale": 1.0}
+    stages = [{**tier, "rate_bps": 1e6}, {**tier, "rate_bps": 1e4}, tier]  # so that the second link decides
+    whole = make("images", {"partition": "identity", "sptq_partition": "sptq"}[operator])
+
+    made = make("images", operator, chain="mobile+edge+cloud", cut=cut, stages=stages)
+
+    parts, provenance = _parts(made), made.artifact.entry.provenance
+    assert len(parts) == 3
+    assert [one.name for one in parts[0].graph.output] == [one.name for one in parts[1].graph.input]
+    assert [one.name for one in parts[1].graph.output] == [one.name for one in parts[2].graph.input]
+    names = [{one.name for one in part.graph.initializer if len(one.dims) > 1} for part in parts]
+    assert sum(map(len, names)) == len(set().union(*names)) == 2
+    assert sum(provenance["part_macs"]) == 16 * 27 * 64 + 64 * 4
+    assert len(provenance["cut"]) == len(provenance["crossing"]) == 2
+    assert provenance["equivalence"]["basic_difference"] == 0
+    assert np.array_equal(made.evaluation.ranked[:, 0], whole.evaluation.ranked[:, 0])
+    if cut == "best":
+        element_bytes = 4 if operator == "partition" else 1
+        assert provenance["crossing_bytes"][1] <= element_bytes * 64  # after the pooling, over the slow link
+
+
+def test_best_for_three_tiers_knows_both_links() -> None:
+    topology = Topology.model_validate(
+        {
+            "tiers": {name: {"cores": 1, "memory": "1 GiB"} for name in ("mobile", "edge", "cloud")},
+            "links": {"mobile-edge": {"rate": "50 Mbit/s"}, "edge-cloud": {"rate": "1 Mbit/s", "delay": "7 ms"}},
+        }
+    )
+    given = PartitionParameters(cut="best", chain="mobile+edge+cloud")
+    stages = Partition(given).situated(topology, allot(topology.tiers, 2, 2**33)).parameters.stages
+    assert stages is not None
+    assert [(stage.rate_bps, stage.delay_s) for stage in stages] == [(5e7, 0), (1e6, 7e-3), (None, 0)]
 
 
 def test_int8_parts_exchange_integers(make: Make) -> None:
@@ -121,6 +151,11 @@ def test_compression_on_the_wire_is_for_the_tiers_to_do(make: Make) -> None:
 def test_a_cut_is_taken_by_the_name_of_its_tensor(make: Make) -> None:
     cuts = make("images", "partition", cut="relu").artifact.entry.provenance
     assert cuts["cut"] == ["relu"]
+    every = [make("images", "partition", cut=number).artifact.entry.provenance for number in range(cuts["cuts"])]
+    assert cuts["cut"] in [one["cut"] for one in every]
+    assert len({tuple(one["cut"]) for one in every}) == cuts["cuts"]
+    with pytest.raises(BuildError, match=rf"there is no cut {cuts['cuts']}: the graph has {cuts['cuts']}, numbered"):
+        make("images", "partition", cut=cuts["cuts"])
     with pytest.raises(BuildError, match="did you mean 'relu'"):
         make("images", "partition", cut="relo")
     with pytest.raises(BuildError, match="2 cuts make 3 parts, but mobile\\+edge has 2"):

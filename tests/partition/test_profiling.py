@@ -8,10 +8,11 @@ import numpy as np
 import onnx
 import pytest
 
+from pytest_edgeai.partition import splitting
 from pytest_edgeai.partition.equivalence import compare
 from pytest_edgeai.partition.graph import Graph, PartitionError
 from pytest_edgeai.partition.profiling import measure_prefix_s
-from pytest_edgeai.partition.running import completed, open_session, values_of
+from pytest_edgeai.partition.running import completed, cuts_of, open_session, values_of
 from pytest_edgeai.partition.splitting import save, split
 from pytest_edgeai.serving.protocol import Array
 
@@ -86,3 +87,29 @@ def test_a_graph_that_cannot_be_loaded_is_named(tmp_path: Path) -> None:
     (tmp_path / "broken.onnx").write_bytes(b"nothing")
     with pytest.raises(PartitionError, match=r"broken\.onnx cannot be loaded"):
         open_session(tmp_path / "broken.onnx")
+
+
+def test_a_graph_whose_weights_are_beside_it_is_cut_and_measured_and_its_parts_keep_theirs_beside_them(
+    uneven: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As above 2 GB, where protobuf ends; `benchmarks/partition.py large` cuts one of that size."""
+    monkeypatch.setattr(splitting, "INLINE_BYTES", 1000)
+    whole = tmp_path / "large" / "model.onnx"
+    whole.parent.mkdir()
+    save(onnx.load(uneven), whole)
+    assert whole.stat().st_size < 5000
+    feeds: dict[str, Array] = {"x": np.ones((1, SIZE * 10), np.float32)}
+
+    model, graph, cuts = cuts_of(whole, feeds)
+
+    assert len(measure_prefix_s(whole, graph, [feeds], threads=1, runs=2)) == 5
+    assert values_of(whole, ["b"], feeds)["b"].shape == (1, SIZE)
+    for cut in cuts:
+        parts = [tmp_path / f"{cut.position}-{number}" / "model.onnx" for number in range(2)]
+        for part, to in zip(split(model, graph, cut.crossing), parts, strict=True):
+            to.parent.mkdir()
+            save(part, to)
+        assert all(part.stat().st_size < 5000 for part in parts)
+        beside = [part.with_name(splitting.WEIGHTS_NAME) for part in parts]
+        assert sum(path.stat().st_size for path in beside if path.exists()) >= 4 * SIZE * 10 * SIZE
+        compare(whole, parts, [feeds]).check(quantized=False)
