@@ -142,7 +142,7 @@ def _print_cuts(wholes: Sequence[Whole]) -> float:
         began = time.perf_counter()
         model = onnx.load(whole.path)
         loaded = time.perf_counter()
-        graph = completed(Graph.read(model), whole.path, whole.batches[0])
+        graph = completed(Graph.read(model), model, whole.path, whole.batches[0])
         cuts = find_cuts(graph)
         searched = time.perf_counter()
         searches_s.append(searched - loaded)

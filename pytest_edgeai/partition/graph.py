@@ -12,12 +12,15 @@ from dataclasses import dataclass, replace
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
+from pytest_edgeai.serving.protocol import Array
+
 if TYPE_CHECKING:
     import onnx
 
 LIGHT_BYTES = 16 * 1024
 """Initializers up to this size (scales, axes, masks, small tables) may be in several parts; weights may not."""
 
+_SMALL = 64  # elements of a tensor that may be a shape, so that inference has to know its values
 _WITH_PRODUCTS = ("Conv", "ConvTranspose", "MatMul", "Gemm", "Einsum", "LSTM", "GRU", "RNN", "Attention")
 _RANDOM = ("RandomNormal", "RandomUniform", "RandomNormalLike", "RandomUniformLike", "Bernoulli", "Multinomial")
 # ONNX Runtime computes these inside the quantized operator before them.
@@ -191,7 +194,7 @@ def skeleton(model: onnx.ModelProto) -> onnx.ModelProto:
     graph.input.extend(model.graph.input)
     graph.output.extend(model.graph.output)
     for tensor in model.graph.initializer:
-        if math.prod(tensor.dims) <= 64 and tensor.data_location != onnx.TensorProto.EXTERNAL:
+        if math.prod(tensor.dims) <= _SMALL and tensor.data_location != onnx.TensorProto.EXTERNAL:
             graph.initializer.append(tensor)
         elif tensor.name not in given:
             graph.input.append(helper.make_tensor_value_info(tensor.name, tensor.data_type, list(tensor.dims)))
@@ -209,6 +212,55 @@ def infer_types(model: onnx.ModelProto) -> dict[str, onnx.TypeProto]:
 
     graph = shape_inference.infer_shapes(skeleton(model), data_prop=True).graph
     return {one.name: one.type for one in (*graph.input, *graph.value_info, *graph.output)}
+
+
+def light_part(model: onnx.ModelProto, graph: Graph) -> onnx.ModelProto | None:
+    """What a model computes of its inputs and small constants alone, as a model with all its tensors as outputs."""
+    import onnx
+
+    roles = {name: role for node, role in zip(graph.nodes, graph.roles, strict=True) for name in node.outputs}
+    part = skeleton(model)
+    known = {"", *graph.inputs, *(one.name for one in part.graph.initializer)}
+    nodes = []
+    for node in part.graph.node:
+        if roles.get(node.output[0]) in (Role.SIDE, Role.CONSTANT) and known.issuperset(inputs_of(node)):
+            nodes.append(node)
+            known.update(node.output)
+    if not nodes:
+        return None
+    needed = {name for node in nodes for name in inputs_of(node)}
+    inputs = [one for one in part.graph.input if one.name in needed]
+    del part.graph.node[:], part.graph.input[:], part.graph.output[:]
+    part.graph.node.extend(nodes)
+    part.graph.input.extend(inputs)
+    part.graph.output.extend(onnx.ValueInfoProto(name=name) for node in nodes for name in node.output if name)
+    return part
+
+
+def infer_with(model: onnx.ModelProto, values: Mapping[str, Array]) -> dict[str, Tensor]:
+    """Types and shapes for a batch of one, given the values of some tensors inside the graph.
+
+    Parameters
+    ----------
+    model
+        The model.
+    values
+        By name; what makes them is left out, so every output of such a node has to be there.
+    """
+    from onnx import helper, numpy_helper
+
+    part = skeleton(model)
+    rest = [node for node in part.graph.node if not values.keys() & set(node.output)]
+    del part.graph.node[:]
+    part.graph.node.extend(rest)
+    for name, value in values.items():
+        if value.size <= _SMALL:
+            part.graph.initializer.append(numpy_helper.from_array(value, name))
+        else:
+            kind = helper.np_dtype_to_tensor_dtype(value.dtype)
+            part.graph.input.append(helper.make_tensor_value_info(name, kind, list(value.shape)))
+    found = {name: Tensor(helper.np_dtype_to_tensor_dtype(value.dtype), value.shape) for name, value in values.items()}
+    return {**_infer(part), **found}
 
 
 def _infer(model: onnx.ModelProto) -> dict[str, Tensor]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from pytest_edgeai.partition.cuts import Cut, find_cuts
-from pytest_edgeai.partition.graph import Graph, PartitionError, Tensor
+from pytest_edgeai.partition.graph import Graph, PartitionError, Tensor, infer_with, light_part
 from pytest_edgeai.serving.protocol import Array
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ Level: TypeAlias = Literal["none", "basic", "all"]
 
 
 def open_session(
-    path: Path,
+    path: Path | bytes,
     level: Level = "all",
     *,
     outputs: Sequence[str] = (),
@@ -31,7 +31,7 @@ def open_session(
     Parameters
     ----------
     path
-        The graph's file.
+        The graph's file; or the model itself, serialized, which has all its weights then.
     level
         How much the graph is optimized.
     outputs
@@ -65,10 +65,13 @@ def open_session(
         options.profile_file_prefix = str(profile)
     if optimized is not None:
         options.optimized_model_filepath = str(optimized)
-    # A model that comes as bytes, as one with more outputs does, has to be told where its weights are.
-    options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(path.parent))
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    source = str(path) if not outputs and profile is None else _edited(path, outputs)
+    source: str | bytes
+    if isinstance(path, bytes):
+        source, path = path, Path("a part of it")
+    else:  # a model that comes as bytes, as one with more outputs does, has to be told where its weights are
+        options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(path.parent))
+        source = str(path) if not outputs and profile is None else _edited(path, outputs)
     try:
         return onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # noqa: BLE001  # ONNX Runtime's own classes derive from RuntimeError and Exception
@@ -92,12 +95,15 @@ def values_of(path: Path, names: Sequence[str], feeds: Mapping[str, Array]) -> d
     return dict(zip(names, session.run(list(names), taken), strict=True))
 
 
-def completed(graph: Graph, path: Path, feeds: Mapping[str, Array]) -> Graph:
-    """The graph with the shapes that inference did not find, from a run.
+def completed(graph: Graph, model: onnx.ModelProto, path: Path, feeds: Mapping[str, Array]) -> Graph:
+    """The graph with the shapes that inference alone did not find.
+
+    What is computed of inputs and small constants alone (positions, shapes) is run, and inferred from again: that is
+    quick. The whole graph is run only where this leaves shapes unknown.
 
     Parameters
     ----------
-    graph
+    graph, model
         As read from `path`.
     path
         The graph's file.
@@ -106,12 +112,25 @@ def completed(graph: Graph, path: Path, feeds: Mapping[str, Array]) -> Graph:
     """
     from onnx import helper
 
-    unknown = [name for node in graph.nodes for name in node.outputs if name not in graph.tensors]
+    if not _unknown(graph):
+        return graph
+    part = light_part(model, graph)
+    if part is not None:
+        session = open_session(part.SerializeToString(), "none")
+        names = [one.name for one in session.get_outputs()]
+        taken = {one.name: feeds[one.name] for one in session.get_inputs()}
+        values = dict(zip(names, session.run(names, taken), strict=True))
+        graph = graph.with_tensors(infer_with(model, values))
+    unknown = _unknown(graph)
     if not unknown:
         return graph
     values = values_of(path, unknown, feeds)
     found = {name: Tensor(helper.np_dtype_to_tensor_dtype(value.dtype), value.shape) for name, value in values.items()}
     return graph.with_tensors(found)
+
+
+def _unknown(graph: Graph) -> list[str]:
+    return [name for node in graph.nodes for name in node.outputs if name not in graph.tensors]
 
 
 def cuts_of(path: Path, feeds: Mapping[str, Array]) -> tuple[onnx.ModelProto, Graph, tuple[Cut, ...]]:
@@ -132,7 +151,7 @@ def cuts_of(path: Path, feeds: Mapping[str, Array]) -> tuple[onnx.ModelProto, Gr
     import onnx
 
     model = onnx.load(path)
-    graph = completed(Graph.read(model), path, feeds)
+    graph = completed(Graph.read(model), model, path, feeds)
     return model, graph, find_cuts(graph)
 
 

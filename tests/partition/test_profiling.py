@@ -15,6 +15,7 @@ from pytest_edgeai.partition.profiling import measure_prefix_s
 from pytest_edgeai.partition.running import completed, cuts_of, open_session, values_of
 from pytest_edgeai.partition.splitting import save, split
 from pytest_edgeai.serving.protocol import Array
+from tests.partition.graphs import WIDTH, model_of
 
 SIZE = 512
 
@@ -76,11 +77,41 @@ def test_values_inside_a_graph_are_those_that_its_parts_exchange(uneven: Path, t
 
 
 def test_shapes_that_inference_does_not_find_come_from_a_run(uneven: Path) -> None:
-    graph = Graph.read(onnx.load(uneven))
+    model = onnx.load(uneven)
+    graph = Graph.read(model)
     known = {name: tensor for name, tensor in graph.tensors.items() if name not in ("b", "c")}
     forgetful = Graph(graph.nodes, graph.roles, graph.inputs, graph.outputs, graph.weights, known)
 
-    assert completed(forgetful, uneven, _feeds()).tensors == dict(graph.tensors)
+    assert completed(forgetful, model, uneven, _feeds()).tensors == dict(graph.tensors)
+
+
+def test_shapes_that_depend_on_values_are_found_without_running_the_whole(tmp_path: Path) -> None:
+    helper = onnx.helper
+    nodes = [
+        helper.make_node("Shape", ["x"], ["shape"]),
+        helper.make_node("Gather", ["shape", "one"], ["length"]),
+        helper.make_node("Range", ["zero", "length", "one"], ["positions"]),
+        helper.make_node("Cast", ["positions"], ["floats"], to=onnx.TensorProto.FLOAT),
+        helper.make_node("Unsqueeze", ["floats", "axis"], ["row"]),
+        helper.make_node("MatMul", ["x", "w0"], ["product"]),
+        helper.make_node("Concat", ["product", "row"], ["wide"], axis=1),
+        helper.make_node("MatMul", ["wide", "w1"], ["y"]),
+    ]
+    numbers = {"zero": np.int64(0), "one": np.int64(1), "axis": np.array([0], np.int64)}
+    weights = {"w0": np.ones((WIDTH, WIDTH), np.float32), "w1": np.ones((2 * WIDTH, WIDTH), np.float32)}
+    model = model_of(nodes, ["x"], ["y"], {**numbers, **weights})
+    path = tmp_path / "model.onnx"
+    onnx.save(model, path)
+    feeds: dict[str, Array] = {"x": np.ones((1, WIDTH), np.float32)}
+    graph = Graph.read(model)
+    names = [name for node in graph.nodes for name in node.outputs]
+    assert "wide" not in graph.tensors  # else this test shows nothing
+
+    found = completed(graph, model, tmp_path / "not there", feeds).tensors
+
+    assert {name: found[name].shape for name in names} == {
+        name: value.shape for name, value in values_of(path, names, feeds).items()
+    }
 
 
 def test_a_graph_that_cannot_be_loaded_is_named(tmp_path: Path) -> None:
