@@ -60,7 +60,7 @@ from pytest_edgeai.tiers.specs import Topology, allot
 
 _MODELS = ("resnet", "resnext", "bert", "roberta")
 _SEARCH_AIM_S = 3.0
-_REQUESTS, _FINALISTS, _ROUNDS = 6, 4, 3
+_REQUESTS, _FINALISTS, _ROUNDS = 6, 4, 9
 _WIDTH = 16384  # a product of this width has weights of 1.07 GB
 
 
@@ -163,7 +163,7 @@ def _print_cuts(wholes: Sequence[Whole]) -> float:
             f"| {whole.name} | {len(model.graph.node)} | {loaded - began:.2f} | {searched - loaded:.2f} | {len(cuts)} "
             f"| {sum(len(cut.crossing) == 1 for cut in cuts)} | {first:.1f} + {second:.1f} | {products} "
             f"| {half.crossing_bytes / 1e3:.0f} | {len(sampled)} "
-            f"| {sum(one.basic_difference == 0 for one in found)} | {max(one.difference for one in found):.1g} "
+            f"| {sum(one.basic_difference == 0 for one in found)} | {max(one.difference for one in found):.2g} "
             f"| {min(one.same_predictions for one in found):.0%} | {median(saving_s):.1f} |",
             flush=True,
         )
