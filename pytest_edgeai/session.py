@@ -301,17 +301,28 @@ class MeasuringSession:
             self._stack.enter_context(self._backend)
 
     def refuse_unusable_subjects(self) -> None:
-        """Refuse subject models that are needed and lack weights or data.
+        """Refuse subject models that are needed and lack weights or data, or that an operator cannot be used on.
 
         Raises
         ------
         SettingsError
             A line for each, which names the setting.
         """
-        subjects = [self.registered.subjects[name] for name in dict.fromkeys(model for model, _ in self.wanted)]
-        lacking = dict.fromkeys(subject.missing for subject in subjects if subject.missing)
+        lacking = dict.fromkeys(sentence for sentence in itertools.starmap(self._unusable, self.wanted) if sentence)
         if lacking:
             raise SettingsError("\n".join(lacking))
+
+    def _unusable(self, model: str, operator: str) -> str:
+        """Why an artifact cannot be made as things are set, in a sentence; empty where it can be tried."""
+        from pytest_edgeai.operators.chains import steps
+
+        subject = self.registered.subjects[model]
+        unfit = (step.unfit(subject) for step in steps(operator, self.registered.operators))
+        sentence = next(filter(None, unfit), "")
+        refused = (
+            f"operator {operator} cannot be used on model {model} (--edgeai-models): {sentence}" if sentence else ""
+        )
+        return subject.missing or refused
 
     @property
     def wanted(self) -> tuple[tuple[str, str], ...]:
@@ -329,9 +340,9 @@ class MeasuringSession:
         """Make one artifact ready."""
         from pytest_edgeai.operators.worker import Failure, prepare_all
 
-        missing = self.registered.subjects[wanted[0]].missing
-        if missing:
-            return Failure(missing)
+        unusable = self._unusable(*wanted)
+        if unusable:
+            return Failure(unusable)
         return prepare_all(self.plan, [wanted], report)[wanted]
 
     def prepare(self, report: Callable[[Progress], None]) -> None:

@@ -15,6 +15,8 @@ import numpy as np
 
 from pytest_edgeai.artifacts import Artifact, Entry, Recipe, Store, library_versions
 from pytest_edgeai.measure.host import Host
+from pytest_edgeai.parallel import node_folders
+from pytest_edgeai.parallel.in_process import NodesInProcess
 from pytest_edgeai.serving.protocol import Array
 from pytest_edgeai.serving.repository import Execution, Model, infer_chain, part_folders
 from pytest_edgeai.subjects import SubjectModel
@@ -85,8 +87,8 @@ def evaluate(
     """
 
     def build(folder: Path) -> Mapping[str, Any]:
-        parts = [Model(part, Execution()) for part in part_folders(artifact.entry.folder)]
-        answers = [infer_chain(parts, sample.inputs) for sample in validation]
+        answer = _local(artifact.entry.folder)
+        answers = [answer(sample.inputs) for sample in validation]
         ranked = np.concatenate([answer["labels"] for answer in answers])
         scores = np.concatenate([answer["scores"] for answer in answers])
         np.savez(folder / _PREDICTIONS, ranked=ranked, scores=scores, truth=validation.labels)
@@ -98,6 +100,14 @@ def evaluate(
         return {"metrics": metrics, "samples": len(validation), "unmeasured": subject.unmeasured}
 
     return load(store.find_or_build(recipe(artifact, validation, subject, host), build))
+
+
+def _local(folder: Path) -> Callable[[Mapping[str, Array]], dict[str, Array]]:
+    """What answers a request by an artifact's graphs in this process."""
+    if node_folders(folder):
+        return NodesInProcess(folder)
+    parts = [Model(part, Execution()) for part in part_folders(folder)]
+    return lambda tensors: infer_chain(parts, tensors)
 
 
 def load(entry: Entry) -> Evaluation:

@@ -26,10 +26,10 @@ if TYPE_CHECKING:
 
 P = TypeVar("P", bound=Spec)
 
-Form: TypeAlias = Literal["network", "graph", "int8 graph", "any graph", "parts"]
+Form: TypeAlias = Literal["network", "graph", "int8 graph", "any graph", "parts", "nodes"]
 """What an operator starts from and what it makes: a torch network that can be trained, or an ONNX graph.
 
-`any graph` is only taken, and `parts` of a graph are only given.
+`any graph` is only taken; `parts` of a graph and graphs for several `nodes` are only given.
 """
 
 
@@ -160,6 +160,10 @@ class Operator(ABC, Generic[P]):
         """The operator for certain tiers and links: itself, where these decide nothing about the artifact."""
         return self
 
+    def unfit(self, subject: SubjectModel) -> str:  # noqa: ARG002
+        """Why nothing can be made of a subject model, in a sentence; empty where it can be tried."""
+        return ""
+
     def check(self, graph: Path, provenance: Mapping[str, Any]) -> None:
         """Check a graph that came of what this operator made, be it by later steps of a chain, for what it promises.
 
@@ -178,7 +182,7 @@ class Operator(ABC, Generic[P]):
 
     @abstractmethod
     def build(self, job: Job) -> Mapping[str, Any]:
-        """Write `model.onnx` into the job's folder.
+        """Write `model.onnx` into the job's folder; for several nodes, what `pytest_edgeai.parallel` says.
 
         Returns
         -------

@@ -24,6 +24,7 @@ _WORDS: Mapping[Form, str] = {
     "int8 graph": "an int8 graph",
     "any graph": "a graph",
     "parts": "parts of a graph",
+    "nodes": "graphs for several nodes",
 }
 
 

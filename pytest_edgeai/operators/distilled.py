@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from pytest_edgeai.operators import Changed, Job, NetworkOperator, networks, neural_compressor, training
+from pytest_edgeai.operators import Changed, Job, NetworkOperator, networks, neural_compressor, teacher, training
 from pytest_edgeai.operators.neural_compressor.networks import distil
-from pytest_edgeai.operators.training import Batch, Lessons, Schedule, fit, reproducible
-
-if TYPE_CHECKING:
-    import torch
+from pytest_edgeai.operators.teacher import Teacher
+from pytest_edgeai.operators.training import Lessons, Schedule, fit, reproducible
 
 _ANEW = "it trains another network, the student: write it first"
 
@@ -49,8 +47,8 @@ class Distilled(NetworkOperator[DistilledParameters]):
 
     @classmethod
     def sources(cls) -> tuple[Path, ...]:
-        """Return this file, and those of the shims and of the loop."""
-        return (*super().sources(), neural_compressor.SOURCES, Path(training.__file__))
+        """Return this file, and those of the shims, of the teacher and of the loop."""
+        return (*super().sources(), neural_compressor.SOURCES, Path(teacher.__file__), Path(training.__file__))
 
     def change(self, job: Job) -> Changed:
         """Train the student."""
@@ -58,10 +56,9 @@ class Distilled(NetworkOperator[DistilledParameters]):
         with reproducible(job.seed):
             student = networks.build(job.subject, "student")
             lessons = Lessons(job)
-            teacher = _Teacher(job.network(), lessons)
             seen = distil(
                 student,
-                teacher,
+                Teacher(job.network(), lessons),
                 lambda trained, interventions: fit(trained, lessons, parameters, job, interventions),
                 job.scratch,
                 temperature=parameters.temperature,
@@ -70,21 +67,3 @@ class Distilled(NetworkOperator[DistilledParameters]):
             )
         provenance = {"engine": neural_compressor.LIBRARY, "training_samples": seen}
         return Changed(student, "student", provenance)
-
-
-class _Teacher:
-    """The teacher's logits, computed once a sample."""
-
-    def __init__(self, network: torch.nn.Module, lessons: Lessons) -> None:
-        self._network = network.to(lessons.device).eval()
-        self._logits: dict[int, torch.Tensor] = {}
-
-    def __call__(self, batch: Batch) -> torch.Tensor:
-        import torch
-
-        new = [place for place, number in enumerate(batch.numbers) if number not in self._logits]
-        if new:
-            with torch.no_grad():
-                logits = self._network(*(tensor[new] for tensor in batch.inputs))
-            self._logits.update(zip((batch.numbers[place] for place in new), logits, strict=True))
-        return torch.stack([self._logits[number] for number in batch.numbers])

@@ -23,6 +23,7 @@ from pytest_edgeai.measure.accuracy import Evaluation
 from pytest_edgeai.measure.host import Host
 from pytest_edgeai.operators import Job, Operator, chains, provenance
 from pytest_edgeai.operators.memory import peak_memory_bytes, reset_peak_memory
+from pytest_edgeai.operators.nodes import verify_nodes
 from pytest_edgeai.operators.provenance import Cost
 from pytest_edgeai.operators.verification import graph_size, refuse_guessing, verify
 from pytest_edgeai.serving.repository import GRAPH_NAME
@@ -179,6 +180,7 @@ class Plan:
             "loss": _qualified(training.loss),
             "learning_rate": training.learning_rate,
             "student": None if training.student is None else _qualified(training.student),
+            **({"variant": _qualified(training.variant)} if training.variant else {}),
             "sources": [source_digest(path) for path in training.sources],
         }
 
@@ -193,13 +195,12 @@ class Plan:
     ) -> Entry:
         """What one step of a chain makes, given those before it."""
         base = before[-1][1] if before else None
-        makes_graph = operator.gives != "network"
 
         def build(folder: Path) -> Mapping[str, Any]:
             random.seed(self.seed)
             np.random.seed(self.seed)  # for libraries that use the global generator
             with tempfile.TemporaryDirectory(prefix="edgeai-build-") as scratch:
-                assets = folder if makes_graph else Path(scratch) / "assets"
+                assets = Path(scratch) / "assets" if operator.gives in ("network", "nodes") else folder
                 assets.mkdir(exist_ok=True)
                 for asset in subject.assets:
                     shutil.copy(asset, assets)
@@ -224,7 +225,10 @@ class Plan:
                     training_samples=told.pop("training_samples", 0),
                 )
                 found: Mapping[str, Any] = {}
-                if makes_graph:
+                if operator.gives == "nodes":
+                    stage("verifying")
+                    found = verify_nodes(job)
+                elif operator.gives != "network":
                     subject.pipeline.write(folder)
                     stage("verifying")
                     verify(job)

@@ -139,7 +139,7 @@ class Lessons:
             longest = int(mask.sum(1).max())
             inputs = [tensor[:, :longest] for tensor in inputs]
         labels = torch.from_numpy(self._samples.labels[list(numbers)])
-        return Batch(numbers, tuple(_laid_out(tensor).to(self.device) for tensor in inputs), labels.to(self.device))
+        return Batch(numbers, tuple(laid_out(tensor).to(self.device) for tensor in inputs), labels.to(self.device))
 
     def batches(self, schedule: Schedule, seed: int) -> Iterator[Batch]:
         """As many batches as a schedule has steps, shuffled anew each time the samples are through."""
@@ -254,8 +254,8 @@ def _zeros(network: torch.nn.Module) -> list[tuple[torch.Tensor, torch.Tensor]]:
     return [(layer.weight, layer.weight.detach() == 0) for layer in layers]
 
 
-def _laid_out(tensor: torch.Tensor) -> torch.Tensor:
+def laid_out(tensor: torch.Tensor) -> torch.Tensor:
+    """A tensor as it is trained on: of images, the channels last, with which one thread is a third faster."""
     import torch
 
-    # One thread trains a third faster on images that are laid out so.
     return tensor.contiguous(memory_format=torch.channels_last) if tensor.ndim == 4 else tensor

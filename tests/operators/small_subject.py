@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pytest_edgeai.serving.pipeline import Classification, Pipeline
+from pytest_edgeai.serving.pipeline import Classification, ImagePreprocess, Pipeline
 from pytest_edgeai.subjects import Sample, SampleSource, Split, SubjectModel, Training
 
 if TYPE_CHECKING:
@@ -84,6 +85,48 @@ def small_convolutional() -> torch.nn.Module:
     return nn.Sequential(*layers)
 
 
+def photos(split: Split) -> Sequence[Sample]:
+    """PNG files of noise with a bright quarter."""
+    from PIL import Image
+
+    samples = []
+    for sample in images(split):
+        pixels = (60 * (sample.inputs["pixels"][0] + 1.5)).clip(0, 255).astype(np.uint8).transpose(1, 2, 0)
+        file = io.BytesIO()
+        Image.fromarray(pixels).resize((32, 32)).save(file, "PNG")
+        payload = np.empty(1, dtype=object)
+        payload[0] = file.getvalue()
+        samples.append(Sample({"photo": payload}, sample.label))
+    return samples
+
+
+def any_resolution(width: float = 1.0) -> torch.nn.Module:
+    """A network that sums quarters of images of any size, and has its weights from whoever calls."""
+    from torch import nn
+
+    channels = int(16 * width)
+    first, second = nn.Conv2d(3, channels, 3, padding=1), nn.Conv2d(channels, channels, 3, padding=1)
+    layers = (first, nn.BatchNorm2d(channels), nn.ReLU(), second, nn.BatchNorm2d(channels), nn.ReLU())
+    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(4 * channels, 4))
+
+
+def photographer() -> torch.nn.Module:
+    """One whose classifier takes each quarter for its class."""
+    import torch
+
+    torch.manual_seed(0)
+    network = any_resolution()
+    with torch.no_grad():
+        for number in (0, 3):
+            convolution = network.get_submodule(str(number)).weight
+            convolution.copy_(0.05 + 0.01 * torch.randn_like(convolution))
+        weight = torch.zeros(4, 16, 4)
+        for label in range(4):
+            weight[label, :, label] = 1.0
+        network.get_submodule("8").weight.copy_(weight.flatten(1))
+    return network.eval()
+
+
 def small_dense() -> torch.nn.Module:
     """A student with a quarter of the width, which knows nothing."""
     from torch import nn
@@ -112,4 +155,17 @@ VECTORS = SubjectModel(
     metrics=("top1",),
     sources=(Path(__file__),),
     training=Training(student=small_dense),
+)
+PHOTOS = SubjectModel(
+    name="photos",
+    task="the bright quarter of a photograph",
+    network=photographer,
+    graph_inputs=("pixels",),
+    samples=SampleSource("photographs of bright quarters", photos, (Path(__file__),), ("pillow",)),
+    pipeline=Pipeline(
+        ImagePreprocess("photo", "pixels", resize=(16, 16), mean=(0.4,) * 3, std=(0.2,) * 3), Classification(k=3)
+    ),
+    metrics=("top1",),
+    sources=(Path(__file__),),
+    training=Training(learning_rate=0.02, variant=any_resolution),
 )
