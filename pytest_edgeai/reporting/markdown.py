@@ -83,7 +83,25 @@ def _artifacts(session: MeasuringSession) -> list[str]:
                 f"{provenance['peak_memory_bytes'] / 2**20:.0f} MiB",
             )
         )
-    return ["", "## Artifacts", "", *_table(headings, rows)]
+    return ["", "## Artifacts", "", *_table(headings, rows), *_nodes(session)]
+
+
+def _nodes(session: MeasuringSession) -> list[str]:
+    """What the artifacts for several nodes have for each."""
+    rows = [
+        (
+            ready.artifact.name,
+            str(number),
+            f"{node['parameters']:,}",
+            f"{node['macs'] / 1e6:.1f} M",
+            f"{node['size_bytes'] / 1e6:.2f} MB",
+        )
+        for ready in session.prepared.values()
+        for number, node in enumerate(ready.artifact.entry.provenance.get("nodes", ()))
+    ]
+    if not rows:
+        return []
+    return ["", "### By node", "", *_table(("artifact", "node", "parameters", "MACs", "size"), rows)]
 
 
 def _engines(provenance: Mapping[str, Any]) -> str:

@@ -73,6 +73,24 @@ def test_a_subject_that_lacks_something_and_is_not_selected_is_in_nobodys_way(pr
     assert project.run("--benchmark-only", "--edgeai-models=other").ret == pytest.ExitCode.OK
 
 
+def test_a_subject_that_an_operator_cannot_be_used_on_is_refused_before_anything_is_built(project: Project) -> None:
+    picky = """
+
+class Picky(toy_models.Worse):
+    name = "picky"
+
+    def unfit(self, subject):
+        return "it has no wheels" if subject.name == "other" else ""
+"""
+    listed = CONFTEST.replace("toy_models.Slow]", "toy_models.Slow, Picky]")
+    project.pytester.makeconftest(listed + picky)
+    result = project.run("--benchmark-only", "--edgeai-models=toy,other", "--edgeai-operators=picky,worse>picky")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    because = "cannot be used on model other (--edgeai-models): it has no wheels"
+    result.stderr.fnmatch_lines([f"ERROR: operator picky {because}", f"operator worse>picky {because}"])
+    assert not (project.path / "reports").exists()
+
+
 def _suite(*arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "pytest", "suites", "-p", "no:cacheprovider", "-q", *arguments]
     environment = {**os.environ, "HF_HUB_OFFLINE": "1", "PYTHONPATH": str(ROOT)}
