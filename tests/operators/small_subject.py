@@ -117,13 +117,13 @@ def photographer() -> torch.nn.Module:
     torch.manual_seed(0)
     network = any_resolution()
     with torch.no_grad():
-        for number in (0, 3):
-            convolution = network.get_submodule(str(number)).weight
+        for number in ("0", "3"):
+            convolution = network.get_parameter(f"{number}.weight")
             convolution.copy_(0.05 + 0.01 * torch.randn_like(convolution))
         weight = torch.zeros(4, 16, 4)
         for label in range(4):
             weight[label, :, label] = 1.0
-        network.get_submodule("8").weight.copy_(weight.flatten(1))
+        network.get_parameter("8.weight").copy_(weight.flatten(1))
     return network.eval()
 
 

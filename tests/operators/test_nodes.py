@@ -254,7 +254,7 @@ def _stubborn(width: float) -> torch.nn.Module:
 
     network = any_resolution(width)
     with torch.no_grad():
-        network.get_submodule("8").bias[2] = 100.0
+        network.get_parameter("8.bias")[2] = 100.0
     return network
 
 
