@@ -59,6 +59,7 @@ class Recipe:
 RECIPES: Final = {
     "resnet": Recipe(DigitPairs, epochs=6, learning_rate=0.002, weight_decay=0.02),
     "resnext": Recipe(DigitPairs, epochs=6, learning_rate=0.002, weight_decay=0.02),
+    "mobilenet": Recipe(DigitPairs, epochs=10, learning_rate=0.004, weight_decay=0.02),
     "bert": Recipe(Paraphrases, epochs=1, learning_rate=0.001, weight_decay=0.01),
     "roberta": Recipe(Paraphrases, epochs=2, learning_rate=0.0005, weight_decay=0.01),
 }

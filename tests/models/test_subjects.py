@@ -8,14 +8,18 @@ import pickle
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
-from fixtures.subjects import small_subjects
+from fixtures.subjects import MORE, all_subjects, pytest_edgeai_subjects, small_subjects
 from models import checkpoint
+from pytest_edgeai.plugin import SETTINGS
+from pytest_edgeai.settings import AccuracyBudgets, Budgets, Settings
 from pytest_edgeai.subjects import Sample, Split, SubjectModel
 
-SUBJECTS = {subject.name: subject for subject in small_subjects()}
+SUBJECTS = {subject.name: subject for subject in all_subjects()}
 BY_GUESSING = {
     "top1": 1.0,  # of 100 classes
     "f1": 100 * 2 * 0.6 / 1.6,  # whoever calls everything a paraphrase
@@ -29,12 +33,29 @@ def subject(request: pytest.FixtureRequest) -> SubjectModel:
 
 
 def test_there_is_one_of_each_family() -> None:
-    assert list(SUBJECTS) == ["resnet", "resnext", "bert", "roberta"]
+    assert [subject.name for subject in small_subjects()] == ["resnet", "resnext", "bert", "roberta"]
+    assert list(SUBJECTS) == ["resnet", "resnext", "bert", "roberta", *MORE]
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        (Settings(), False),
+        (Settings(models=("resnet", "bert")), False),
+        (Settings(models=("mobilenet",)), True),
+        (Settings(budgets=Budgets(accuracy_drop_pp=AccuracyBudgets(models={"mobilenet": {"sptq": 3.0}}))), True),
+    ],
+)
+def test_mobilenet_is_there_where_a_setting_names_it(settings: Settings, expected: bool) -> None:
+    config: Any = SimpleNamespace(stash={SETTINGS: settings}, getoption=lambda name: None)
+    found = [subject.name for subject in pytest_edgeai_subjects(config)]
+    assert found[:4] == ["resnet", "resnext", "bert", "roberta"]
+    assert ("mobilenet" in found) is expected
 
 
 def test_listing_them_imports_nothing_heavy() -> None:
     script = (
-        "import sys; from fixtures.subjects import small_subjects; small_subjects(); "
+        "import sys; from fixtures.subjects import all_subjects; all_subjects(); "
         "print([m for m in ('torch', 'transformers', 'onnxruntime', 'sklearn', 'PIL') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
@@ -78,6 +99,23 @@ def test_students_are_half_of_their_teachers_and_answer_as_those_do(subject: Sub
     assert sizes[0] < 0.65 * sizes[1]
 
 
+@pytest.mark.parametrize("name", ["resnet", "resnext", "mobilenet"])
+def test_variants_are_narrower_and_take_images_of_any_resolution(name: str) -> None:
+    torch = pytest.importorskip("torch")
+    training = SUBJECTS[name].training
+    assert training is not None
+    assert training.variant is not None
+    sizes = []
+    for width in (1.0, 0.5, 0.35):
+        network = training.variant(width).eval()
+        sizes.append(sum(one.numel() for one in network.parameters()))
+        with torch.no_grad():
+            assert network(torch.zeros(2, 3, 24, 28)).shape == (2, 100)
+    assert sizes[0] == sum(one.numel() for one in SUBJECTS[name].network().parameters())
+    assert sizes[1] < 0.35 * sizes[0]
+    assert sizes[2] < 0.75 * sizes[1]
+
+
 def test_the_loss_of_a_right_answer_is_small(subject: SubjectModel) -> None:
     torch = pytest.importorskip("torch")
     assert subject.training is not None
@@ -113,7 +151,7 @@ def test_weights_are_halves_on_disk_and_singles_in_memory(tmp_path: Path) -> Non
     assert not loaded.training
 
 
-@pytest.mark.parametrize("name", ["resnet", "bert"])
+@pytest.mark.parametrize("name", ["resnet", "mobilenet", "bert"])
 def test_training_learns(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     torch = pytest.importorskip("torch")
     from fixtures import paraphrases
@@ -152,4 +190,7 @@ def test_the_training_script_knows_its_models(capsys: pytest.CaptureFixture[str]
 
     with pytest.raises(SystemExit):
         train.main(["resnot"])
-    assert "no subject model is called resnot; there are resnet, resnext, bert, roberta" in capsys.readouterr().err
+    assert (
+        "no subject model is called resnot; there are resnet, resnext, mobilenet, bert, roberta"
+        in capsys.readouterr().err
+    )
