@@ -56,7 +56,7 @@ class VariantsParameters(NodesParameters, IdentityParameters, Schedule):
     training_samples: int = Field(default=24_000, ge=1)
     k: int = Field(default=2, ge=1)
     deadline_s: float = Field(default=1.0, gt=0)
-    widths: tuple[float, ...] = (0.5, 0.35)
+    widths: tuple[float, ...] = (0.45, 0.35)
     resolutions: tuple[float, ...] = (1.0, 0.6)
     teacher_weight: float = Field(default=0.5, ge=0, le=1)
     joint_weight: float = Field(default=1.0, ge=0)

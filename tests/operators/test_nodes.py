@@ -135,7 +135,7 @@ def test_there_is_a_lighter_variant_for_each_node_with_smaller_images_and_k_answ
         sides.append(before.resize)
         assert after == Classification(k=2)
     assert sides == [(16, 16), (13, 13), (10, 10)]
-    assert provenance["widths"] == [0.5, 0.425, 0.35]
+    assert provenance["widths"] == [0.45, 0.4, 0.35]
     aggregation = Aggregation.read(prepared.artifact.entry.folder)
     assert aggregation == Aggregation("variants", 3, 4, 3, deadline_s=1.0)
 
@@ -302,7 +302,7 @@ def test_parameters_that_the_subject_model_does_not_allow_are_refused(
 
 
 def test_sizes_are_evenly_spaced_or_given_for_each() -> None:
-    assert VariantsParameters(n=3).sizes == ((0.5, 1.0), (0.425, 0.8), (0.35, 0.6))
+    assert VariantsParameters(n=3).sizes == ((0.45, 1.0), (0.4, 0.8), (0.35, 0.6))
     given = VariantsParameters(n=3, widths=(0.5, 0.5, 0.25), resolutions=(1.0, 0.5))
     assert given.sizes == ((0.5, 1.0), (0.5, 0.75), (0.25, 0.5))
 
