@@ -33,6 +33,9 @@ if TYPE_CHECKING:
     import torch
 
 
+_FEWER = "it removes other channels for each group of classes"
+
+
 class ClassParallelParameters(NodesParameters, IdentityParameters, Schedule):
     """Parameters of `class_parallel`.
 
@@ -57,6 +60,7 @@ class ClassParallel(Operator[ClassParallelParameters]):
 
     name = "class_parallel"
     gives = "nodes"
+    breaks: ClassVar[Mapping[str, str]] = dict.fromkeys(("zeros", "structure"), _FEWER)
     trains = True
     promises_speed = True
     parameters_type = ClassParallelParameters

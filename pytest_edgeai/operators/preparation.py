@@ -26,6 +26,7 @@ from pytest_edgeai.operators.memory import peak_memory_bytes, reset_peak_memory
 from pytest_edgeai.operators.nodes import verify_nodes
 from pytest_edgeai.operators.provenance import Cost
 from pytest_edgeai.operators.verification import graph_size, refuse_guessing, verify
+from pytest_edgeai.parallel import node_folders
 from pytest_edgeai.serving.repository import GRAPH_NAME
 from pytest_edgeai.subjects import Split, SubjectModel
 from pytest_edgeai.subjects import samples as sample_store
@@ -228,6 +229,9 @@ class Plan:
                 if operator.gives == "nodes":
                     stage("verifying")
                     found = verify_nodes(job)
+                    for folder_of_node in node_folders(folder):
+                        for earlier, entry in before:
+                            earlier.check(folder_of_node / GRAPH_NAME, entry.provenance)
                 elif operator.gives != "network":
                     subject.pipeline.write(folder)
                     stage("verifying")

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 _KEPT_BYTES: Final = 500_000_000  # of images that are not decoded again when they come up again
 _LEAST_PIXELS: Final = 8
+_ANEW: Final = "it trains other networks"
 
 
 class VariantsParameters(NodesParameters, IdentityParameters, Schedule):
@@ -79,6 +80,7 @@ class Variants(Operator[VariantsParameters]):
 
     name = "variants"
     gives = "nodes"
+    breaks: ClassVar[Mapping[str, str]] = dict.fromkeys(("zeros", "structure"), _ANEW)
     trains = True
     promises_speed = True
     parameters_type = VariantsParameters
