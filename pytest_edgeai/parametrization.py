@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from pytest_edgeai.matrix import Cell, Placement
     from pytest_edgeai.operators.worker import Progress
     from pytest_edgeai.recording import Recording
-    from pytest_edgeai.session import MeasuringSession, Selection
+    from pytest_edgeai.selection import Selection
+    from pytest_edgeai.session import MeasuringSession
 
 AXES = ("edgeai_model", "edgeai_operator", "edgeai_tier", "edgeai_replicate")
 VERSION = "edgeai_version"
@@ -42,7 +43,8 @@ def open_session(config: pytest.Config, seed: int) -> MeasuringSession:
     """
     from pytest_edgeai.operators import chains, registry
     from pytest_edgeai.plugin import SETTINGS
-    from pytest_edgeai.session import MeasuringSession, Registered
+    from pytest_edgeai.selection import Registered
+    from pytest_edgeai.session import MeasuringSession
     from pytest_edgeai.settings import SettingsError, load_settings
 
     hook = config.hook
@@ -212,7 +214,7 @@ def _restricted(marker: pytest.Mark | None, session: MeasuringSession) -> tuple[
     """The selection and replicates of the session, as far as a marker lets them."""
     from pytest_edgeai.cut_numbers import family_of
     from pytest_edgeai.matrix import parse_placements, select
-    from pytest_edgeai.session import Selection
+    from pytest_edgeai.selection import Selection
     from pytest_edgeai.settings import SettingsError, unknown
 
     chosen, replicates = session.selection, session.settings.measurement.replicates

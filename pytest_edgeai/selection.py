@@ -1,0 +1,126 @@
+"""What there is to measure, and what of it is selected: models, operators and placements by their names."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING, Any
+
+from pytest_edgeai.matrix import Placement, Strategy, parse_placements, select
+from pytest_edgeai.settings import Settings, SettingsError
+from pytest_edgeai.tiers.backend import BackendFactory
+
+if TYPE_CHECKING:
+    from pytest_edgeai.operators import Operator
+    from pytest_edgeai.subjects import SubjectModel
+
+
+@dataclass(frozen=True, slots=True)
+class Registered:
+    """What entry points and hooks offer."""
+
+    subjects: Mapping[str, SubjectModel]
+    operators: Mapping[str, Operator[Any]]
+    backends: Mapping[str, BackendFactory]
+    models: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    """For which subject models an operator is, where it is not for all."""
+
+    def offers(self, model: str, operator: str) -> bool:
+        """Whether there is an artifact of a model by an operator."""
+        return model in self.models.get(operator, (model,))
+
+    def fits(self, operator: str, placement: Placement) -> bool:
+        """Whether an operator's artifacts have a part for each tier of a placement, and work for each of its nodes."""
+        tiers = max(1, len(self.tiers_of(operator)))
+        return (tiers, self.nodes_of(operator)) == (len(placement.tiers), placement.nodes)
+
+    def tiers_of(self, operator: str) -> tuple[str, ...]:
+        """The tiers that an operator makes parts for; empty where its artifacts are whole."""
+        from pytest_edgeai.operators.chains import tiers_of
+
+        return tiers_of(operator, self.operators)
+
+    def nodes_of(self, operator: str) -> int:
+        """How many nodes of a tier an operator's artifacts are made for."""
+        from pytest_edgeai.operators.chains import nodes_of
+
+        return nodes_of(operator, self.operators)
+
+    def wanted_by(self, operator: str, origin: str) -> str:
+        """The placement that an operator's artifacts are made for, as a sentence goes on that says what it needs."""
+        chain, nodes = self.tiers_of(operator), self.nodes_of(operator)
+        if nodes > 1:
+            return f"{nodes} nodes of a tier, for example {Placement((origin,), nodes)}"
+        return f"a chain of {len(chain)} tiers, for example {'+'.join(chain)}" if chain else "a single tier"
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """The axes of the matrix, in the order of reports."""
+
+    models: tuple[str, ...]
+    operators: tuple[str, ...]
+    placements: tuple[Placement, ...]
+
+    @classmethod
+    def from_settings(cls, settings: Settings, registered: Registered) -> Selection:
+        """The names that the settings select.
+
+        Raises
+        ------
+        SettingsError
+            A name is unknown.
+        """
+        operators = select(
+            "operator", "operators (--edgeai-operators)", settings.operators, tuple(registered.operators)
+        )
+        placements = cls._placements(settings, registered, operators)
+        if settings.baseline not in registered.operators:
+            select("operator", "baseline", (settings.baseline,), tuple(registered.operators))
+        for model in settings.budgets.accuracy_drop_pp.models:
+            select("model", "budgets.accuracy_drop_pp.models", (model,), tuple(registered.subjects))
+        by_model = settings.budgets.accuracy_drop_pp.models.values()
+        for operator in itertools.chain(settings.budgets.accuracy_drop_pp.operators, *by_model):
+            select("operator", "budgets.accuracy_drop_pp", (operator,), tuple(registered.operators))
+        return cls(
+            models=select("model", "models (--edgeai-models)", settings.models, tuple(registered.subjects)),
+            operators=operators,
+            placements=placements,
+        )
+
+    def refuse_idle_budgets(self, settings: Settings, registered: Registered) -> None:
+        """Refuse a latency budget that names no strategy.
+
+        Raises
+        ------
+        SettingsError
+            Names it.
+        """
+        everywhere = {*self.placements, *(Placement((tier,)) for tier in settings.topology.tiers)}
+        every = itertools.product(registered.subjects, registered.operators, sorted(everywhere))
+        ids = [Strategy(*names).id for names in every if registered.offers(*names[:2])]
+        for budget in settings.budgets.latency:
+            if not any(fnmatchcase(name, budget.strategies) for name in ids):
+                raise SettingsError(
+                    f"budgets.latency: no strategy is named by {budget.strategies!r}; one is named {ids[0]!r}"
+                )
+
+    @staticmethod
+    def _placements(settings: Settings, registered: Registered, operators: Sequence[str]) -> tuple[Placement, ...]:
+        """The placements that are asked for; else all tiers, and the chains and nodes that operators make parts for."""
+        setting, topology = "tiers (--edgeai-tiers)", settings.topology
+        if settings.tiers is not None:
+            placements = parse_placements(setting, settings.tiers, topology)
+        else:
+            chains = dict.fromkeys(registered.tiers_of(name) for name in operators)
+            names = ["+".join(chain) for chain in chains if chain and set(chain) <= set(topology.tiers)]
+            nodes = dict.fromkeys(registered.nodes_of(name) for name in operators)
+            names += [str(Placement((topology.origin,), number)) for number in nodes if number > 1]
+            placements = parse_placements(setting, (*topology.tiers, *names), topology)
+        for name in settings.operators or ():
+            if not any(registered.fits(name, placement) for placement in placements):
+                wanted = registered.wanted_by(name, topology.origin)
+                raise SettingsError(f"{setting}: operator {name} needs {wanted}")
+        return placements
