@@ -168,7 +168,7 @@ def hand_over(session: MeasuringSession, path: Path, write: Callable[[str], obje
         for model in chosen.models
         for operator in chosen.operators
         for placement in chosen.placements
-        if registered.fits(operator, placement)
+        if registered.offers(model, operator) and registered.fits(operator, placement)
     ]
     answer = {"format": _FORMAT, "artifacts": artifacts, "strategies": strategies}
     _answer_path(path).write_text(json.dumps(answer), encoding="utf-8")
