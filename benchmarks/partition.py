@@ -9,8 +9,8 @@
 
 `regret` serves parts of a model's `identity` by the process backend as `mobile+edge` and compares the cut that is
 predicted to be the fastest with the fastest of all. All cuts are tried, but for those whose bytes alone take the link
-longer than the fastest so far. The fastest of them and the predicted one are then measured again, in turns, since the
-least of many noisy figures is too small.
+longer than the fastest so far. The fastest of them and the predicted one are then served side by side and
+measured again, request by request, since the least of many noisy figures is too small.
 
 `large` cuts a graph of 3.2 GB, in one file more than protobuf can hold.
 """
@@ -21,7 +21,8 @@ import argparse
 import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -44,7 +45,7 @@ from pytest_edgeai.operators.preparation import Plan
 from pytest_edgeai.operators.worker import Failure, Progress, prepare_all
 from pytest_edgeai.partition.choosing import Stage, best, halves, predicted_s
 from pytest_edgeai.partition.cuts import Cut, find_cuts
-from pytest_edgeai.partition.equivalence import compare
+from pytest_edgeai.partition.equivalence import Equivalence, compare
 from pytest_edgeai.partition.graph import Graph, PartitionError
 from pytest_edgeai.partition.profiling import measure_prefix_s
 from pytest_edgeai.partition.running import completed, cuts_of
@@ -60,7 +61,7 @@ from pytest_edgeai.tiers.specs import Topology, allot
 
 _MODELS = ("resnet", "resnext", "bert", "roberta")
 _SEARCH_AIM_S = 3.0
-_REQUESTS, _FINALISTS, _ROUNDS = 6, 4, 9
+_REQUESTS, _FINALISTS, _TURNS = 6, 4, 40
 _WIDTH = 16384  # a product of this width has weights of 1.07 GB
 
 
@@ -135,8 +136,8 @@ def _half(graph: Graph, cuts: Sequence[Cut]) -> Cut:
 def _print_cuts(wholes: Sequence[Whole]) -> float:
     """Print a row for each graph; the longest search in seconds."""
     print("| graph | nodes | load s | search s | cuts | one tensor | halves MB | halves GMAC | crossing kB | sampled "
-          "| equal at BASIC | largest difference at ALL | same predictions | split and save s |")  # fmt: skip
-    print("| --- " * 14 + "|")
+          "| refused | equal at BASIC | largest difference at ALL | same predictions | split and save s |")  # fmt: skip
+    print("| --- " * 15 + "|")
     searches_s = []
     for whole in wholes:
         began = time.perf_counter()
@@ -158,16 +159,25 @@ def _print_cuts(wholes: Sequence[Whole]) -> float:
                 saving_s.append(time.perf_counter() - started)
                 found.append(compare(whole.path, parts, whole.batches))
         first, second = (size / 1e6 for size in half.size_bytes)
+        is_int8 = any(node.op_type == "QuantizeLinear" for node in graph.nodes)
         products = " + ".join(f"{count / 1e9:.2f}" for count in half.macs)
         print(
             f"| {whole.name} | {len(model.graph.node)} | {loaded - began:.2f} | {searched - loaded:.2f} | {len(cuts)} "
             f"| {sum(len(cut.crossing) == 1 for cut in cuts)} | {first:.1f} + {second:.1f} | {products} "
-            f"| {half.crossing_bytes / 1e3:.0f} | {len(sampled)} "
+            f"| {half.crossing_bytes / 1e3:.0f} | {len(sampled)} | {sum(_is_refused(one, is_int8) for one in found)} "
             f"| {sum(one.basic_difference == 0 for one in found)} | {max(one.difference for one in found):.2g} "
             f"| {min(one.same_predictions for one in found):.0%} | {median(saving_s):.1f} |",
             flush=True,
         )
     return max(searches_s)
+
+
+def _is_refused(found: Equivalence, is_int8: bool) -> bool:
+    try:
+        found.check(quantized=is_int8)
+    except PartitionError:
+        return True
+    return False
 
 
 class _Chain:
@@ -204,18 +214,33 @@ class _Chain:
             stages.append(Stage([cost_s * given.compute_scale for cost_s in costs_s], self._rate_bps))
         return stages
 
+    def in_turns_s(self, cuts: Iterable[Cut]) -> dict[Cut, float]:
+        """Medians of cuts that are served side by side, request by request, so that what slows the host hits all."""
+        latencies_s: dict[Cut, list[float]] = {cut: [] for cut in cuts}
+        with ExitStack() as stack:
+            deployments = {cut: stack.enter_context(self._backend.deploy(self._order(cut))) for cut in latencies_s}
+            clients = {cut: stack.enter_context(one.client()) for cut, one in deployments.items()}
+            for turn in range(_TURNS + 2):
+                for cut, client in clients.items():
+                    latency_s = client.infer("model", self._whole.batches[turn % len(self._whole.batches)]).latency_s
+                    latencies_s[cut] += [latency_s] if turn > 1 else []
+        return {cut: median(values) for cut, values in latencies_s.items()}
+
     def latency_s(self, cut: Cut) -> float:
         """Median of a few requests to a fresh deployment."""
+        batches = self._whole.batches
+        with self._backend.deploy(self._order(cut)) as deployment, deployment.client() as client:
+            answers = [client.infer("model", batches[number % len(batches)]) for number in range(_REQUESTS)]
+        return median(answer.latency_s for answer in answers[2:])
+
+    def _order(self, cut: Cut) -> Order:
         artifact = self._folder / f"cut-{cut.position}"
         if not artifact.exists():
             for number, part in enumerate(split(self._model, self._graph, cut.crossing)):
                 part_folder(artifact, number).mkdir(parents=True)
                 save(part, part_folder(artifact, number) / GRAPH_NAME)
             Pipeline(onward=NextPart()).write(part_folder(artifact, 0))
-        order, batches = Order("model", artifact, self._placement), self._whole.batches
-        with self._backend.deploy(order) as deployment, deployment.client() as client:
-            answers = [client.infer("model", batches[number % len(batches)]) for number in range(_REQUESTS)]
-        return median(answer.latency_s for answer in answers[2:])
+        return Order("model", artifact, self._placement)
 
 
 def _print_regret(whole: Whole, rates_mbps: Sequence[float]) -> None:
@@ -235,8 +260,7 @@ def _print_regret(whole: Whole, rates_mbps: Sequence[float]) -> None:
                 if cut not in measured and chain.link_s(cut) <= min(measured.values()):
                     measured[cut] = chain.latency_s(cut)
             finalists = dict.fromkeys([chosen, *sorted(measured, key=lambda cut: measured[cut])[:_FINALISTS]])
-            again = [{cut: chain.latency_s(cut) for cut in finalists} for _ in range(_ROUNDS)]
-            final = {cut: median(turn[cut] for turn in again) for cut in finalists}
+            final = chain.in_turns_s(finalists)
         fastest = min(final, key=lambda cut: final[cut])
         regret = final[chosen] / final[fastest] - 1
         print(
