@@ -53,6 +53,23 @@ replicates = 2
 [budgets.accuracy_drop_pp]
 default = 100
 """
+PROCESSES = """
+backend = "process"
+replicates = 1
+
+[profiles.quick]
+inputs = 3
+warmup = 1
+probe_s = 0.01
+
+[budgets.accuracy_drop_pp]
+default = 100
+
+[tolerances]  # a busy host's links are not what is tested
+link_rate = 0.9
+link_delay_s = 1
+"""
+"""Settings for toys on real tiers, below `models` and `operators`."""
 
 
 @pytest.fixture(scope="session")
@@ -73,6 +90,12 @@ class Project:
         if subprocess:
             return self.pytester.runpytest_subprocess("-p", "no:cacheprovider", *arguments)
         return self.pytester.runpytest_inprocess("-p", "no:cacheprovider", *arguments)
+
+    def collected(self, *arguments: str) -> list[str]:
+        """The ids of the tests that `--collect-only` lists."""
+        result = self.run("--collect-only", "-q", *arguments)
+        tests = [line for line in result.outlines if line.startswith("test_suite.py::")]
+        return sorted(line.partition("[")[2].removesuffix("]") for line in tests)
 
     def settings(self, text: str) -> None:
         """Add settings; top-level keys first."""

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from pytest_edgeai.cli import main
-from tests.plugin.conftest import Project
+from tests.plugin.conftest import PROCESSES, Project
 
 CONFTEST = """
 import toy_models
@@ -24,24 +24,10 @@ class Deep(toy_models.Plain):
 def pytest_edgeai_operators(config):
     return [Deep, Partition]
 """
-SETTINGS = """
+SETTINGS = f"""
 models = ["toy"]
 operators = ["identity", "partition"]
-backend = "process"
-replicates = 1
-
-[profiles.quick]
-inputs = 3
-warmup = 1
-probe_s = 0.01
-
-[budgets.accuracy_drop_pp]
-default = 100
-
-[tolerances]  # a busy host's links are not what is tested
-link_rate = 0.9
-link_delay_s = 1
-
+{PROCESSES}
 [topology.links.edge-cloud]
 rate = "100 Mbit/s"
 """
@@ -55,19 +41,13 @@ def chains(project: Project) -> Project:
     return project
 
 
-def _collected(project: Project, *arguments: str) -> list[str]:
-    result = project.run("--collect-only", "-q", *arguments)
-    names = [line.partition("[")[2].rstrip("]") for line in result.outlines if line.startswith("test_suite.py::")]
-    return sorted(names)
-
-
 def test_parts_go_to_the_chain_they_are_made_for_and_whole_artifacts_to_single_tiers(chains: Project) -> None:
     whole = [f"toy-identity-{tier}-r0" for tier in ("cloud", "edge", "mobile")]
-    assert _collected(chains) == [*whole, "toy-partition-mobile+edge-r0"]
+    assert chains.collected() == [*whole, "toy-partition-mobile+edge-r0"]
 
 
 def test_chains_are_chosen_as_tiers_are(chains: Project) -> None:
-    assert _collected(chains, "--edgeai-tiers", "edge,edge+cloud,mobile+cloud") == [
+    assert chains.collected("--edgeai-tiers", "edge,edge+cloud,mobile+cloud") == [
         "toy-identity-edge-r0",
         "toy-partition-edge+cloud-r0",
         "toy-partition-mobile+cloud-r0",
@@ -76,7 +56,7 @@ def test_chains_are_chosen_as_tiers_are(chains: Project) -> None:
 
 def test_three_parts_are_asked_for_by_their_chain(chains: Project) -> None:
     chains.settings(SETTINGS + '\n[operator_parameters.partition]\nchain = "mobile+edge+cloud"\n')
-    assert _collected(chains)[-1] == "toy-partition-mobile+edge+cloud-r0"
+    assert chains.collected()[-1] == "toy-partition-mobile+edge+cloud-r0"
 
 
 @pytest.mark.parametrize(
@@ -104,7 +84,7 @@ def test_a_marker_restricts_a_test_to_a_chain(chains: Project) -> None:
                 trial()
             """
     )
-    assert _collected(chains) == ["toy-partition-mobile+edge-r0"]
+    assert chains.collected() == ["toy-partition-mobile+edge-r0"]
 
 
 def test_a_chain_is_measured_through_its_tiers_and_reported_like_any_other(chains: Project) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.plugin.conftest import Project
+from tests.plugin.conftest import PROCESSES, Project
 
 # Of the first graph the cut between product and normalization, which are computed as one in the whole, cannot be
 # equal bit by bit; the second has one cut more.
@@ -61,28 +61,14 @@ class Copied(toy_models.Worse):
 def pytest_edgeai_operators(config):
     return [Deep, Copied, Partition]
 """
-SETTINGS = """
+SETTINGS = f"""
 store = "fresh"
 models = ["toy", "other"]
 operators = ["identity", "partition"]
 tiers = ["edge", "mobile+edge"]
-backend = "process"
-replicates = 1
-
+{PROCESSES}
 [operator_parameters.partition]
 cut = "all"
-
-[profiles.quick]
-inputs = 5
-warmup = 1
-probe_s = 0.01
-
-[budgets.accuracy_drop_pp]
-default = 100
-
-[tolerances]  # a busy host's links are not what is tested
-link_rate = 0.9
-link_delay_s = 1
 """
 EVERY = [
     "other-identity-edge-r0",
@@ -184,11 +170,7 @@ def test_markers_and_budgets_that_name_the_operator_mean_every_cut_of_it(cuts: P
 @pytest.mark.parametrize(
     ("old", "new", "sentence"),
     [
-        (
-            "[operator",
-            'baseline = "partition"\n[operator',
-            "*baseline: partition with cut = 'all' is not one operator*",
-        ),
+        ("store =", 'baseline = "partition"\nstore =', "*baseline: partition with cut = 'all' is not one operator*"),
         ('"edge", "mobile+edge"', '"edge"', "*operator partition needs a chain of 2 tiers, for example mobile+edge*"),
         (
             "[budgets",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pytest_edgeai.cli import main
-from tests.plugin.conftest import Project
+from tests.plugin.conftest import PROCESSES, Project
 
 CONFTEST = """
 import shutil
@@ -33,24 +33,10 @@ class Twins(toy_models.Plain):
 def pytest_edgeai_operators(config):
     return [toy_models.Plain, Twins]
 """
-SETTINGS = """
+SETTINGS = f"""
 models = ["toy"]
 operators = ["identity", "twins"]
-backend = "process"
-replicates = 1
-
-[profiles.quick]
-inputs = 3
-warmup = 1
-probe_s = 0.01
-
-[budgets.accuracy_drop_pp]
-default = 100
-
-[tolerances]
-link_rate = 0.5
-link_delay_s = 0.2
-
+{PROCESSES}
 [topology.links.mobile-edge]
 rate = "20 Mbit/s"
 """
@@ -64,19 +50,13 @@ def nodes(project: Project) -> Project:
     return project
 
 
-def _collected(project: Project, *arguments: str) -> list[str]:
-    result = project.run("--collect-only", "-q", *arguments)
-    names = [line.partition("[")[2].removesuffix("]") for line in result.outlines if line.startswith("test_suite.py::")]
-    return sorted(names)
-
-
 def test_artifacts_for_nodes_go_to_nodes_of_the_origin_and_others_to_single_tiers(nodes: Project) -> None:
     whole = [f"toy-identity-{tier}-r0" for tier in ("cloud", "edge", "mobile")]
-    assert _collected(nodes) == [*whole, "toy-twins-mobile*2-r0"]
+    assert nodes.collected() == [*whole, "toy-twins-mobile*2-r0"]
 
 
 def test_nodes_are_chosen_as_tiers_are(nodes: Project) -> None:
-    assert _collected(nodes, "--edgeai-tiers", "edge,mobile*2,edge*2,mobile*3") == [
+    assert nodes.collected("--edgeai-tiers", "edge,mobile*2,edge*2,mobile*3") == [
         "toy-identity-edge-r0",
         "toy-twins-edge*2-r0",
         "toy-twins-mobile*2-r0",
