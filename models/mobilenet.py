@@ -28,21 +28,19 @@ _WEIGHTS: Final = checkpoint.path_of("mobilenet")
 _FAMILY: Final = Path(__file__).parents[1] / "pytest_edgeai" / "subjects" / "mobilenet.py"
 
 
-def build(blocks: Sequence[int] = BLOCKS, width: float = 1.0) -> torch.nn.Module:
+def build(blocks: Sequence[int] = BLOCKS) -> torch.nn.Module:
     """An untrained network.
 
     Parameters
     ----------
     blocks
         In each stage; a student has fewer.
-    width
-        By which all channels are multiplied.
     """
     from pytest_edgeai.subjects.mobilenet import MobileNetV2, Stage
 
     described = zip(_STAGES, blocks, strict=True)
     stages = [Stage(expansion, channels, count, stride) for (expansion, channels, stride), count in described]
-    return MobileNetV2(stages, _STEM, _HEAD, digit_pairs.CLASSES, width)
+    return MobileNetV2(stages, _STEM, _HEAD, digit_pairs.CLASSES)
 
 
 def network() -> torch.nn.Module:
@@ -53,11 +51,6 @@ def network() -> torch.nn.Module:
 def student() -> torch.nn.Module:
     """A network of about half as many blocks, with what it has of the trained one."""
     return students.inherit(build(STUDENT_BLOCKS), network(), _KEPT)
-
-
-def variant(width: float) -> torch.nn.Module:
-    """An untrained network with a share of the channels."""
-    return build(width=width)
 
 
 SUBJECT: Final = SubjectModel(
@@ -77,7 +70,6 @@ SUBJECT: Final = SubjectModel(
         loss=losses.both_digits,
         learning_rate=0.004,
         student=student,
-        variant=variant,
         sources=(Path(losses.__file__), Path(students.__file__)),
     ),
 )

@@ -47,11 +47,6 @@ def student() -> torch.nn.Module:
     return students.inherit(build(STUDENT_LAYERS), network(), _KEPT)
 
 
-def variant(width: float) -> torch.nn.Module:
-    """An untrained network with a share of the channels."""
-    return build(planes=students.narrowed(PLANES, width))
-
-
 SUBJECT: Final = SubjectModel(
     name="resnet",
     task="two handwritten digits in a photograph, 100 classes",
@@ -69,7 +64,6 @@ SUBJECT: Final = SubjectModel(
         loss=losses.both_digits,
         learning_rate=0.002,
         student=student,
-        variant=variant,
         sources=(Path(losses.__file__), Path(students.__file__)),
     ),
 )

@@ -1,4 +1,4 @@
-"""Students of the subject models: half of the teacher, with the weights that it has there; and how narrow variants are.
+"""Students of the subject models: half of the teacher, with the weights that it has there.
 
 The study's students were trained before they were distilled into. These begin with what they inherit, so that a minute
 of distillation is enough: every other block, as DistilBERT (Sanh et al. 2019, arXiv 1910.01108, section 2), or half of
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
     from pytest_edgeai.subjects.encoder import SequenceClassifier
 
-_MULTIPLE: Final = 8
 _NUMBER: Final = re.compile(r"(.*layer(\d*)\.)(\d+)(\..*)")
 
 
@@ -49,11 +48,6 @@ def _inherited(name: str, kept: Sequence[Sequence[int]]) -> str:
         return name
     before, stage, block, after = match.groups()
     return f"{before}{kept[int(stage or 1) - 1][int(block)]}{after}"
-
-
-def narrowed(planes: Sequence[int], width: float) -> tuple[int, ...]:
-    """A share of each stage's base channels, in multiples of 8."""
-    return tuple(max(_MULTIPLE, round(one * width / _MULTIPLE) * _MULTIPLE) for one in planes)
 
 
 def narrow(network: SequenceClassifier) -> SequenceClassifier:

@@ -11,7 +11,6 @@ joins has to be of one scale.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -19,12 +18,13 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from pydantic import Field
 
-from pytest_edgeai.operators import BuildError, Job, Operator, nodes, training
+from pytest_edgeai.operators import BuildError, Job, Operator, channels, nodes, training
+from pytest_edgeai.operators.channels import ChannelsParameters, without_channels
 from pytest_edgeai.operators.export import EXPORT_LIBRARIES
 from pytest_edgeai.operators.identity import IdentityParameters
 from pytest_edgeai.operators.nodes import NodesParameters, classes_of, export_node, results_of
 from pytest_edgeai.operators.pruned_structured import LIBRARY
-from pytest_edgeai.operators.training import Lessons, Schedule, fit, is_convolutional, reproducible
+from pytest_edgeai.operators.training import Lessons, fit, is_convolutional, reproducible
 from pytest_edgeai.parallel.aggregation import Aggregation
 from pytest_edgeai.serving.pipeline import Pipeline, TextPreprocess
 from pytest_edgeai.subjects import SubjectModel
@@ -36,23 +36,17 @@ if TYPE_CHECKING:
 _FEWER = "it removes other channels for each group of classes"
 
 
-class ClassParallelParameters(NodesParameters, IdentityParameters, Schedule):
+class ClassParallelParameters(NodesParameters, IdentityParameters, ChannelsParameters):
     """Parameters of `class_parallel`.
 
     Parameters
     ----------
     channels
         Share of the channels of all convolutions that is removed from each part.
-    multiple
-        Channels are left in multiples of this, in which processors compute.
-    importance_samples
-        How many samples of a group say which channels matter to it.
     """
 
     training_samples: int = Field(default=9600, ge=1)
     channels: float = Field(default=0.5, gt=0, lt=1)
-    multiple: int = Field(default=8, ge=1)
-    importance_samples: int = Field(default=128, ge=1)
 
 
 class ClassParallel(Operator[ClassParallelParameters]):
@@ -68,8 +62,8 @@ class ClassParallel(Operator[ClassParallelParameters]):
 
     @classmethod
     def sources(cls) -> tuple[Path, ...]:
-        """Return this file, and those of the nodes and of the loop."""
-        return (*super().sources(), Path(nodes.__file__), Path(training.__file__))
+        """Return this file, and those of the nodes, of channels and of the loop."""
+        return (*super().sources(), *(Path(str(one.__file__)) for one in (nodes, channels, training)))
 
     @property
     def nodes(self) -> int:
@@ -112,30 +106,11 @@ class ClassParallel(Operator[ClassParallelParameters]):
 
     def _part(self, whole: torch.nn.Module, group: Sequence[int], job: Job, lessons: Lessons) -> torch.nn.Module:
         """The network without the channels that matter least to a group, and with its logits only."""
-        import torch_pruning
         from torch import nn
 
-        part = copy.deepcopy(whole).to(lessons.device)
-        head_name, head = [(name, one) for name, one in part.named_modules() if isinstance(one, nn.Linear)][-1]
-        own = self._samples(group, job)
-        for at in range(0, len(own), self.parameters.batch):
-            batch = lessons.batch(own[at : at + self.parameters.batch])
-            lessons.loss(part(*batch.inputs), batch.labels).backward()  # type: ignore[no-untyped-call]
-        part.cpu()
-        example = tuple(tensor.cpu() for tensor in lessons.batch((0, 1)).inputs)
-        before = _size(part)
-        torch_pruning.pruner.BasePruner(
-            part,
-            example[0] if len(example) == 1 else example,
-            importance=torch_pruning.importance.GroupTaylorImportance(),
-            pruning_ratio=self.parameters.channels,
-            ignored_layers=[head],
-            round_to=self.parameters.multiple,
-        ).step()
-        if _size(part) == before:
-            raise BuildError("nothing could be removed: raise the operator's channels")
-        part.set_submodule(head_name, _rows(head, group))
-        part.zero_grad()
+        part = without_channels(whole, self.parameters.channels, lessons, self._samples(group, job), self.parameters)
+        name, head = [(name, one) for name, one in part.named_modules() if isinstance(one, nn.Linear)][-1]
+        part.set_submodule(name, _rows(head, group))
         return part
 
     def _samples(self, group: Sequence[int], job: Job) -> tuple[int, ...]:
@@ -168,7 +143,3 @@ def _joined(parts: Sequence[torch.nn.Module]) -> torch.nn.Module:
             return torch.cat([part(*inputs) for part in self], 1)
 
     return Joined(parts)
-
-
-def _size(network: torch.nn.Module) -> int:
-    return sum(parameter.numel() for parameter in network.parameters())

@@ -181,7 +181,6 @@ class Plan:
             "loss": _qualified(training.loss),
             "learning_rate": training.learning_rate,
             "student": None if training.student is None else _qualified(training.student),
-            **({"variant": _qualified(training.variant)} if training.variant else {}),
             "sources": [source_digest(path) for path in training.sources],
         }
 

@@ -3,12 +3,15 @@
 After Asadi and Goudarzi, *Variant Parallelism: Lightweight Deep Convolutional Models for Distributed Inference on IoT
 Devices* (arXiv 2210.08376): each variant predicts all classes by itself, on a node of its own, and returns its k best.
 
-The variants learn in one pass over the samples. The loss of a step is the mean of their own losses, each between the
-labels and the subject model's answers, plus that of their mean probabilities, which is what the receiver sums.
+A variant begins with what it has of the subject model, without the channels that matter least (first-order Taylor
+expansion, by torch-pruning). They learn in one pass over the samples. The loss of a step is the mean of their own
+losses, each between the labels and the subject model's answers, plus that of their mean probabilities, which is what
+the receiver sums.
 """
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -17,12 +20,22 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, Self
 import numpy as np
 from pydantic import Field, model_validator
 
-from pytest_edgeai.operators import BuildError, Job, Operator, nodes, teacher, training
+from pytest_edgeai.operators import BuildError, Job, Operator, channels, nodes, teacher, training
+from pytest_edgeai.operators.channels import ChannelsParameters, without_channels
 from pytest_edgeai.operators.export import EXPORT_LIBRARIES
 from pytest_edgeai.operators.identity import IdentityParameters
 from pytest_edgeai.operators.nodes import NodesParameters, classes_of, export_node, results_of
+from pytest_edgeai.operators.pruned_structured import LIBRARY
 from pytest_edgeai.operators.teacher import Teacher
-from pytest_edgeai.operators.training import Batch, Interventions, Lessons, Schedule, fit, laid_out, reproducible
+from pytest_edgeai.operators.training import (
+    Batch,
+    Interventions,
+    Lessons,
+    fit,
+    is_convolutional,
+    laid_out,
+    reproducible,
+)
 from pytest_edgeai.parallel.aggregation import Aggregation
 from pytest_edgeai.serving.pipeline import Classification, ImagePreprocess, Pipeline
 from pytest_edgeai.subjects import SubjectModel
@@ -32,10 +45,10 @@ if TYPE_CHECKING:
 
 _KEPT_BYTES: Final = 500_000_000  # of images that are not decoded again when they come up again
 _LEAST_PIXELS: Final = 8
-_ANEW: Final = "it trains other networks"
+_ANEW: Final = "it removes other channels for each variant"
 
 
-class VariantsParameters(NodesParameters, IdentityParameters, Schedule):
+class VariantsParameters(NodesParameters, IdentityParameters, ChannelsParameters):
     """Parameters of `variants`.
 
     Parameters
@@ -84,12 +97,12 @@ class Variants(Operator[VariantsParameters]):
     trains = True
     promises_speed = True
     parameters_type = VariantsParameters
-    libraries: ClassVar[tuple[str, ...]] = EXPORT_LIBRARIES
+    libraries: ClassVar[tuple[str, ...]] = (LIBRARY, *EXPORT_LIBRARIES)
 
     @classmethod
     def sources(cls) -> tuple[Path, ...]:
-        """Return this file, and those of the nodes, of the teacher and of the loop."""
-        return (*super().sources(), *(Path(str(one.__file__)) for one in (nodes, teacher, training)))
+        """Return this file, and those of the nodes, of channels, of the teacher and of the loop."""
+        return (*super().sources(), *(Path(str(one.__file__)) for one in (nodes, channels, teacher, training)))
 
     @property
     def nodes(self) -> int:
@@ -97,12 +110,9 @@ class Variants(Operator[VariantsParameters]):
         return self.parameters.n
 
     def unfit(self, subject: SubjectModel) -> str:
-        """Subject models without variants, or without images, cannot be made lighter."""
-        if subject.training is None or subject.training.variant is None:
-            return (
-                f"subject model {subject.name!r} declares no variants of itself: give its training a `variant`, a "
-                "function from a share of its width to a narrower network"
-            )
+        """Subject models without images, and those that nobody knows how to train, cannot be made lighter."""
+        if subject.training is None:
+            return f"subject model {subject.name!r} declares no training"
         if not isinstance(subject.pipeline.preprocess, ImagePreprocess):
             return f"the pipeline of subject model {subject.name!r} has no images whose resolution could be lowered"
         return ""
@@ -114,8 +124,12 @@ class Variants(Operator[VariantsParameters]):
             raise BuildError(refused)
         pipelines = [at_resolution(job.subject.pipeline, share, parameters.k) for _, share in parameters.sizes]
         with reproducible(job.seed):
-            variants = [_variant(job.subject, width) for width, _ in parameters.sizes]
             whole = job.network()
+            if not is_convolutional(whole):
+                raise BuildError(
+                    f"the network of {job.subject.name} has no convolutions of which there could be fewer channels"
+                )
+            variants = self._narrowed(whole, job)
             classes = classes_of(job, whole)
             if parameters.k > classes:
                 raise BuildError(f"k = {parameters.k} is more than the {classes} classes of {job.subject.name}")
@@ -128,7 +142,23 @@ class Variants(Operator[VariantsParameters]):
         k = min(classes, results_of(job.subject.pipeline))
         Aggregation("variants", parameters.n, classes, k, parameters.deadline_s).write(job.folder)
         widths, resolutions = zip(*parameters.sizes, strict=True)
-        return {"engine": "torch", "training_samples": seen, "widths": widths, "resolutions": resolutions}
+        return {"engine": LIBRARY, "training_samples": seen, "widths": widths, "resolutions": resolutions}
+
+    def _narrowed(self, whole: torch.nn.Module, job: Job) -> list[torch.nn.Module]:
+        """The whole network for each variant, without the channels that matter least."""
+        parameters, lessons = self.parameters, Lessons(job)
+        drawn = np.random.default_rng(job.seed).permutation(len(job.training()))[: parameters.importance_samples]
+        numbers = drawn.tolist()
+        variants = []
+        for number, (width, _) in enumerate(parameters.sizes, start=1):
+            job.stage(f"narrowing variant {number} of {parameters.n}")
+            whole_width = width == 1
+            variants.append(
+                copy.deepcopy(whole)
+                if whole_width
+                else without_channels(whole, 1 - width, lessons, numbers, parameters)
+            )
+        return variants
 
 
 def at_resolution(pipeline: Pipeline, share: float, k: int) -> Pipeline:
@@ -235,12 +265,6 @@ def _together(variants: Sequence[torch.nn.Module]) -> torch.nn.Module:
             return torch.stack([variant(image) for variant, image in zip(self, images, strict=True)])
 
     return Together(variants)
-
-
-def _variant(subject: SubjectModel, width: float) -> torch.nn.Module:
-    assert subject.training is not None
-    assert subject.training.variant is not None
-    return subject.training.variant(width)
 
 
 def _spread(shares: Sequence[float], count: int) -> tuple[float, ...]:

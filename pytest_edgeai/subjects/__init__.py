@@ -87,10 +87,6 @@ class Training:
         Returns a smaller network that takes and returns the same, as distillation finds it; what is random in it is
         drawn from torch's global generator. A module-level function, or None where there is none. What decides an
         object that is called instead of one belongs into the subject model's `key`.
-    variant
-        Returns an untrained network of a share of the width (above 0, at most 1), for images of any resolution; what
-        is random in it is drawn from torch's global generator. A module-level function, or None where the network
-        cannot be made narrower.
     sources
         Files whose content decides what these do.
     """
@@ -98,7 +94,6 @@ class Training:
     loss: Callable[[torch.Tensor, torch.Tensor], torch.Tensor] = cross_entropy
     learning_rate: float = 1e-3
     student: Callable[[], torch.nn.Module] | None = None
-    variant: Callable[[float], torch.nn.Module] | None = None
     sources: tuple[Path, ...] = ()
 
 

@@ -1,8 +1,8 @@
-"""The MobileNetV2 family, at any width: inverted residuals with linear bottlenecks around depthwise convolutions.
+"""The MobileNetV2 family: inverted residuals with linear bottlenecks around depthwise convolutions.
 
 After Sandler, Howard, Zhu, Zhmoginov and Chen, *MobileNetV2: Inverted Residuals and Linear Bottlenecks* (arXiv
-1801.04381). Building is all it does: where weights come from, and which sizes make a subject model or its variants, is
-said where those are defined.
+1801.04381). Building is all it does: where weights come from, and which sizes make a subject model, is said where
+that is defined.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ from typing import Final
 import torch
 from torch import nn
 
-_MULTIPLE: Final = 8
 _INITIAL_CHANGE: Final = 0.2
 
 
@@ -27,7 +26,7 @@ class Stage:
     expansion
         How many times as wide a block is inside.
     channels
-        At its ends, for width 1.
+        At its ends.
     blocks
         How many.
     stride
@@ -38,11 +37,6 @@ class Stage:
     channels: int
     blocks: int
     stride: int
-
-
-def scaled(channels: int, width: float) -> int:
-    """A number of channels for a width: the nearest multiple of 8, and at least that."""
-    return max(_MULTIPLE, int(channels * width / _MULTIPLE + 0.5) * _MULTIPLE)
 
 
 class InvertedResidual(nn.Module):
@@ -74,28 +68,26 @@ class MobileNetV2(nn.Module):
     stages
         Their modules are called `layer1`, `layer2`, and so on.
     stem, head
-        Channels before and after the stages, for width 1; the stem halves the resolution.
+        Channels before and after the stages; the stem halves the resolution.
     classes
         Number of logits.
-    width
-        By which all channels are multiplied. The paper leaves the head as wide as it is; here it has its share, too.
     """
 
-    def __init__(self, stages: Sequence[Stage], stem: int, head: int, classes: int, width: float = 1.0) -> None:
+    def __init__(self, stages: Sequence[Stage], stem: int, head: int, classes: int) -> None:
         super().__init__()
-        channels = scaled(stem, width)
-        self.stem = nn.Sequential(*_convolution(3, channels, 3, 2))
+        channels = stem
+        self.stem = nn.Sequential(*_convolution(3, stem, 3, 2))
         self._stages = [f"layer{number}" for number in range(1, len(stages) + 1)]
         for name, stage in zip(self._stages, stages, strict=True):
             blocks = nn.Sequential()
             for block in range(stage.blocks):
-                out = scaled(stage.channels, width)
-                blocks.append(InvertedResidual(channels, out, stage.stride if block == 0 else 1, stage.expansion))
-                channels = out
+                stride = stage.stride if block == 0 else 1
+                blocks.append(InvertedResidual(channels, stage.channels, stride, stage.expansion))
+                channels = stage.channels
             self.add_module(name, blocks)
-        self.head = nn.Sequential(*_convolution(channels, scaled(head, width), 1))
+        self.head = nn.Sequential(*_convolution(channels, head, 1))
         self.avgpool = nn.AdaptiveAvgPool2d(1)
-        self.classifier = nn.Linear(scaled(head, width), classes)
+        self.classifier = nn.Linear(head, classes)
         self._initialize()
 
     def _initialize(self) -> None:

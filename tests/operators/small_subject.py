@@ -167,5 +167,5 @@ PHOTOS = SubjectModel(
     ),
     metrics=("top1",),
     sources=(Path(__file__),),
-    training=Training(learning_rate=0.02, variant=any_resolution),
+    training=Training(learning_rate=0.02),
 )

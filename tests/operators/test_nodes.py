@@ -28,7 +28,7 @@ from pytest_edgeai.serving.repository import Execution, Model
 from pytest_edgeai.settings import SettingsError
 from pytest_edgeai.subjects import SubjectModel, Training
 from pytest_edgeai.tiers.specs import Spec
-from tests.operators.small_subject import IMAGES, PHOTOS, VECTORS, any_resolution
+from tests.operators.small_subject import PHOTOS, VECTORS, photographer
 from tests.plugin.toy_models import CLASSES, WIDTH, write_graph
 from tests.plugin.toy_models import subject as toy_subject
 
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     import torch
 
 SHORT: Mapping[str, Mapping[str, Any]] = {
-    "variants": {"n": 3, "training_samples": 640, "batch": 16},
+    "variants": {"n": 3, "training_samples": 640, "batch": 16, "multiple": 1},
     "class_parallel": {"n": 3, "training_samples": 320, "batch": 16, "multiple": 4},
     "data_parallel": {"n": 3},
     "sptq": {"engine": "onnxruntime", "calibration_samples": 32},
@@ -249,17 +249,17 @@ def test_what_has_collapsed_is_refused(make: Make, fault: str, sentence: str) ->
         make("faulty", toy_subject("toy"), faulty={"fault": fault})
 
 
-def _stubborn(width: float) -> torch.nn.Module:
+def _stubborn() -> torch.nn.Module:
     import torch
 
-    network = any_resolution(width)
+    network = photographer()
     with torch.no_grad():
-        network.get_parameter("8.bias")[2] = 100.0
+        network.get_parameter("8.bias")[2] = 1000.0
     return network
 
 
 def test_a_variant_with_one_answer_is_refused(make: Make) -> None:
-    subject = replace(PHOTOS, name="stubborn", training=Training(learning_rate=1e-6, variant=_stubborn))
+    subject = replace(PHOTOS, name="stubborn", network=_stubborn, training=Training(learning_rate=1e-6))
     with pytest.raises(
         BuildError, match="node 0: its best class is 2 for all 64 calibration samples: it has collapsed"
     ):
@@ -269,8 +269,8 @@ def test_a_variant_with_one_answer_is_refused(make: Make) -> None:
 @pytest.mark.parametrize(
     ("subject", "sentence"),
     [
-        (VECTORS, "subject model 'vectors' declares no variants of itself: give its training a `variant`"),
-        (replace(IMAGES, training=PHOTOS.training), "'images' has no images whose resolution could be lowered"),
+        (VECTORS, "'vectors' has no images whose resolution could be lowered"),
+        (replace(PHOTOS, training=None), "'photos' declares no training"),
     ],
 )
 def test_subject_models_that_cannot_be_made_lighter_are_refused(
@@ -292,6 +292,7 @@ def test_a_network_without_convolutions_is_not_divided_by_classes(make: Make) ->
         ("variants", {"k": 5}, "k = 5 is more than the 4 classes of photos"),
         ("class_parallel", {"n": 5}, "4 classes cannot be divided among 5 nodes"),
         ("class_parallel", {"channels": 0.01, "multiple": 16}, "nothing could be removed"),
+        ("variants", {"widths": (0.99, 0.99), "multiple": 16}, "nothing could be removed"),
     ],
 )
 def test_parameters_that_the_subject_model_does_not_allow_are_refused(
