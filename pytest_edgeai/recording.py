@@ -64,7 +64,7 @@ class RecordedStrategy:
     same
         Whether it has no trials because its artifact is that of the version it is compared with, byte for byte.
     failure
-        Why its artifact could not be made, or empty.
+        Why it could not be measured at all, as what is said of the version; or empty.
     """
 
     inputs: tuple[int, ...]
@@ -127,11 +127,16 @@ def record_other(session: MeasuringSession, other: OtherVersion) -> dict[str, An
         wanted = strategy.artifact
         twins = [twin for twin in session.twins if twin.strategy == strategy]
         if wanted in other.failures:
-            found: dict[str, Any] = {"trials": [], "failure": other.failures[wanted]}
+            reason = f"could not make its artifact: {other.failures[wanted]}"
+            found: dict[str, Any] = {"trials": [], "failure": reason}
         elif wanted in other.prepared and twins:
             found = {"trials": _trials(session, twins)}
         elif wanted in other.prepared:
-            found = {"trials": [], "same": wanted in session.prepared}
+            ours = session.prepared.get(wanted)
+            if ours is None or other.has_our_samples(wanted, ours):
+                found = {"trials": [], "same": ours is not None}
+            else:
+                found = {"trials": [], "failure": "has other samples to send"}
         else:
             continue
         strategies[strategy.id] = {"artifact": "-".join(wanted), **found}

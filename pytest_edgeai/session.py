@@ -286,7 +286,7 @@ class MeasuringSession:
             self.cells = tuple(cell for cell in self.cells if cell.strategy in twice or cell.replicate < enough)
 
     def _tells_anything(self, wanted: tuple[str, str], other: OtherVersion) -> bool:
-        if wanted not in self.prepared or wanted not in other.prepared:
+        if wanted not in self.prepared or not other.has_our_samples(wanted, self.prepared[wanted]):
             return False
         return self.settings.gate.measure_same or not other.is_same(wanted, self.prepared[wanted])
 

@@ -74,17 +74,16 @@ class OtherVersion:
     failures: Mapping[Wanted, str]
     strategies: tuple[str, ...]
 
-    def has(self, wanted: Wanted) -> bool:
-        """Whether it knows the model and the operator."""
-        return wanted in self.prepared or wanted in self.failures
-
     def is_same(self, wanted: Wanted, ours: Prepared) -> bool:
         """Whether its artifact and its samples are ours, byte for byte."""
         theirs = self.prepared.get(wanted)
-        return theirs is not None and (
-            theirs.artifact.entry.content == ours.artifact.entry.content
-            and theirs.validation.content == ours.validation.content
-        )
+        same_artifact = theirs is not None and theirs.artifact.entry.content == ours.artifact.entry.content
+        return same_artifact and self.has_our_samples(wanted, ours)
+
+    def has_our_samples(self, wanted: Wanted, ours: Prepared) -> bool:
+        """Whether the samples that it would be sent are ours; latencies of others are not comparable."""
+        theirs = self.prepared.get(wanted)
+        return theirs is not None and theirs.validation.content == ours.validation.content
 
 
 def prepare_version(

@@ -178,7 +178,7 @@ def compare(before: Recording, after: Recording, rule: Rule, limits: Limits, *, 
 def _why_unusable(name: str, before: Recording, after: Recording) -> tuple[GateOutcome, str] | None:
     was = before.strategies[name]
     if was.failure:
-        return "incomparable", f"{before.label} could not make its artifact: {was.failure}"
+        return "incomparable", f"{before.label} {was.failure}"
     for side in (after,) if was.same else (after, before):
         invalid = side.strategies[name].invalid
         if invalid:

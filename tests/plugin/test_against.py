@@ -162,6 +162,16 @@ def test_what_cannot_be_compared_is_refused_in_a_sentence(
     result.stderr.fnmatch_lines([f"ERROR: {sentence}*"])
 
 
+def test_versions_with_other_samples_are_not_compared(repository: Project) -> None:
+    toys = repository.path.joinpath("toy_models.py")
+    others = toys.read_text(encoding="utf-8").replace('"validation": 2', '"validation": 3')
+    toys.write_text(others.replace('SampleSource("numbers"', 'SampleSource("others"'), encoding="utf-8")
+    result = repository.run("--benchmark-only", "--edgeai-against=main", "-k", "identity")
+    assert result.ret == 1
+    assert set(outcomes(repository).values()) == {"incomparable"}
+    result.stdout.fnmatch_lines(["*toy-identity-edge: incomparable: main (*) has other samples to send"])
+
+
 def test_tests_that_the_other_version_does_not_have_are_refused(repository: Project) -> None:
     (repository.path / "test_suite.py").rename(repository.path / "test_other.py")
     result = repository.run("--benchmark-only", "--edgeai-against=main", "test_other.py")
