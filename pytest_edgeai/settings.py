@@ -46,7 +46,7 @@ class Profile(Spec):
     wire
         `binary`, or `base64` for JSON bodies as the study's servers had them.
     probe_s
-        How long the larger payload of the link probe should take.
+        How long the larger message of the link probe should take.
     """
 
     replicates: int = Field(ge=1, le=1000)
@@ -55,7 +55,7 @@ class Profile(Spec):
     passes: int = Field(ge=1, le=10_000)
     session: Literal["per_deployment", "per_request"] = "per_deployment"
     wire: Literal["binary", "base64"] = "binary"
-    probe_s: float = Field(default=0.2, gt=0, le=60)
+    probe_s: float = Field(default=0.02, gt=0, le=60)
 
     @property
     def requests(self) -> int:
@@ -72,7 +72,7 @@ PROFILES: Mapping[str, Mapping[str, Any]] = {
         "passes": 5,
         "session": "per_request",
         "wire": "base64",
-        "probe_s": 1.0,
+        "probe_s": 0.2,
     },
 }
 
@@ -164,16 +164,13 @@ class Tolerances(Spec):
 
     Parameters
     ----------
-    link_rate
-        Relative error of a link's measured rate.
-    link_delay_s
-        Absolute error of a link's round trip.
+    link_share
+        By how much links may have changed a trial's latency, as a share of it.
     score
         Difference between a score through the tiers and the same score computed locally.
     """
 
-    link_rate: float = Field(default=0.03, gt=0, lt=1)
-    link_delay_s: float = Field(default=0.02, gt=0)
+    link_share: float = Field(default=0.02, gt=0, lt=1)
     score: float = Field(default=1e-3, gt=0)
 
 

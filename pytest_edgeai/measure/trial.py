@@ -7,8 +7,10 @@ trial has a reason and no numbers.
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import itertools
+import os
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -22,15 +24,17 @@ from pytest_edgeai.matrix import Cell
 from pytest_edgeai.measure.accuracy import Evaluation
 from pytest_edgeai.measure.client import Answer, RequestError, Requests
 from pytest_edgeai.measure.host import load_average, stolen_s
+from pytest_edgeai.measure.link_errors import Crossing, LinkErrors, estimate_link_errors, judge_link_errors
 from pytest_edgeai.serving.protocol import Array
 from pytest_edgeai.serving.timing import SPAN_NAMES, Span
 from pytest_edgeai.settings import Profile, Tolerances
 from pytest_edgeai.subjects.samples import Samples
 from pytest_edgeai.tiers.backend import Deployment, TierError
-from pytest_edgeai.tiers.probe import Probe, hinder_each_other, probe_link
+from pytest_edgeai.tiers.probe import Probe, check_concurrent_rate, probe_link
 from pytest_edgeai.tiers.specs import Hop
 
 Status: TypeAlias = Literal["valid", "invalid"]
+Cause: TypeAlias = Literal["host", "product"]
 # A clock that differs by more than this from the client's own at every request is not measuring wall time.
 _CLOCK_TOLERANCE = 0.1
 _CLOCK_TOLERANCE_S = 1e-3
@@ -38,7 +42,19 @@ _NODE = re.compile(r"\[[0-9]+\]")
 
 
 class TrialInvalid(Exception):  # noqa: N818  # a verdict on a trial, in the words of the design
-    """A trial that must not become a number; one sentence."""
+    """A trial that must not become a number; one sentence.
+
+    Parameters
+    ----------
+    sentence
+        Why.
+    cause
+        Whose fault it is: that of the host, which may do better at another time, or of what is measured.
+    """
+
+    def __init__(self, sentence: str, cause: Cause = "product") -> None:
+        super().__init__(sentence)
+        self.cause: Cause = cause
 
 
 class Stopwatch(Protocol):
@@ -70,6 +86,8 @@ class Measurement:
         Seconds by span, and by hop for `transmit` (`transmit mobile-edge`); they add up to the latency.
     slowest
         Of several nodes, the one that was waited for longest, whose spans these are.
+    late_s
+        By how many seconds the answer came later than held links would have delivered it.
     """
 
     run: int
@@ -77,6 +95,7 @@ class Measurement:
     latency_s: float
     spans_s: Mapping[str, float]
     slowest: str = ""
+    late_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +113,11 @@ class TrialRecord:
     measurements
         The requests, in order.
     probes
-        Link probes, before and after.
+        What link probes found, before the requests.
+    link_errors
+        By how much the links could have changed these requests; None where they cross none.
+    remarks
+        What is not as it should be and changes nothing.
     tiers
         What the tiers said of themselves, before and after.
     unproven
@@ -115,6 +138,8 @@ class TrialRecord:
     order: int = -1
     measurements: tuple[Measurement, ...] = ()
     probes: tuple[Probe, ...] = ()
+    link_errors: LinkErrors | None = None
+    remarks: tuple[str, ...] = ()
     tiers: Mapping[str, Mapping[str, Mapping[str, Any]]] = field(default_factory=dict)
     unproven: tuple[str, ...] = ()
     load_s: Mapping[str, float] = field(default_factory=dict)
@@ -131,6 +156,7 @@ class TrialRecord:
         """A JSON object; the measurements as columns."""
         document = asdict(self)
         del document["cell"], document["measurements"]
+        document["probes"] = [probe.as_json() for probe in self.probes]
         strategy = self.cell.strategy
         names = _span_columns(self.measurements)
         return {
@@ -143,6 +169,7 @@ class TrialRecord:
             "run": [one.run for one in self.measurements],
             "input": [one.input for one in self.measurements],
             "latency_s": [one.latency_s for one in self.measurements],
+            "late_s": [one.late_s for one in self.measurements],
             "spans_s": {name: [one.spans_s.get(name, 0.0) for one in self.measurements] for name in names},
             **({"slowest": [one.slowest for one in self.measurements]} if strategy.placement.nodes > 1 else {}),
         }
@@ -202,10 +229,10 @@ def run_trial(deployment: Deployment, assignment: Assignment, stopwatch: Stopwat
     stolen_before = stolen_s()
     try:
         before = deployment.states()
-        probes = _proven(deployment, assignment)
-        with deployment.client() as client:
-            measurements = _send(client, assignment, stopwatch)
-        probes += _proven(deployment, assignment)
+        probes = _probe(deployment, assignment)
+        with deployment.client() as client, _apart_from(deployment.cores):
+            measurements, crossings = _send(client, assignment, stopwatch)
+        link_errors, remarks = _judge_links(deployment, assignment, measurements, crossings, probes)
         after = deployment.states()
     except TierError as error:
         raise TrialInvalid(str(error)) from None
@@ -217,6 +244,8 @@ def run_trial(deployment: Deployment, assignment: Assignment, stopwatch: Stopwat
         status="valid",
         measurements=measurements,
         probes=tuple(probes),
+        link_errors=link_errors,
+        remarks=remarks,
         tiers={now.tier: {"before": then.limits, "after": now.limits} for then, now in zip(before, after, strict=True)},
         unproven=tuple(f"{state.tier}: {what}" for state in after for what in state.unproven),
         load_s={state.tier: sum(state.limits.get("load_s", {}).values()) for state in before},
@@ -229,23 +258,55 @@ def run_trial(deployment: Deployment, assignment: Assignment, stopwatch: Stopwat
     )
 
 
-def _proven(deployment: Deployment, assignment: Assignment) -> list[Probe]:
+def _probe(deployment: Deployment, assignment: Assignment) -> list[Probe]:
     """Probe every link that requests cross."""
     probes: list[Probe] = []
     for hop in deployment.hops:
-        client = deployment.probe(hop)
-        if client is None:
-            continue
-        with client:
-            for probe in probe_link(client, hop, assignment.profile.probe_s, assignment.tolerances):
-                if not probe.ok:
-                    raise TrialInvalid(probe.sentence())
-                probes.append(probe)
-    _together(deployment, assignment)
+        lines = deployment.probe(hop)
+        if lines is not None:
+            with lines:
+                probes += probe_link(lines, hop, assignment.profile.probe_s)
+    _check_concurrent_rates(deployment, assignment)
     return probes
 
 
-def _together(deployment: Deployment, assignment: Assignment) -> None:
+def _judge_links(
+    deployment: Deployment,
+    assignment: Assignment,
+    measurements: Sequence[Measurement],
+    crossings: Sequence[Sequence[Crossing]],
+    probes: Sequence[Probe],
+) -> tuple[LinkErrors | None, tuple[str, ...]]:
+    """What links did to the requests, and remarks about it."""
+    shapes = {hop.name: hop.link.shape for hop in deployment.hops}
+    errors = estimate_link_errors(crossings, [one.late_s for one in measurements], shapes, probes)
+    if errors is None:
+        return None, ()
+    latency_s = float(np.median([one.latency_s for one in measurements]))
+    reason, remarks = judge_link_errors(errors, latency_s, assignment.tolerances.link_share, probes)
+    if reason:
+        raise TrialInvalid(reason, cause="host")
+    return errors, remarks
+
+
+@contextlib.contextmanager
+def _apart_from(cores: frozenset[int]) -> Iterator[None]:
+    """Keep the thread that sends off the cores on which tiers compute, where there are others."""
+    if not hasattr(os, "sched_setaffinity"):
+        yield
+        return
+    allowed = os.sched_getaffinity(0)
+    if not cores or cores >= allowed:
+        yield
+        return
+    os.sched_setaffinity(0, allowed - cores)
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, allowed)
+
+
+def _check_concurrent_rates(deployment: Deployment, assignment: Assignment) -> None:
     """Prove that links to several nodes have their rate when requests cross them at the same time."""
     alike: dict[str, list[Hop]] = {}
     for hop in deployment.hops:
@@ -255,13 +316,16 @@ def _together(deployment: Deployment, assignment: Assignment) -> None:
         if len(hops) == 1:
             continue
         with ExitStack() as stack:
-            lines = [stack.enter_context(line) for line in map(deployment.probe, hops) if line is not None]
-            sentence = hinder_each_other(lines, link, size_bytes, assignment.tolerances) if lines else None
+            lines = [stack.enter_context(lines) for lines in map(deployment.probe, hops) if lines is not None]
+            sentence = check_concurrent_rate([one.link for one in lines], link, size_bytes) if lines else None
         if sentence is not None:
-            raise TrialInvalid(sentence)
+            raise TrialInvalid(sentence, cause="host")
 
 
-def _send(client: Requests, assignment: Assignment, stopwatch: Stopwatch) -> tuple[Measurement, ...]:
+def _send(
+    client: Requests, assignment: Assignment, stopwatch: Stopwatch
+) -> tuple[tuple[Measurement, ...], list[list[Crossing]]]:
+    """Send all requests; what was measured, and which hops each request crossed."""
     profile = assignment.profile
     numbers = assignment.validation.largest(profile.inputs)
     if len(numbers) < profile.inputs:
@@ -292,8 +356,18 @@ def _send(client: Requests, assignment: Assignment, stopwatch: Stopwatch) -> tup
         number = numbers[run % len(numbers)]
         _check_nodes(answer)
         _compare(answer, number, assignment)
-        measurements.append(Measurement(run, number, latency_s, _spans(answer, latency_s), answer.slowest))
-    return tuple(measurements)
+        spans_s = _spans(answer, latency_s)
+        measurements.append(Measurement(run, number, latency_s, spans_s, answer.slowest, answer.late_s))
+    return tuple(measurements), [_crossings(answer) for answer in answers]
+
+
+def _crossings(answer: Answer) -> list[Crossing]:
+    """The hops of a request whose lengths are told."""
+    return [
+        Crossing(span.place, span.duration_s, span.sent_bytes, span.received_bytes)
+        for span in answer.spans
+        if span.sent_bytes is not None and span.received_bytes is not None
+    ]
 
 
 def _compare_clocks(timed_s: Sequence[float], answers: Sequence[Answer]) -> None:

@@ -46,6 +46,8 @@ class Request(NamedTuple):
         By names in lower case.
     body
         Valid until the request is answered, and no longer.
+    late_s
+        By how many seconds it came later than the link would have delivered it.
     """
 
     method: str
@@ -53,15 +55,26 @@ class Request(NamedTuple):
     query: str
     headers: Mapping[str, str]
     body: memoryview
+    late_s: float = 0.0
 
 
 class Reply(NamedTuple):
-    """A whole reply but for the headers that every reply has."""
+    """A whole reply but for the headers that every reply has.
+
+    Parameters
+    ----------
+    status, buffers, headers, content_type
+        What is sent.
+    late_s
+        Of an answer that comes from the next tier, by how many seconds it is later than the links would have delivered
+        it; None where it is as late as the request.
+    """
 
     status: int
     buffers: Sequence[protocol.Buffer]
     headers: Mapping[str, str] = MappingProxyType({})
     content_type: str = "application/json"
+    late_s: float | None = None
 
 
 Endpoint: TypeAlias = Callable[[Request], Reply]

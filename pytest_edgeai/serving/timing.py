@@ -20,18 +20,30 @@ SpanName: TypeAlias = Literal[
 ]
 SPAN_NAMES: tuple[SpanName, ...] = get_args(SpanName)
 
-_ENTRY = re.compile(r'\s*([a-z]+);dur=(-?[0-9]{1,15}(?:\.[0-9]{1,15})?);desc="([^",]*)"\s*')
+_ENTRY = re.compile(
+    r'\s*([a-z]+);dur=(-?[0-9]{1,15}(?:\.[0-9]{1,15})?);desc="([^",]*)"(?:;sent=([0-9]{1,15});received=([0-9]{1,15}))?\s*'
+)
 _encode_place = functools.lru_cache(maxsize=64)(quote)
 _decode_place = functools.lru_cache(maxsize=64)(unquote)
 
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """A part of a sample: what was done, where, and for how many seconds."""
+    """A part of a sample: what was done, where, and for how many seconds.
+
+    Parameters
+    ----------
+    name, place, duration_s
+        What, at which tier or over which hop, and how long.
+    sent_bytes, received_bytes
+        Of `transmit`, the lengths of the request and of the answer; None where they are not told.
+    """
 
     name: SpanName
     place: str
     duration_s: float
+    sent_bytes: int | None = None
+    received_bytes: int | None = None
 
 
 def format_spans(spans: Iterable[Span]) -> str:
@@ -43,7 +55,8 @@ def format_spans(spans: Iterable[Span]) -> str:
     'compute;dur=2.500000;desc="edge", transmit;dur=30.000000;desc="edge-cloud"'
     """
     return ", ".join(
-        f'{span.name};dur={span.duration_s * 1e3:.6f};desc="{_encode_place(span.place)}"' for span in spans
+        f'{span.name};dur={span.duration_s * 1e3:.6f};desc="{_encode_place(span.place)}"{_bytes(span)}'
+        for span in spans
     )
 
 
@@ -60,5 +73,10 @@ def parse_spans(header: str | None) -> list[Span]:
         match = _ENTRY.fullmatch(entry)
         if match and match[1] in SPAN_NAMES:
             name: SpanName = match[1]
-            spans.append(Span(name, _decode_place(match[3]), float(match[2]) / 1e3))
+            sent, received = (None if text is None else int(text) for text in match.group(4, 5))
+            spans.append(Span(name, _decode_place(match[3]), float(match[2]) / 1e3, sent, received))
     return spans
+
+
+def _bytes(span: Span) -> str:
+    return "" if span.sent_bytes is None else f";sent={span.sent_bytes};received={span.received_bytes}"

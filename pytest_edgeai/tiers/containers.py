@@ -28,8 +28,9 @@ from pytest_edgeai.tiers import engine, traffic
 from pytest_edgeai.tiers.backend import Order, Site, TierError, TierState, server_arguments, takes_turns
 from pytest_edgeai.tiers.engine import EngineError, first_line
 from pytest_edgeai.tiers.engines import Engine, Engines
+from pytest_edgeai.tiers.probe import ProbeLines
 from pytest_edgeai.tiers.proof import prove
-from pytest_edgeai.tiers.questions import ProbedLine, Questions
+from pytest_edgeai.tiers.questions import Questions
 from pytest_edgeai.tiers.sharing import cpus_of_node
 from pytest_edgeai.tiers.specs import Allotment, EngineAddress, Hop, tier_of
 from pytest_edgeai.tiers.tier_container import MODELS, PORT, TURNS, ContainerPlan, TierContainer, host_name
@@ -262,6 +263,7 @@ class DockerDeployment:
 
     def __init__(self, run: _Run) -> None:
         self.hops = run.hops
+        self.cores: frozenset[int] = frozenset()
         self.containers: Mapping[str, TierContainer] = run.containers
         self._run = run
         self._questions: dict[str, Questions] = {}
@@ -277,9 +279,10 @@ class DockerDeployment:
         host, port = run.engines.reach(origin), self.containers[run.entry].port()
         return Client(host, port, place=origin, token=run.token, timeout_s=run.timeout_s, wire=run.order.wire)
 
-    def probe(self, hop: Hop) -> ProbedLine:
-        """A new connection over one link only, from inside its near end."""
-        return self._ask_in(hop.near).line(self._run.upstreams[hop.name])
+    def probe(self, hop: Hop) -> ProbeLines:
+        """New connections from inside the near end of a link: over it only, and to that end's own server."""
+        inside = self._ask_in(hop.near)
+        return ProbeLines(inside.line(self._run.upstreams[hop.name]), inside.line(f"localhost:{PORT}"))
 
     def states(self) -> tuple[TierState, ...]:
         """What the tiers say of themselves, checked against what they were given."""

@@ -18,7 +18,7 @@ from pytest_edgeai.measure.fan_out import FanOutClient
 from pytest_edgeai.parallel import node_folders
 from pytest_edgeai.parallel.aggregation import Aggregation, AggregationError
 from pytest_edgeai.tiers.backend import Backend, Deployment, Order, TierError, TierState
-from pytest_edgeai.tiers.probe import Line
+from pytest_edgeai.tiers.probe import ProbeLines
 from pytest_edgeai.tiers.specs import Hop
 
 
@@ -77,6 +77,7 @@ class NodesDeployment:
     def __init__(self, nodes: Mapping[str, Deployment], aggregation: Aggregation) -> None:
         self.nodes = nodes
         self.hops: tuple[Hop, ...] = tuple(hop for one in nodes.values() for hop in one.hops)
+        self.cores = frozenset(itertools.chain.from_iterable(one.cores for one in nodes.values()))
         self._aggregation = aggregation
 
     def client(self) -> FanOutClient:
@@ -89,8 +90,8 @@ class NodesDeployment:
             clients[name] = client
         return FanOutClient(clients, self._aggregation)
 
-    def probe(self, hop: Hop) -> Line | None:
-        """A new connection over one link only."""
+    def probe(self, hop: Hop) -> ProbeLines | None:
+        """New connections over one link only and without it."""
         return next(one for one in self.nodes.values() if hop in one.hops).probe(hop)
 
     def states(self) -> tuple[TierState, ...]:

@@ -16,6 +16,7 @@ from pytest_edgeai.matrix import Placement
 from pytest_edgeai.measure.client import Client, RequestError
 from pytest_edgeai.serving.server import LIMITS_PATH
 from pytest_edgeai.tiers.backend import Order, Site, TierError, TierState
+from pytest_edgeai.tiers.probe import ProbeLines
 from pytest_edgeai.tiers.specs import Hop, TierSpec
 
 _LIVE_PATH = "/v2/health/live"
@@ -135,6 +136,7 @@ class RemoteDeployment:
     """A model on a server elsewhere."""
 
     hops: tuple[Hop, ...] = ()
+    cores: frozenset[int] = frozenset()
 
     def __init__(self, backend: RemoteBackend, order: Order, tier: str) -> None:
         self._backend = backend
@@ -145,7 +147,7 @@ class RemoteDeployment:
         """A new connection to the server."""
         return self._backend.connect(self._tier, self._order)
 
-    def probe(self, hop: Hop) -> Client | None:  # noqa: ARG002  # for others
+    def probe(self, hop: Hop) -> ProbeLines | None:  # noqa: ARG002  # for others
         """There is no way to have one link alone."""
         return None
 
