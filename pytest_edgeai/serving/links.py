@@ -64,8 +64,8 @@ class LinkShape:
 
         Examples
         --------
-        >>> LinkShape(rate_bps=1e6, delay_s=0.01).ideal_s(1000)
-        0.018
+        >>> LinkShape(rate_bps=1e6, delay_s=0.5).ideal_s(62_500)
+        1.0
         """
         return size_bytes * 8 / self.rate_bps + self.delay_s
 

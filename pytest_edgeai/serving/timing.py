@@ -65,8 +65,9 @@ def parse_spans(header: str | None) -> list[Span]:
 
     Examples
     --------
-    >>> parse_spans('cache;desc="hit", compute;dur=2.5;desc="edge"')
-    [Span(name='compute', place='edge', duration_s=0.0025)]
+    >>> (span,) = parse_spans('cache;desc="hit", compute;dur=2.5;desc="edge"')
+    >>> span.name, span.place, span.duration_s
+    ('compute', 'edge', 0.0025)
     """
     spans = []
     for entry in (header or "").split(","):

@@ -271,9 +271,13 @@ def test_get_gives_json_and_refuses_what_is_none(client: Client, port: int) -> N
         client.get(f"{PROBE_PATH}?bytes=3")
 
 
-def test_probes_take_time(client: Client) -> None:
-    assert client.upload(PROBE_PATH, 100_000) > 0
-    assert client.download(f"{PROBE_PATH}?bytes=100000") > 0
+def test_probes_take_time_and_count_their_bytes(client: Client) -> None:
+    up, down = client.upload(PROBE_PATH, 100_000), client.download(f"{PROBE_PATH}?bytes=100000")
+    assert up.took_s > 0
+    assert down.took_s > 0
+    assert 100_000 < up.sent_bytes < 100_300
+    assert 100_000 < down.received_bytes < 100_300
+    assert up.received_bytes < 300
 
 
 @pytest.mark.parametrize("value", [np.array([1 + 2j]), np.array([None], dtype=object)])
