@@ -2,9 +2,9 @@
 
 Every size crosses every rate in both directions to a real tier server, after a rest and back to back, polling for
 answers as trials do and sleeping; what is printed is the median error and the worst. The link is held by the tier's
-server and the client, or is a relay process (`--relay`), or lies between two containers (`--docker`) and is measured from
-inside one of them. The same transfers to the same server without a link tell what the host itself takes. How to run it:
-README.md beside this file.
+server and the client, or is a relay process (`--relay`), or lies between two containers (`--docker`) and is measured
+from inside one of them. The same transfers to the same server without a link tell what the host itself takes. How to
+run it: README.md beside this file.
 """
 
 from __future__ import annotations

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pytest_edgeai.matrix import Cell, Strategy
+from pytest_edgeai.measure.link_errors import link_remarks
 from pytest_edgeai.measure.trial import TrialRecord
 from pytest_edgeai.settings import Settings
 from pytest_edgeai.subjects.metrics import METRICS
@@ -46,6 +47,9 @@ class StrategyResult:
         Median by span.
     load_s
         Median time until the model was loaded.
+    link_error_s
+        By how many seconds links could have changed the requests of a valid trial, at the most; None where they cross
+        none or that is not known.
     size_bytes
         Of the artifact, or None where there is none.
     accuracy
@@ -65,6 +69,7 @@ class StrategyResult:
     iqr_s: float
     spans_s: Mapping[str, float]
     load_s: float
+    link_error_s: float | None
     size_bytes: int | None
     accuracy: AccuracyResult | None
     metrics: Mapping[str, float]
@@ -140,6 +145,13 @@ def conclude(
     ]
     analysis = None
     valid = [record for record in records.values() if record.status == "valid"]
+    remarks += link_remarks(
+        [
+            (record.probes, record.link_errors.largest_s / float(np.median(record.latencies_s)))
+            for record in valid
+            if record.link_errors is not None
+        ]
+    )
     if valid:
         try:
             analysis = _analyze(valid, settings)
@@ -174,8 +186,10 @@ def _result(
     else:
         verdicts.append(accuracy.verdict)
     medians_s = [float(np.median(record.latencies_s)) for record in valid]
+    link_errors_s = [abs(record.link_errors.largest_s) for record in valid if record.link_errors is not None]
+    link_error_s = max(link_errors_s, default=None)
     verdicts += [
-        judge_latency(medians_s, budget.max_median_s)
+        judge_latency(medians_s, budget.max_median_s, link_error_s or 0.0)
         for budget in settings.budgets.latency
         if medians_s and fnmatchcase(strategy.id, budget.strategies)
     ]
@@ -190,6 +204,7 @@ def _result(
         iqr_s=float(quartiles[2] - quartiles[0]),
         spans_s=_span_medians(valid),
         load_s=float(np.median([sum(record.load_s.values()) for record in valid])) if valid else float("nan"),
+        link_error_s=link_error_s,
         size_bytes=None if artifact is None else artifact.artifact.graph_bytes,
         accuracy=accuracy,
         metrics={} if artifact is None else artifact.evaluation.metrics,

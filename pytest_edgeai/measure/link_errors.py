@@ -146,6 +146,30 @@ def judge_link_errors(
     )
 
 
+def link_remarks(trials: Sequence[tuple[Sequence[Probe], float]]) -> tuple[str, ...]:
+    """Sentences about links that were off in trials in which that changed next to nothing.
+
+    Parameters
+    ----------
+    trials
+        What the probes of each valid trial found, and by what share links may have changed its latency.
+    """
+    off: dict[tuple[str, str], list[tuple[Probe, float]]] = {}
+    for probes, share in trials:
+        for probe in probes:
+            if abs(probe.rate_error) > REMARKABLE_RATE_ERROR:
+                off.setdefault((probe.link, probe.direction), []).append((probe, abs(share)))
+    remarks = []
+    for (link, direction), found in off.items():
+        worst = max((probe for probe, _ in found), key=lambda probe: abs(probe.rate_error))
+        how = "slow" if worst.rate_error > 0 else "fast"
+        remarks.append(
+            f"link {link} {direction} was up to {abs(worst.rate_error):.1%} too {how} in {len(found)} of {len(trials)} "
+            f"valid trials; that changed their latencies by {max(share for _, share in found):.1%} at most"
+        )
+    return tuple(remarks)
+
+
 def _excess_s(crossing: Crossing, shape: LinkShape) -> float:
     """How much longer a request and its answer were on the way than the link should take."""
     return crossing.duration_s - shape.ideal_s(crossing.sent_bytes) - shape.ideal_s(crossing.received_bytes)

@@ -194,6 +194,7 @@ def _strategy(result: StrategyResult) -> dict[str, Any]:
             "iqr_s": result.iqr_s,
             "load_s": result.load_s,
             "spans_s": result.spans_s,
+            "link_error_s": result.link_error_s,
             "size_bytes": result.size_bytes,
             "metrics": result.metrics,
             "accuracy": accuracy_document(accuracy),

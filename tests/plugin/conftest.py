@@ -66,8 +66,7 @@ probe_s = 0.01
 default = 100
 
 [tolerances]  # a busy host's links are not what is tested
-link_rate = 0.9
-link_delay_s = 1
+link_share = 0.9
 """
 """Settings for toys on real tiers, below `models` and `operators`."""
 
