@@ -190,7 +190,7 @@ def _print_links(folder: Path, rounds: int, size_bytes: int) -> None:
             for _ in range(rounds):
                 for number, found in slowest_s.items():
                     sent = [pool.submit(line.upload, PROBE_PATH, size_bytes) for line in lines[:number]]
-                    found.append(max(one.result() for one in sent))
+                    found.append(max(one.result().took_s for one in sent))
         for line in lines:
             line.__exit__(None, None, None)
     medians_s = {number: statistics.median(found) for number, found in slowest_s.items()}
