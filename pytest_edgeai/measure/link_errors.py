@@ -51,11 +51,14 @@ class LinkErrors:
         should take, net of what the host itself costs.
     late_s
         As answers over held links say: their median lateness.
+    ideal_s
+        What rate, delay and bytes give for a request and its answer, on all links: the median.
     """
 
     probed_s: float
     requests_s: float
     late_s: float
+    ideal_s: float = 0.0
 
     @property
     def largest_s(self) -> float:
@@ -93,11 +96,13 @@ def estimate_link_errors(
     found: dict[str, list[Probe]] = {}
     for probe in probes:
         found.setdefault(probe.link, []).append(probe)
-    probed_s, net_s = [], []
+    probed_s, net_s, ideals_s = [], [], []
     for hops in crossings:
-        error_s = host_s = spread_s = excess_s = 0.0
+        error_s = host_s = spread_s = on_the_way_s = ideal_s = 0.0
         for one in hops:
-            excess_s += _excess_s(one, shapes[one.hop])
+            shape = shapes[one.hop]
+            on_the_way_s += one.duration_s
+            ideal_s += shape.ideal_s(one.sent_bytes) + shape.ideal_s(one.received_bytes)
             for probe in found.get(one.hop, ()):
                 is_up = probe.direction == "up"
                 size_bytes = one.sent_bytes if is_up else one.received_bytes
@@ -106,8 +111,9 @@ def estimate_link_errors(
                 host_s += probe.host_s(size_bytes) if is_up else max(0.0, probe.host_s(size_bytes) - probe.small.host_s)
                 spread_s += probe.small.spread_s
         probed_s.append(error_s)
-        net_s.append(net_error_s(excess_s, host_s, spread_s))
-    return LinkErrors(median(probed_s), median(net_s), median(late_s))
+        net_s.append(net_error_s(on_the_way_s - ideal_s, host_s, spread_s))
+        ideals_s.append(ideal_s)
+    return LinkErrors(median(probed_s), median(net_s), median(late_s), median(ideals_s))
 
 
 def judge_link_errors(
@@ -168,8 +174,3 @@ def link_remarks(trials: Sequence[tuple[Sequence[Probe], float]]) -> tuple[str, 
             f"valid trials; that changed their latencies by {max(share for _, share in found):.1%} at most"
         )
     return tuple(remarks)
-
-
-def _excess_s(crossing: Crossing, shape: LinkShape) -> float:
-    """How much longer a request and its answer were on the way than the link should take."""
-    return crossing.duration_s - shape.ideal_s(crossing.sent_bytes) - shape.ideal_s(crossing.received_bytes)
