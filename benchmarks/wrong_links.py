@@ -1,8 +1,8 @@
 """Links that are set wrong by hand: whether trials are invalid where that could have changed them, and only there.
 
 The suite's main job runs over links whose rates are 5, 10 and 20 % too low or too high while the declared rates stay as
-they are; a first session with right links tells what each strategy's requests and answers take on their links, and so by
-what share of its latency a wrong rate changes each strategy. How to run it: README.md beside this file.
+they are; a first session with right links tells what each strategy's requests and answers take on their links, and so
+by what share of its latency a wrong rate changes each strategy. How to run it: README.md beside this file.
 
 As a plugin of pytest (`-p benchmarks.wrong_links`) this module offers the backend `wrong_links`.
 """
@@ -144,11 +144,14 @@ def _session(factor: float, replicates: int, selection: Sequence[str]) -> dict[s
 
 def _share_on_links(document: Mapping[str, Any], strategy: str) -> float:
     """The share of a strategy's latency that its bytes take on their links; the median over valid trials."""
-    return statistics.median(
+    shares = [
         trial["link_errors"]["ideal_s"] / statistics.median(trial["latency_s"]) if trial["link_errors"] else 0.0
         for trial in document["trials"]
         if trial["id"].rpartition("-r")[0] == strategy and trial["status"] == "valid"
-    )
+    ]
+    if not shares:
+        raise SystemExit(f"{strategy} has no valid trial over right links: this host is too busy to judge by")
+    return statistics.median(shares)
 
 
 def _commit() -> str:
