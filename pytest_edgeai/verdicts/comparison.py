@@ -166,10 +166,11 @@ def compare(before: Recording, after: Recording, rule: Rule, limits: Limits, *, 
             rows.append(Row(name, "incomparable", differences))
         else:
             outcome, reason = _why_unusable(name, before, after) or ("invalid", "it has no trials")
-            accuracy_pp, size, worse = None, None, []
-            if outcome == "invalid":  # what is known without its trials
+            if outcome == "invalid":  # its artifact is compared all the same
                 accuracy_pp, size, worse = _of_artifacts(name, before, after, limits)
-            rows.append(Row(name, outcome, (reason, *worse), accuracy_pp=accuracy_pp, size=size))
+                rows.append(Row(name, outcome, (reason, *worse), accuracy_pp=accuracy_pp, size=size))
+            else:
+                rows.append(Row(name, outcome, (reason,)))
     rows += [
         Row(name, "missing", (f"{before.label} has it, and {after.label} does not",))
         for name in before.strategies
