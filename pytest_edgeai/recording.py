@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from pytest_edgeai.serving.protocol import Array
+from pytest_edgeai.verdicts.trials import InvalidTrial, void_strategy
 
 if TYPE_CHECKING:
     from pytest_edgeai.matrix import Cell
@@ -60,7 +61,7 @@ class RecordedStrategy:
     peak_memory_bytes
         Of the servers that ran the model, where they said so.
     invalid
-        Why trials are invalid or not there.
+        Why trials are invalid or not there, if the strategy cannot be judged for it.
     same
         Whether it has no trials because its artifact is that of the version it is compared with, byte for byte.
     failure
@@ -192,14 +193,15 @@ def _artifacts(prepared: Mapping[tuple[str, str], Prepared]) -> dict[str, Any]:
 
 
 def _trials(session: MeasuringSession, cells: Sequence[Cell]) -> list[dict[str, Any]]:
-    return [_trial(session.records.get(cell)) for cell in cells]
+    unfinished = session.attempts.waiting
+    return [_trial(session.records.get(cell)) | ({"cause": ""} if cell in unfinished else {}) for cell in cells]
 
 
 def _trial(record: TrialRecord | None) -> dict[str, Any]:
     if record is None:
         return {"invalid": "no trial was made"}
     if record.status != "valid":
-        return {"invalid": record.reason}
+        return {"invalid": record.reason, "cause": record.cause}
     peaks = [said["after"].get("peak_memory_bytes") for said in list(record.tiers.values())[:1]]
     return {
         "input": [one.input for one in record.measurements],
@@ -255,8 +257,9 @@ def _artifact(one: Mapping[str, Any]) -> RecordedArtifact:
 
 def _strategy(name: str, recorded: Mapping[str, Any]) -> RecordedStrategy:
     trials = recorded["trials"]
-    invalid = tuple(str(one["invalid"]) for one in trials if "invalid" in one)
+    spoiled = [InvalidTrial(str(one["invalid"]), str(one.get("cause", ""))) for one in trials if "invalid" in one]
     valid = [one for one in trials if "invalid" not in one]
+    invalid = tuple(one.reason for one in spoiled) if void_strategy(spoiled, len(valid)) else ()
     inputs = tuple(dict.fromkeys(int(number) for number in valid[0]["input"])) if valid else ()
     rows = []
     for one in valid:

@@ -29,12 +29,11 @@ from pytest_edgeai.serving.protocol import Array
 from pytest_edgeai.serving.timing import SPAN_NAMES, Span
 from pytest_edgeai.settings import Profile, Tolerances
 from pytest_edgeai.subjects.samples import Samples
-from pytest_edgeai.tiers.backend import Deployment, TierError
+from pytest_edgeai.tiers.backend import Cause, Deployment, TierError
 from pytest_edgeai.tiers.probe import Probe, check_concurrent_rate, probe_link
 from pytest_edgeai.tiers.specs import Hop
 
 Status: TypeAlias = Literal["valid", "invalid"]
-Cause: TypeAlias = Literal["host", "product"]
 # A clock that differs by more than this from the client's own at every request is not measuring wall time.
 _CLOCK_TOLERANCE = 0.1
 _CLOCK_TOLERANCE_S = 1e-3
@@ -108,8 +107,12 @@ class TrialRecord:
         Strategy and replicate.
     status, reason
         The outcome; the reason is empty when valid.
+    cause
+        `host` or `product` where it is invalid: what is to blame.
+    attempt
+        How often the trial was measured before, without a valid outcome.
     order
-        The trial's place in the session, from 0.
+        Its place among all attempts of the session, from 0.
     measurements
         The requests, in order.
     probes
@@ -135,6 +138,8 @@ class TrialRecord:
     cell: Cell
     status: Status
     reason: str = ""
+    cause: str = ""
+    attempt: int = 0
     order: int = -1
     measurements: tuple[Measurement, ...] = ()
     probes: tuple[Probe, ...] = ()
@@ -235,7 +240,7 @@ def run_trial(deployment: Deployment, assignment: Assignment, stopwatch: Stopwat
         link_errors, remarks = _judge_links(deployment, assignment, measurements, crossings, probes)
         after = deployment.states()
     except TierError as error:
-        raise TrialInvalid(str(error)) from None
+        raise TrialInvalid(str(error), error.cause) from None
     except RequestError as error:
         raise TrialInvalid(deployment.diagnose() or str(error)) from None
     stolen_after = stolen_s()

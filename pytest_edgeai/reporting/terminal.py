@@ -69,8 +69,10 @@ def write_summary(reporter: pytest.TerminalReporter, session: MeasuringSession) 
         reporter.write_line(f"edgeai: reports in {session.report.path}")
     counts = [result.verdict.outcome for result in outcome.results]
     words = ", ".join(f"{counts.count(kind)} {kind}" for kind in _STYLES if kind in counts)
+    tries, trials = (sum(getattr(result, name) for result in outcome.results) for name in ("tries", "trials"))
+    again = f", {tries} tries at {trials} trials" if tries > trials else ""
     reporter.write_line(
-        f"edgeai: {words} ({'green' if outcome.green else 'not green'})",
+        f"edgeai: {words} ({'green' if outcome.green else 'not green'}){again}",
         bold=True,
         green=outcome.green,
         red=not outcome.green,

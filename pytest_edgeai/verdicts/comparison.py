@@ -166,7 +166,11 @@ def compare(before: Recording, after: Recording, rule: Rule, limits: Limits, *, 
             rows.append(Row(name, "incomparable", differences))
         else:
             outcome, reason = _why_unusable(name, before, after) or ("invalid", "it has no trials")
-            rows.append(Row(name, outcome, (reason,)))
+            if outcome == "invalid":  # its artifact is compared all the same
+                accuracy_pp, size, worse = _of_artifacts(name, before, after, limits)
+                rows.append(Row(name, outcome, (reason, *worse), accuracy_pp=accuracy_pp, size=size))
+            else:
+                rows.append(Row(name, outcome, (reason,)))
     rows += [
         Row(name, "missing", (f"{before.label} has it, and {after.label} does not",))
         for name in before.strategies
@@ -201,22 +205,8 @@ def _row(name: str, before: Recording, after: Recording, change: LatencyChange, 
         worse.append(f"latency {change.reason}")
     elif change.outcome == "improvement":
         better.append(f"latency {change.reason}")
-    artifacts = (
-        before.artifacts.get(before.artifact_of.get(name, "")),
-        after.artifacts.get(after.artifact_of.get(name, "")),
-    )
-    accuracy_pp = size = None
-    if artifacts[0] is not None and artifacts[1] is not None:
-        measured = [bool(one.metrics) for one in artifacts if one is not None]
-        if all(measured):
-            accuracy_pp, sentence = _accuracy(artifacts[0], artifacts[1])
-            if accuracy_pp < -limits.accuracy_drop_pp:
-                worse.append(sentence)
-        elif any(measured):  # with random weights it is not, in either session
-            worse.append("accuracy is measured in only one of the sessions")
-        size = artifacts[1].size_bytes / artifacts[0].size_bytes - 1
-        if size > limits.size_growth:
-            worse.append(f"the artifact grew by {size:.1%} (limit {limits.size_growth:.0%})")
+    accuracy_pp, size, grave = _of_artifacts(name, before, after, limits)
+    worse += grave
     memory = _growth(was, now)
     if memory is not None and memory > limits.memory_growth:
         worse.append(f"peak memory grew by {memory:.1%} (limit {limits.memory_growth:.0%})")
@@ -224,6 +214,27 @@ def _row(name: str, before: Recording, after: Recording, change: LatencyChange, 
     reasons = tuple(worse or better or ([change.reason] if change.reason else []))
     medians = (float(np.median(was.latencies_s)), float(np.median(now.latencies_s)))
     return Row(name, outcome, reasons, change, medians, accuracy_pp, size, memory)
+
+
+def _of_artifacts(
+    name: str, before: Recording, after: Recording, limits: Limits
+) -> tuple[float | None, float | None, list[str]]:
+    """Change of accuracy in percentage points and of size, as far as they are known, and what is worse."""
+    was = before.artifacts.get(before.artifact_of.get(name, ""))
+    now = after.artifacts.get(after.artifact_of.get(name, ""))
+    if was is None or now is None:
+        return None, None, []
+    accuracy_pp, worse = None, []
+    if was.metrics and now.metrics:
+        accuracy_pp, sentence = _accuracy(was, now)
+        if accuracy_pp < -limits.accuracy_drop_pp:
+            worse.append(sentence)
+    elif was.metrics or now.metrics:  # with random weights it is not, in either session
+        worse.append("accuracy is measured in only one of the sessions")
+    size = now.size_bytes / was.size_bytes - 1
+    if size > limits.size_growth:
+        worse.append(f"the artifact grew by {size:.1%} (limit {limits.size_growth:.0%})")
+    return accuracy_pp, size, worse
 
 
 def _accuracy(was: RecordedArtifact, now: RecordedArtifact) -> tuple[float, str]:

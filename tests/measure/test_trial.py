@@ -215,8 +215,9 @@ def test_a_busy_moment_does_not_make_a_trial_invalid(validation: Samples) -> Non
 
 
 def test_a_tier_that_is_gone_afterwards_makes_the_trial_invalid(validation: Samples) -> None:
-    with pytest.raises(TrialInvalid, match="tier edge was killed by signal 9"):
+    with pytest.raises(TrialInvalid, match="tier edge was killed by signal 9") as raised:
         _run(Tier(states_left=1), validation)
+    assert raised.value.cause == "product"
 
 
 def test_a_request_without_an_answer_makes_the_trial_invalid(validation: Samples) -> None:
