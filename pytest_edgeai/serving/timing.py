@@ -2,6 +2,7 @@
 
 An entry is `name;dur=milliseconds;desc="place"` (W3C Server Timing). The name is the span's, the place is the tier,
 or for `transmit` the two tiers of the hop joined by a hyphen; what a header cannot carry is percent-encoded in it.
+Spans that compute go on with `;cpu=milliseconds;waited=milliseconds`, where these are known.
 """
 
 from __future__ import annotations
@@ -20,18 +21,33 @@ SpanName: TypeAlias = Literal[
 ]
 SPAN_NAMES: tuple[SpanName, ...] = get_args(SpanName)
 
-_ENTRY = re.compile(r'\s*([a-z]+);dur=(-?[0-9]{1,15}(?:\.[0-9]{1,15})?);desc="([^",]*)"\s*')
+_MILLISECONDS = r"[0-9]{1,15}(?:\.[0-9]{1,15})?"
+_ENTRY = re.compile(
+    rf'\s*([a-z]+);dur=(-?{_MILLISECONDS});desc="([^",]*)"(?:;cpu=({_MILLISECONDS}))?(?:;waited=({_MILLISECONDS}))?\s*'
+)
 _encode_place = functools.lru_cache(maxsize=64)(quote)
 _decode_place = functools.lru_cache(maxsize=64)(unquote)
 
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """A part of a sample: what was done, where, and for how many seconds."""
+    """A part of a sample: what was done, where, and for how many seconds.
+
+    Parameters
+    ----------
+    name, place, duration_s
+        What, where, how long.
+    cpu_s
+        CPU time of the threads that computed, or None where it is not known.
+    waited_s
+        How much of the duration passed while they waited for a core, or None where that is not known.
+    """
 
     name: SpanName
     place: str
     duration_s: float
+    cpu_s: float | None = None
+    waited_s: float | None = None
 
 
 def format_spans(spans: Iterable[Span]) -> str:
@@ -43,7 +59,9 @@ def format_spans(spans: Iterable[Span]) -> str:
     'compute;dur=2.500000;desc="edge", transmit;dur=30.000000;desc="edge-cloud"'
     """
     return ", ".join(
-        f'{span.name};dur={span.duration_s * 1e3:.6f};desc="{_encode_place(span.place)}"' for span in spans
+        f'{span.name};dur={span.duration_s * 1e3:.6f};desc="{_encode_place(span.place)}"'
+        f"{_parameter('cpu', span.cpu_s)}{_parameter('waited', span.waited_s)}"
+        for span in spans
     )
 
 
@@ -53,12 +71,17 @@ def parse_spans(header: str | None) -> list[Span]:
     Examples
     --------
     >>> parse_spans('cache;desc="hit", compute;dur=2.5;desc="edge"')
-    [Span(name='compute', place='edge', duration_s=0.0025)]
+    [Span(name='compute', place='edge', duration_s=0.0025, cpu_s=None, waited_s=None)]
     """
     spans = []
     for entry in (header or "").split(","):
         match = _ENTRY.fullmatch(entry)
         if match and match[1] in SPAN_NAMES:
             name: SpanName = match[1]
-            spans.append(Span(name, _decode_place(match[3]), float(match[2]) / 1e3))
+            cpu_s, waited_s = (None if text is None else float(text) / 1e3 for text in match.group(4, 5))
+            spans.append(Span(name, _decode_place(match[3]), float(match[2]) / 1e3, cpu_s, waited_s))
     return spans
+
+
+def _parameter(name: str, duration_s: float | None) -> str:
+    return "" if duration_s is None else f";{name}={max(0.0, duration_s) * 1e3:.6f}"
