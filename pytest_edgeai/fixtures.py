@@ -149,6 +149,7 @@ def trial(
     It fails the test when the trial is invalid.
     """
     from pytest_edgeai.matrix import Cell
+    from pytest_edgeai.measure.contention import slower_references
     from pytest_edgeai.measure.trial import Assignment, TrialInvalid, run_trial
 
     if benchmark.disabled:
@@ -167,6 +168,7 @@ def trial(
         edgeai_session.settings.tolerances,
         prepared.validation,
         prepared.evaluation,
+        slower_references(record.reference for record in edgeai_session.records.values()),
     )
 
     def stopwatch(
@@ -187,6 +189,7 @@ def trial(
             record = run_trial(deployment, assignment, stopwatch, started)
         except TrialInvalid as invalid:
             reason = str(invalid)
+            edgeai_session.invalidate(assignment.cell, reason, invalid.cause, invalid.host, invalid.reference)
         if record is None:
             benchmark.has_error = True  # pytest-benchmark then leaves it out of its files and comparisons
             pytest.fail(reason, pytrace=False)

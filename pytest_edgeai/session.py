@@ -26,7 +26,7 @@ from pytest_edgeai.tiers.specs import Allotment, allot
 
 if TYPE_CHECKING:
     from pytest_edgeai.checkouts import Commit
-    from pytest_edgeai.measure.trial import TrialRecord
+    from pytest_edgeai.measure.trial import Cause, TrialRecord
     from pytest_edgeai.operators.preparation import Plan, Prepared
     from pytest_edgeai.operators.worker import Failure, Progress
     from pytest_edgeai.outcome import SessionOutcome
@@ -326,12 +326,19 @@ class MeasuringSession:
             self.report.append(record)
         return record
 
-    def invalidate(self, cell: Cell, reason: str) -> None:
-        """Keep why a trial has no numbers; a trial that is valid already stays so."""
+    def invalidate(
+        self,
+        cell: Cell,
+        reason: str,
+        cause: Cause = "product",
+        host: Mapping[str, float | None] | None = None,
+        reference: Mapping[str, Mapping[str, float]] | None = None,
+    ) -> None:
+        """Keep why a trial has no numbers, and what is known of the host; a trial that is recorded already stays so."""
         from pytest_edgeai.measure.trial import TrialRecord
 
         if cell not in self.records:
-            self.add(TrialRecord(cell, "invalid", reason))
+            self.add(TrialRecord(cell, "invalid", reason, cause, host=host or {}, reference=reference or {}))
 
     def finish(self) -> SessionOutcome:
         """Run the statistics, judge, and write the reports."""

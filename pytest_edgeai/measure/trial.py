@@ -21,7 +21,8 @@ import numpy as np
 from pytest_edgeai.matrix import Cell
 from pytest_edgeai.measure.accuracy import Evaluation
 from pytest_edgeai.measure.client import Answer, RequestError, Requests
-from pytest_edgeai.measure.host import load_average, stolen_s
+from pytest_edgeai.measure.contention import Wait, judge_contention, judge_speed, marked
+from pytest_edgeai.measure.host_watch import HostWatch, needed_cores, reference
 from pytest_edgeai.serving.protocol import Array
 from pytest_edgeai.serving.timing import SPAN_NAMES, Span
 from pytest_edgeai.settings import Profile, Tolerances
@@ -31,6 +32,7 @@ from pytest_edgeai.tiers.probe import Probe, hinder_each_other, probe_link
 from pytest_edgeai.tiers.specs import Hop
 
 Status: TypeAlias = Literal["valid", "invalid"]
+Cause: TypeAlias = Literal["host", "product"]
 # A clock that differs by more than this from the client's own at every request is not measuring wall time.
 _CLOCK_TOLERANCE = 0.1
 _CLOCK_TOLERANCE_S = 1e-3
@@ -38,7 +40,29 @@ _NODE = re.compile(r"\[[0-9]+\]")
 
 
 class TrialInvalid(Exception):  # noqa: N818  # a verdict on a trial, in the words of the design
-    """A trial that must not become a number; one sentence."""
+    """A trial that must not become a number; one sentence.
+
+    Parameters
+    ----------
+    reason
+        The sentence.
+    cause
+        What is to blame: the host, so that the trial may be made again, or the product.
+    host, reference
+        What is known of the host, as `TrialRecord` has it.
+    """
+
+    def __init__(
+        self,
+        reason: str,
+        cause: Cause = "product",
+        host: Mapping[str, float | None] | None = None,
+        reference: Mapping[str, Mapping[str, float]] | None = None,
+    ) -> None:
+        super().__init__(reason)
+        self.cause: Cause = cause
+        self.host = host or {}
+        self.reference = reference or {}
 
 
 class Stopwatch(Protocol):
@@ -70,6 +94,10 @@ class Measurement:
         Seconds by span, and by hop for `transmit` (`transmit mobile-edge`); they add up to the latency.
     slowest
         Of several nodes, the one that was waited for longest, whose spans these are.
+    cpu_s
+        CPU time of the computing threads in `compute`, or None where the tiers do not tell it.
+    waited_s
+        How much of pre-processing and compute passed while they waited for a core, or None.
     """
 
     run: int
@@ -77,6 +105,8 @@ class Measurement:
     latency_s: float
     spans_s: Mapping[str, float]
     slowest: str = ""
+    cpu_s: float | None = None
+    waited_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,8 +117,8 @@ class TrialRecord:
     ----------
     cell
         Strategy and replicate.
-    status, reason
-        The outcome; the reason is empty when valid.
+    status, reason, cause
+        The outcome; the reason is empty when valid, and so is the cause: `host` or `product`.
     order
         The trial's place in the session, from 0.
     measurements
@@ -106,12 +136,18 @@ class TrialRecord:
     duration_s
         Of the whole trial, deployment included.
     host
-        Load average and stolen CPU seconds.
+        Load average, stolen CPU seconds, seconds in which something waited for a core (`pressure_s`), how long and how
+        often quotas stopped tiers, cores that others took, and how many requests are marked (`Tolerances.cpu_wait`).
+        What is not known is None.
+    reference
+        Seconds of the fixed computation by tier or node: `cpu_s` and `wall_s`, and the CPU time before and after the
+        requests. Empty where servers are not ours.
     """
 
     cell: Cell
     status: Status
     reason: str = ""
+    cause: str = ""
     order: int = -1
     measurements: tuple[Measurement, ...] = ()
     probes: tuple[Probe, ...] = ()
@@ -121,6 +157,7 @@ class TrialRecord:
     started_at: float = 0.0
     duration_s: float = 0.0
     host: Mapping[str, float | None] = field(default_factory=dict)
+    reference: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
     @property
     def latencies_s(self) -> Array:
@@ -144,6 +181,8 @@ class TrialRecord:
             "input": [one.input for one in self.measurements],
             "latency_s": [one.latency_s for one in self.measurements],
             "spans_s": {name: [one.spans_s.get(name, 0.0) for one in self.measurements] for name in names},
+            "cpu_s": [one.cpu_s for one in self.measurements],
+            "waited_s": [one.waited_s for one in self.measurements],
             **({"slowest": [one.slowest for one in self.measurements]} if strategy.placement.nodes > 1 else {}),
         }
 
@@ -164,6 +203,8 @@ class Assignment:
         The samples of which the largest are sent.
     evaluation
         The local predictions to compare with.
+    references
+        What the reference took in the session's other trials so far, by tier (`contention.slower_references`).
     """
 
     cell: Cell
@@ -172,6 +213,7 @@ class Assignment:
     tolerances: Tolerances
     validation: Samples
     evaluation: Evaluation
+    references: Mapping[str, Sequence[float]] = field(default_factory=dict)
 
 
 def run_trial(deployment: Deployment, assignment: Assignment, stopwatch: Stopwatch, started: float) -> TrialRecord:
@@ -199,19 +241,33 @@ def run_trial(deployment: Deployment, assignment: Assignment, stopwatch: Stopwat
         Something was not proven, or a request failed.
     """
     started_at = time.time() - (time.perf_counter() - started)
-    stolen_before = stolen_s()
+    watch = HostWatch()
     try:
         before = deployment.states()
+        reference_before = deployment.reference()
         probes = _proven(deployment, assignment)
         with deployment.client() as client:
-            measurements = _send(client, assignment, stopwatch)
+            watch.mark()
+            measurements, waits = _send(client, assignment, stopwatch)
+            watch.mark()
         probes += _proven(deployment, assignment)
+        references = reference(reference_before, deployment.reference())
         after = deployment.states()
+        watch.mark()
     except TierError as error:
         raise TrialInvalid(str(error)) from None
     except RequestError as error:
         raise TrialInvalid(deployment.diagnose() or str(error)) from None
-    stolen_after = stolen_s()
+    foreign = watch.foreign_use(before, after)
+    host = {
+        **watch.record(before, after),
+        "foreign_cores": None if foreign is None else foreign.cores,
+        "marked_requests": marked(waits, assignment.tolerances) if waits else None,
+    }
+    busy = judge_contention(waits, foreign, needed_cores(after), host["load_average"] or 0.0, assignment.tolerances)
+    spoiled = busy or judge_speed(references, assignment.references, assignment.tolerances.slow_host)
+    if spoiled is not None:
+        raise TrialInvalid(spoiled, "host", host, references)
     return TrialRecord(
         cell=assignment.cell,
         status="valid",
@@ -222,10 +278,8 @@ def run_trial(deployment: Deployment, assignment: Assignment, stopwatch: Stopwat
         load_s={state.tier: sum(state.limits.get("load_s", {}).values()) for state in before},
         started_at=started_at,
         duration_s=time.perf_counter() - started,
-        host={
-            "load_average": load_average(),
-            "stolen_s": None if stolen_before is None or stolen_after is None else stolen_after - stolen_before,
-        },
+        host=host,
+        reference=references,
     )
 
 
@@ -261,7 +315,9 @@ def _together(deployment: Deployment, assignment: Assignment) -> None:
             raise TrialInvalid(sentence)
 
 
-def _send(client: Requests, assignment: Assignment, stopwatch: Stopwatch) -> tuple[Measurement, ...]:
+def _send(
+    client: Requests, assignment: Assignment, stopwatch: Stopwatch
+) -> tuple[tuple[Measurement, ...], tuple[Wait, ...]]:
     profile = assignment.profile
     numbers = assignment.validation.largest(profile.inputs)
     if len(numbers) < profile.inputs:
@@ -287,13 +343,18 @@ def _send(client: Requests, assignment: Assignment, stopwatch: Stopwatch) -> tup
     if len(timed_s) != profile.requests or len(answers) != profile.requests:
         raise TrialInvalid(f"{len(timed_s)} of {profile.requests} requests were timed")
     _compare_clocks(timed_s, answers)
-    measurements = []
+    measurements, waits = [], []
     for run, (latency_s, answer) in enumerate(zip(timed_s, answers, strict=True)):
         number = numbers[run % len(numbers)]
         _check_nodes(answer)
         _compare(answer, number, assignment)
-        measurements.append(Measurement(run, number, latency_s, _spans(answer, latency_s), answer.slowest))
-    return tuple(measurements)
+        wait = _wait(answer, latency_s)
+        waited_s = None if wait is None else wait.waited_s
+        spans_s = _spans(answer, latency_s)
+        measurements.append(Measurement(run, number, latency_s, spans_s, answer.slowest, _cpu_s(answer), waited_s))
+        if wait is not None:
+            waits.append(wait)
+    return tuple(measurements), tuple(waits)
 
 
 def _compare_clocks(timed_s: Sequence[float], answers: Sequence[Answer]) -> None:
@@ -315,6 +376,28 @@ def _spans(answer: Answer, latency_s: float) -> dict[str, float]:
         spans[name] = spans.get(name, 0.0) + span.duration_s
     spans[_column(answer.spans[-1])] += latency_s - answer.latency_s
     return spans
+
+
+def _cpu_s(answer: Answer) -> float | None:
+    """CPU time of all that was computed, where every tier that did tells it."""
+    told = [span.cpu_s for span in answer.spans if span.name == "compute"]
+    known = [one for one in told if one is not None]
+    return sum(known) if known and len(known) == len(told) else None
+
+
+def _wait(answer: Answer, latency_s: float) -> Wait | None:
+    """What a request waited for cores; None where no tier tells it."""
+    known = [(span, span.waited_s) for span in answer.spans if span.waited_s is not None]
+    if not known:
+        return None
+    stretch_s = {span.place: span.duration_s for span in answer.spans if span.name == "stretch"}
+    effects_s = [
+        waited_s * (1 + stretch_s.get(span.place, 0.0) / span.duration_s) if span.name == "compute" else waited_s
+        for span, waited_s in known
+        if span.duration_s > 0
+    ]
+    computed_s, waited_s = sum(span.duration_s for span, _ in known), sum(one for _, one in known)
+    return Wait(latency_s, computed_s, waited_s, sum(effects_s))
 
 
 def _column(span: Span) -> str:

@@ -1,8 +1,8 @@
 """CPU time of the threads that compute a request, and how long of it they waited for a core.
 
-A tier's compute never sleeps by itself on one thread, so what passes without CPU time is waiting: for other threads, for
-the end of a quota's period, for a hypervisor. With several threads some are idle where a graph has nothing for them;
-there the kernel's count of waiting (`schedstat`) decides, where it keeps one.
+A tier's compute never sleeps by itself on one thread, so what passes without CPU time is waiting: for other threads,
+for the end of a quota's period, for a hypervisor. With several threads some are idle where a graph has nothing for
+them; there the kernel's count of waiting (`schedstat`) decides, where it keeps one.
 """
 
 from __future__ import annotations
