@@ -189,6 +189,25 @@ class MeasuringSession:
         if isinstance(self._backend, AbstractContextManager):
             self._stack.enter_context(self._backend)
 
+    def lock_host(self, wait_s: float, note: Callable[[str], None]) -> None:
+        """Be the only measuring session of this host until this one is closed.
+
+        Parameters
+        ----------
+        wait_s
+            How long to wait for another one.
+        note
+            Is told who is waited for.
+
+        Raises
+        ------
+        HostTakenError
+            Another session is measuring.
+        """
+        from pytest_edgeai.session_lock import only_session
+
+        self._stack.enter_context(only_session(wait_s, note))
+
     def refuse_unusable_subjects(self) -> None:
         """Refuse subject models that are needed and lack weights or data, or that an operator cannot be used on.
 

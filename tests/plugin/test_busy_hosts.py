@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from pytest_edgeai.session_lock import only_session
 from tests.plugin.conftest import SETTINGS, Project
 
 SLOW_HOSTS_MATTER = """
@@ -44,3 +45,25 @@ def test_results_tell_of_every_trial_how_busy_the_host_was(project: Project) -> 
     for trial in project.results["trials"]:
         assert {"load_average", "stolen_s", "pressure_s", "foreign_cores", "marked_requests"} <= set(trial["host"])
         assert len(trial["waited_s"]) == len(trial["cpu_s"]) == 10
+
+
+def test_a_session_beside_one_that_measures_is_refused_before_anything_is_built(project: Project) -> None:
+    with only_session(0, print):
+        result = project.run("--benchmark-only")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["ERROR: another session is measuring on this host*--edgeai-wait 10m"])
+    assert not (project.path / "reports").exists()
+    assert project.run("--benchmark-only").ret == pytest.ExitCode.OK
+
+
+def test_what_measures_nothing_asks_for_no_lock(project: Project) -> None:
+    with only_session(0, print):
+        assert len(project.collected("--benchmark-only")) == 8
+        assert project.run("--edgeai-prepare").ret == pytest.ExitCode.OK
+
+
+def test_how_long_to_wait_is_said_with_a_unit(project: Project) -> None:
+    assert project.run("--benchmark-only", "--edgeai-wait", "1.5m").ret == pytest.ExitCode.OK
+    result = project.run("--benchmark-only", "--edgeai-wait", "10")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["*--edgeai-wait: expected a number with a unit (s, m, min, h), got '10'"])
