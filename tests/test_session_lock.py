@@ -96,11 +96,13 @@ def test_children_of_a_session_that_was_killed_do_not_hold_its_lock() -> None:
     assert process.stdout is not None
     child = int(process.stdout.readline().split()[0])
     process.kill()
-    process.communicate()
+    process.wait()
     try:
         assert take() == []
+        os.kill(child, 0)  # it is still there
     finally:
         os.kill(child, signal.SIGKILL)
+        process.communicate()
 
 
 def test_the_lock_is_free_after_a_session_has_failed() -> None:
