@@ -71,9 +71,10 @@ class ForeignUse:
     @property
     def sentence(self) -> str:
         """Who takes most."""
+        all_of_them = f"other processes took {self.cores:.1f} of {self.of} cores"
         if self.group is None or self.group_cores < _WORTH_NAMING_CORES:
-            return f"other processes took {self.cores:.1f} of {self.of} cores"
-        return f"process group {self.group} ({self.name}) took {self.group_cores:.1f} of {self.of} cores"
+            return all_of_them
+        return f"{all_of_them}, process group {self.group} ({self.name}) {self.group_cores:.1f} of them"
 
 
 def foreign_use(

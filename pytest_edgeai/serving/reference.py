@@ -68,14 +68,18 @@ class Reference:
 
     def __call__(self, runs: int = RUNS) -> ReferenceRuns:
         """Run it, after a little warming up."""
+        timings = self.timings(_WARM_UP + runs)[_WARM_UP:]
+        walls, cpus = [one.wall_s for one in timings], [one.cpu_s for one in timings]
+        median = Timing(statistics.median(walls), statistics.median(cpus))
+        return ReferenceRuns(runs, Timing(min(walls), min(cpus)), median)
+
+    def timings(self, runs: int) -> list[Timing]:
+        """What each of a number of runs takes."""
         with self._one_at_a_time:
             if self._session is None:
                 self._session = self._open()
             feeds = {"x": np.ones(SHAPE, np.float32)}
-            timings = [self._timed(feeds) for _ in range(_WARM_UP + runs)][_WARM_UP:]
-        walls, cpus = [one.wall_s for one in timings], [one.cpu_s for one in timings]
-        median = Timing(statistics.median(walls), statistics.median(cpus))
-        return ReferenceRuns(runs, Timing(min(walls), min(cpus)), median)
+            return [self._timed(feeds) for _ in range(runs)]
 
     def _open(self) -> Any:
         options = session_options(self._execution)

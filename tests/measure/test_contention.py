@@ -93,7 +93,8 @@ def test_the_sentence_says_how_long_compute_waited_and_who_took_the_host() -> No
     sentence = judged([WAITED] * 10, ForeignUse(1.9, 2, 4711, "stress-ng", 1.8))
     assert sentence == (
         "the host was busy: compute waited 50 % of its time for a core; 2 cores are needed for the tiers that compute, "
-        "the client and the links; load 6.2; process group 4711 (stress-ng) took 1.8 of 2 cores"
+        "the client and the links; load 6.2; other processes took 1.9 of 2 cores, "
+        "process group 4711 (stress-ng) 1.8 of them"
     )
 
 
