@@ -25,7 +25,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="edgeai",
-        description="Commands of pytest-edgeai that measure nothing. To measure: pytest suites/ --benchmark-only",
+        description="Commands of pytest-edgeai that run no trials. To measure: pytest suites/ --benchmark-only",
     )
     parser.add_argument("--version", action="version", version=f"pytest-edgeai {__version__}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
@@ -41,10 +41,13 @@ def _parser() -> argparse.ArgumentParser:
     latencies.set_defaults(command=analyze.run)
 
     doctor = commands.add_parser(
-        "doctor", help="say what works on this machine and what is missing", description=_doctor.__doc__
+        "doctor",
+        help="say what works on this machine, what is missing and how well it measures",
+        description=_doctor.__doc__,
     )
     doctor.add_argument("--root", type=Path, default=Path(), metavar="DIR", help="the project (default: here)")
     doctor.add_argument("--json", action="store_true", help="print JSON")
+    doctor.add_argument("--no-measure", action="store_true", help="leave out the ten seconds that measure this host")
     doctor.set_defaults(command=_doctor)
 
     image = commands.add_parser("image", help="the tier image of the docker backend")
@@ -94,12 +97,15 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _doctor(options: argparse.Namespace) -> int:
-    """Say what works on this machine and what is missing."""
+    """Say what works on this machine, what is missing, and how well it measures, which takes ten seconds."""
     import json
 
     from pytest_edgeai import doctor
 
     findings = doctor.examine(options.root)
+    if not options.no_measure:
+        print("measuring this host for ten seconds (--no-measure leaves it out) …", file=sys.stderr, flush=True)
+        findings += doctor.measure()
     if options.json:
         print(json.dumps([finding.as_json() for finding in findings], indent=2))
     else:

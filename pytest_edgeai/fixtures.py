@@ -152,6 +152,7 @@ def trial(
     It fails the test when the trial is invalid, unless that is the host's fault and it is measured again.
     """
     from pytest_edgeai.matrix import Cell
+    from pytest_edgeai.measure.contention import slower_references
     from pytest_edgeai.measure.trial import Assignment, TrialInvalid, run_trial
 
     if benchmark.disabled:
@@ -174,6 +175,7 @@ def trial(
         edgeai_session.settings.tolerances,
         prepared.validation,
         prepared.evaluation,
+        slower_references(record.reference for record in edgeai_session.records.values()),
     )
 
     def stopwatch(
@@ -189,14 +191,16 @@ def trial(
 
     def measure() -> TrialRecord:
         benchmark.group = f"{strategy.model} on {strategy.placement}"
-        reason, cause, record = "", "", None
+        spoiled: TrialInvalid | None = None
+        record: TrialRecord | None = None
         try:
             record = run_trial(deployment, assignment, stopwatch, started)
         except TrialInvalid as invalid:
-            reason, cause = str(invalid), invalid.cause
+            spoiled = invalid
         if record is None:
+            assert spoiled is not None
             benchmark.has_error = True  # pytest-benchmark then leaves it out of its files and comparisons
-            _fail(reason, cause)
+            _fail(str(spoiled), spoiled.cause, spoiled.host, spoiled.reference)
         record = edgeai_session.add(record)
         details = record.as_json()
         del details["latency_s"]  # pytest-benchmark's own data
@@ -206,6 +210,11 @@ def trial(
     return measure
 
 
-def _fail(reason: str, cause: str) -> NoReturn:
-    """Fail the test, in a way that tells whose fault it is."""
-    raise Spoiled(reason) if cause == "host" else pytest.fail.Exception(reason, pytrace=False)
+def _fail(
+    reason: str,
+    cause: str,
+    host: Mapping[str, float | None] | None = None,
+    reference: Mapping[str, Mapping[str, float]] | None = None,
+) -> NoReturn:
+    """Fail the test, in a way that tells whose fault it is and what is known of the host."""
+    raise Spoiled(reason, host, reference) if cause == "host" else pytest.fail.Exception(reason, pytrace=False)

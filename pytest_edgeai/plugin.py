@@ -65,6 +65,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--edgeai-weights", metavar="FROM", help="of full-size models: hub (default), or random to measure latency only"
     )
     add("--edgeai-prepare", action="store_true", help="build and evaluate all artifacts, also with -n; measure nothing")
+    add(
+        "--edgeai-wait",
+        type=_duration,
+        default=0.0,
+        metavar="TIME",
+        help="how long to wait for another session that measures on this host, e.g. 10m (default: not at all)",
+    )
     add("--edgeai-seed", type=int, metavar="N", help="seed of the order of trials (default: a new one, printed)")
 
 
@@ -202,11 +209,14 @@ def pytest_collection_finish(session: pytest.Session) -> None:
             f"{len(edgeai.cells)} trials are selected but benchmarks are disabled, so nothing would be measured: "
             "leave out --benchmark-disable, or leave out the trials by --benchmark-skip"
         )
+    from pytest_edgeai.session_lock import HostTakenError
+
     try:
         if edgeai.cells:
+            edgeai.lock_host(config.option.edgeai_wait, lambda sentence: _note(config, sentence))
             edgeai.baseline = parametrization.baseline_of(config)
         edgeai.open_backend(lambda sentence: _note(config, sentence))
-    except SettingsError as error:
+    except (SettingsError, HostTakenError) as error:
         raise pytest.UsageError(str(error)) from None
 
 
@@ -353,6 +363,15 @@ def _prepare_other(session: pytest.Session, trials: dict[str, Cell], progress: P
         del trials[item.nodeid]
     config.hook.pytest_deselected(items=idle)
     _note(config, against_line(edgeai))
+
+
+def _duration(text: str) -> float:
+    from pytest_edgeai.tiers.quantities import parse_quantity
+
+    try:
+        return parse_quantity(text, "duration")
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def _note(config: pytest.Config, sentence: str) -> None:

@@ -202,6 +202,25 @@ class MeasuringSession:
         if isinstance(self._backend, AbstractContextManager):
             self._stack.enter_context(self._backend)
 
+    def lock_host(self, wait_s: float, note: Callable[[str], None]) -> None:
+        """Be the only measuring session of this host until this one is closed.
+
+        Parameters
+        ----------
+        wait_s
+            How long to wait for another one.
+        note
+            Is told who is waited for.
+
+        Raises
+        ------
+        HostTakenError
+            Another session is measuring.
+        """
+        from pytest_edgeai.session_lock import only_session
+
+        self._stack.enter_context(only_session(wait_s, note))
+
     def refuse_unusable_subjects(self) -> None:
         """Refuse subject models that are needed and lack weights or data, or that an operator cannot be used on.
 
@@ -340,13 +359,20 @@ class MeasuringSession:
             self.report.append(record)
         return record
 
-    def invalidate(self, cell: Cell, reason: str, cause: Cause) -> Fate:
+    def invalidate(
+        self,
+        cell: Cell,
+        reason: str,
+        cause: Cause = "product",
+        host: Mapping[str, float | None] | None = None,
+        reference: Mapping[str, Mapping[str, float]] | None = None,
+    ) -> Fate:
         """Keep why a trial's attempt has no numbers, and say what becomes of it; what is over already stays so."""
         from pytest_edgeai.measure.trial import TrialRecord
 
         if self.attempts.is_over(cell):
             return "failed"
-        self.add(TrialRecord(cell, "invalid", reason, cause))
+        self.add(TrialRecord(cell, "invalid", reason, cause, host=host or {}, reference=reference or {}))
         return self.attempts.settle(cell, (*self.cells, *self.twins))
 
     def place_again(self, remaining: Sequence[Cell | None]) -> int:

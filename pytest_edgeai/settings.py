@@ -172,10 +172,23 @@ class Tolerances(Spec):
         By how much links may have changed a trial's latency, as a share of it.
     score
         Difference between a score through the tiers and the same score computed locally.
+    cpu_wait
+        Share of a request's latency that its computation may have waited for a core; a request that waited longer is
+        marked.
+    waiting_requests
+        Share of a trial's requests that may be marked.
+    foreign_cores
+        How many of the cores that the tiers and the client need other processes may have taken during the requests.
+    slow_host
+        How much slower than in the fastest quarter of the session's trials the host may have computed the reference.
     """
 
     link_share: float = Field(default=0.02, gt=0, lt=1)
     score: float = Field(default=1e-3, gt=0)
+    cpu_wait: float = Field(default=0.10, gt=0)
+    waiting_requests: float = Field(default=0.2, ge=0, le=1)
+    foreign_cores: float = Field(default=0.5, gt=0)
+    slow_host: float = Field(default=0.25, gt=0)
 
 
 class Data(Spec):

@@ -7,7 +7,7 @@ that is measured again is the same item once more, with fresh fixtures, as pytes
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
 import pytest
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from pytest_edgeai.matrix import Cell
     from pytest_edgeai.reporting.progress import ProgressLines
     from pytest_edgeai.session import MeasuringSession
-    from pytest_edgeai.tiers.backend import Cause
 
 CELL: pytest.StashKey[Cell] = pytest.StashKey()
 """Which trial an item is."""
@@ -32,10 +31,25 @@ _STATUS: Final[dict[Fate, tuple[str, str, str]]] = {
 
 
 class Spoiled(Failed):
-    """A trial that the host has spoiled: no failure of the test while there are retries or other trials."""
+    """A trial that the host has spoiled: no failure of the test while there are retries or other trials.
 
-    def __init__(self, sentence: str) -> None:
+    Parameters
+    ----------
+    sentence
+        Why.
+    host, reference
+        What is known of the host, as `TrialRecord` has it.
+    """
+
+    def __init__(
+        self,
+        sentence: str,
+        host: Mapping[str, float | None] | None = None,
+        reference: Mapping[str, Mapping[str, float]] | None = None,
+    ) -> None:
         super().__init__(sentence, pytrace=False)
+        self.host = host
+        self.reference = reference
 
 
 class TrialItems:
@@ -69,8 +83,10 @@ class TrialItems:
             return report
         value = call.excinfo.value
         reason = str(getattr(value, "msg", None) or call.excinfo.exconly(tryshort=True))
-        cause: Cause = "host" if isinstance(value, Spoiled) else "product"
-        fate = self._edgeai.invalidate(item.stash[CELL], reason, cause)
+        if isinstance(value, Spoiled):
+            fate = self._edgeai.invalidate(item.stash[CELL], reason, "host", value.host, value.reference)
+        else:
+            fate = self._edgeai.invalidate(item.stash[CELL], reason)
         if fate != "failed":
             path, line, _ = item.location
             report.outcome = "skipped"  # what other reporters, such as JUnit's, know

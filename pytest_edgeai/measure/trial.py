@@ -13,7 +13,7 @@ import itertools
 import os
 import re
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, Protocol, TypeAlias
@@ -23,7 +23,8 @@ import numpy as np
 from pytest_edgeai.matrix import Cell
 from pytest_edgeai.measure.accuracy import Evaluation
 from pytest_edgeai.measure.client import Answer, RequestError, Requests
-from pytest_edgeai.measure.host import load_average, stolen_s
+from pytest_edgeai.measure.contention import Wait, judge_contention, judge_speed, marked
+from pytest_edgeai.measure.host_watch import HostWatch, needed_cores, reference
 from pytest_edgeai.measure.link_errors import Crossing, LinkErrors, estimate_link_errors, judge_link_errors
 from pytest_edgeai.serving.protocol import Array
 from pytest_edgeai.serving.timing import SPAN_NAMES, Span
@@ -49,11 +50,21 @@ class TrialInvalid(Exception):  # noqa: N818  # a verdict on a trial, in the wor
         Why.
     cause
         Whose fault it is: that of the host, which may do better at another time, or of what is measured.
+    host, reference
+        What is known of the host, as `TrialRecord` has it.
     """
 
-    def __init__(self, sentence: str, cause: Cause = "product") -> None:
+    def __init__(
+        self,
+        sentence: str,
+        cause: Cause = "product",
+        host: Mapping[str, float | None] | None = None,
+        reference: Mapping[str, Mapping[str, float]] | None = None,
+    ) -> None:
         super().__init__(sentence)
         self.cause: Cause = cause
+        self.host = host or {}
+        self.reference = reference or {}
 
 
 class Stopwatch(Protocol):
@@ -87,6 +98,10 @@ class Measurement:
         Of several nodes, the one that was waited for longest, whose spans these are.
     late_s
         By how many seconds the answer came later than held links would have delivered it.
+    cpu_s
+        CPU time of the computing threads in `compute`, or None where the tiers do not tell it.
+    waited_s
+        How much of pre-processing and compute passed while they waited for a core, or None.
     """
 
     run: int
@@ -95,6 +110,8 @@ class Measurement:
     spans_s: Mapping[str, float]
     slowest: str = ""
     late_s: float = 0.0
+    cpu_s: float | None = None
+    waited_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +149,12 @@ class TrialRecord:
     duration_s
         Of the whole trial, deployment included.
     host
-        Load average and stolen CPU seconds.
+        Load average, stolen CPU seconds, seconds in which something waited for a core (`pressure_s`), how long and how
+        often quotas stopped tiers, cores that others took, and how many requests are marked (`Tolerances.cpu_wait`).
+        What is not known is None.
+    reference
+        Seconds of the fixed computation by tier or node: `cpu_s` and `wall_s`, and the CPU time before and after the
+        requests. Empty where servers are not ours.
     """
 
     cell: Cell
@@ -151,6 +173,7 @@ class TrialRecord:
     started_at: float = 0.0
     duration_s: float = 0.0
     host: Mapping[str, float | None] = field(default_factory=dict)
+    reference: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
     @property
     def latencies_s(self) -> Array:
@@ -176,6 +199,8 @@ class TrialRecord:
             "latency_s": [one.latency_s for one in self.measurements],
             "late_s": [one.late_s for one in self.measurements],
             "spans_s": {name: [one.spans_s.get(name, 0.0) for one in self.measurements] for name in names},
+            "cpu_s": [one.cpu_s for one in self.measurements],
+            "waited_s": [one.waited_s for one in self.measurements],
             **({"slowest": [one.slowest for one in self.measurements]} if strategy.placement.nodes > 1 else {}),
         }
 
@@ -196,6 +221,8 @@ class Assignment:
         The samples of which the largest are sent.
     evaluation
         The local predictions to compare with.
+    references
+        What the reference took in the session's other trials so far, by tier (`contention.slower_references`).
     """
 
     cell: Cell
@@ -204,6 +231,7 @@ class Assignment:
     tolerances: Tolerances
     validation: Samples
     evaluation: Evaluation
+    references: Mapping[str, Sequence[float]] = field(default_factory=dict)
 
 
 def run_trial(deployment: Deployment, assignment: Assignment, stopwatch: Stopwatch, started: float) -> TrialRecord:
@@ -231,19 +259,35 @@ def run_trial(deployment: Deployment, assignment: Assignment, stopwatch: Stopwat
         Something was not proven, or a request failed.
     """
     started_at = time.time() - (time.perf_counter() - started)
-    stolen_before = stolen_s()
+    watch = HostWatch()
     try:
         before = deployment.states()
+        reference_before = deployment.reference()
         probes = _probe(deployment, assignment)
         with deployment.client() as client, _apart_from(deployment.cores):
-            measurements, crossings = _send(client, assignment, stopwatch)
-        link_errors, remarks = _judge_links(deployment, assignment, measurements, crossings, probes)
+            watch.mark()
+            measurements, answers = _send(client, assignment, stopwatch)
+            watch.mark()
+        references = reference(reference_before, deployment.reference())
         after = deployment.states()
+        watch.mark()
     except TierError as error:
         raise TrialInvalid(str(error), error.cause) from None
     except RequestError as error:
         raise TrialInvalid(deployment.diagnose() or str(error)) from None
-    stolen_after = stolen_s()
+    foreign = watch.foreign_use(before, after)
+    told = (_wait(answer, one.latency_s) for answer, one in zip(answers, measurements, strict=True))
+    waits = [wait for wait in told if wait is not None]
+    host = {
+        **watch.record(before, after),
+        "foreign_cores": None if foreign is None else foreign.cores,
+        "marked_requests": marked(waits, assignment.tolerances) if waits else None,
+    }
+    busy = judge_contention(waits, foreign, needed_cores(after), host["load_average"] or 0.0, assignment.tolerances)
+    spoiled = busy or judge_speed(references, assignment.references, assignment.tolerances.slow_host)
+    link_errors, wrong_links, remarks = _judge_links(deployment, assignment, measurements, answers, probes)
+    if spoiled or wrong_links:
+        raise TrialInvalid(spoiled or wrong_links, "host", host, references)
     return TrialRecord(
         cell=assignment.cell,
         status="valid",
@@ -256,10 +300,8 @@ def run_trial(deployment: Deployment, assignment: Assignment, stopwatch: Stopwat
         load_s={state.tier: sum(state.limits.get("load_s", {}).values()) for state in before},
         started_at=started_at,
         duration_s=time.perf_counter() - started,
-        host={
-            "load_average": load_average(),
-            "stolen_s": None if stolen_before is None or stolen_after is None else stolen_after - stolen_before,
-        },
+        host=host,
+        reference=references,
     )
 
 
@@ -279,19 +321,17 @@ def _judge_links(
     deployment: Deployment,
     assignment: Assignment,
     measurements: Sequence[Measurement],
-    crossings: Sequence[Sequence[Crossing]],
+    answers: Iterable[Answer],
     probes: Sequence[Probe],
-) -> tuple[LinkErrors | None, tuple[str, ...]]:
-    """What links did to the requests, and remarks about it."""
+) -> tuple[LinkErrors | None, str, tuple[str, ...]]:
+    """What links did to the requests, why that makes the trial invalid, and remarks about it."""
     shapes = {hop.name: hop.link.shape for hop in deployment.hops}
+    crossings = [_crossings(answer) for answer in answers]
     errors = estimate_link_errors(crossings, [one.late_s for one in measurements], shapes, probes)
     if errors is None:
-        return None, ()
+        return None, "", ()
     latency_s = float(np.median([one.latency_s for one in measurements]))
-    reason, remarks = judge_link_errors(errors, latency_s, assignment.tolerances.link_share, probes)
-    if reason:
-        raise TrialInvalid(reason, cause="host")
-    return errors, remarks
+    return errors, *judge_link_errors(errors, latency_s, assignment.tolerances.link_share, probes)
 
 
 @contextlib.contextmanager
@@ -329,8 +369,8 @@ def _check_concurrent_rates(deployment: Deployment, assignment: Assignment) -> N
 
 def _send(
     client: Requests, assignment: Assignment, stopwatch: Stopwatch
-) -> tuple[tuple[Measurement, ...], list[list[Crossing]]]:
-    """Send all requests; what was measured, and which hops each request crossed."""
+) -> tuple[tuple[Measurement, ...], tuple[Answer, ...]]:
+    """Send all requests; what was measured, and the answers."""
     profile = assignment.profile
     numbers = assignment.validation.largest(profile.inputs)
     if len(numbers) < profile.inputs:
@@ -361,9 +401,12 @@ def _send(
         number = numbers[run % len(numbers)]
         _check_nodes(answer)
         _compare(answer, number, assignment)
-        spans_s = _spans(answer, latency_s)
-        measurements.append(Measurement(run, number, latency_s, spans_s, answer.slowest, answer.late_s))
-    return tuple(measurements), [_crossings(answer) for answer in answers]
+        spans_s, wait = _spans(answer, latency_s), _wait(answer, latency_s)
+        waited_s = None if wait is None else wait.waited_s
+        measurements.append(
+            Measurement(run, number, latency_s, spans_s, answer.slowest, answer.late_s, _cpu_s(answer), waited_s)
+        )
+    return tuple(measurements), tuple(answers)
 
 
 def _crossings(answer: Answer) -> list[Crossing]:
@@ -394,6 +437,28 @@ def _spans(answer: Answer, latency_s: float) -> dict[str, float]:
         spans[name] = spans.get(name, 0.0) + span.duration_s
     spans[_column(answer.spans[-1])] += latency_s - answer.latency_s
     return spans
+
+
+def _cpu_s(answer: Answer) -> float | None:
+    """CPU time of all that was computed, where every tier that did tells it."""
+    told = [span.cpu_s for span in answer.spans if span.name == "compute"]
+    known = [one for one in told if one is not None]
+    return sum(known) if known and len(known) == len(told) else None
+
+
+def _wait(answer: Answer, latency_s: float) -> Wait | None:
+    """What a request waited for cores; None where no tier tells it."""
+    known = [(span, span.waited_s) for span in answer.spans if span.waited_s is not None]
+    if not known:
+        return None
+    stretch_s = {span.place: span.duration_s for span in answer.spans if span.name == "stretch"}
+    effects_s = [
+        waited_s * (1 + stretch_s.get(span.place, 0.0) / span.duration_s) if span.name == "compute" else waited_s
+        for span, waited_s in known
+        if span.duration_s > 0
+    ]
+    computed_s, waited_s = sum(span.duration_s for span, _ in known), sum(one for _, one in known)
+    return Wait(latency_s, computed_s, waited_s, sum(effects_s))
 
 
 def _column(span: Span) -> str:

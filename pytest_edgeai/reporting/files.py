@@ -51,7 +51,7 @@ class ReportFolder:
         topology = settings.topology
         hops = dict.fromkeys(hop.name for tier in topology.tiers for hop in topology.route(tier))
         self._spans = [*SPAN_NAMES, *(f"transmit {name}" for name in hops)]
-        self._columns = [*_KEYS, *map(_column, self._spans)]
+        self._columns = [*_KEYS, *map(_column, self._spans), "cpu_s", "waited_s"]
         self._begun: set[str] = set()
         self._begin(SAMPLES)
 
@@ -86,7 +86,8 @@ class ReportFolder:
                 spans["transmit"] = sum(value for name, value in spans.items() if name.startswith("transmit"))
                 run = replicate * self._requests + one.run  # numbered through, so that it tells the input
                 row = [*names, run, one.input, repr(one.latency_s)]
-                writer.writerow([*row, *(repr(spans.get(name, 0.0)) for name in self._spans)])
+                waiting = ["" if value is None else repr(value) for value in (one.cpu_s, one.waited_s)]
+                writer.writerow([*row, *(repr(spans.get(name, 0.0)) for name in self._spans), *waiting])
 
     def remove(self, record: TrialRecord) -> None:
         """Take a trial's samples out again: its test was repeated."""

@@ -1,4 +1,4 @@
-"""What a tier answers at which path: the Open Inference Protocol v2, the link probe and the limits.
+"""What a tier answers at which path: the Open Inference Protocol v2, the link probe, the limits and the reference.
 
 From a whole request to a whole reply; how either crosses a socket is the business of `server`.
 """
@@ -19,13 +19,15 @@ from typing import Any, NamedTuple, TypeAlias
 from pytest_edgeai import __version__
 from pytest_edgeai.serving import protocol, timing
 from pytest_edgeai.serving.http1 import MessageError, whole_number
-from pytest_edgeai.serving.limits import read_limits
+from pytest_edgeai.serving.limits import read_limits, whereabouts
 from pytest_edgeai.serving.pipeline import SampleError
+from pytest_edgeai.serving.reference import Reference
 from pytest_edgeai.serving.repository import Model, ModelError
 from pytest_edgeai.serving.settings import ServerSettings
 
 PROBE_PATH = "/edgeai/probe"
 LIMITS_PATH = "/edgeai/limits"
+REFERENCE_PATH = "/edgeai/reference"
 MAX_PROBE_BYTES = 64 * 2**20
 
 _JSON_LENGTH = protocol.JSON_LENGTH_HEADER.lower()
@@ -107,6 +109,7 @@ class Endpoints:
     def __init__(self, models: Mapping[str, Model], settings: ServerSettings) -> None:
         self._models = models
         self._execution = settings.execution
+        self._reference = Reference(settings.execution)
         self._max_body_bytes = settings.max_body_bytes
         self._onward: dict[tuple[str, ...], Model] = {}
         self._table: dict[tuple[str, ...], Mapping[str, Endpoint]] = {
@@ -115,6 +118,7 @@ class Endpoints:
             ("v2", "health", "ready"): _readable(lambda _: json_reply({"ready": True})),
             ("edgeai", "probe"): {**_readable(_download), "POST": _upload},
             ("edgeai", "limits"): _readable(self._limits),
+            ("edgeai", "reference"): _readable(lambda _: json_reply(self._reference().as_json())),
         }
         for name, model in models.items():
             for prefix in (("v2", "models", name), ("v2", "models", name, "versions", "1")):
@@ -228,6 +232,8 @@ class Endpoints:
         return json_reply(
             {
                 **read_limits().as_json(),
+                **whereabouts(),
+                "cpu_s": time.process_time(),
                 "threads": execution.threads,
                 "spinning": execution.spinning,
                 "compute_scale": execution.compute_scale,

@@ -2,6 +2,7 @@
 
 An entry is `name;dur=milliseconds;desc="place"` (W3C Server Timing). The name is the span's, the place is the tier,
 or for `transmit` the two tiers of the hop joined by a hyphen; what a header cannot carry is percent-encoded in it.
+Spans that compute go on with `;cpu=milliseconds;waited=milliseconds`, where these are known.
 """
 
 from __future__ import annotations
@@ -20,8 +21,10 @@ SpanName: TypeAlias = Literal[
 ]
 SPAN_NAMES: tuple[SpanName, ...] = get_args(SpanName)
 
+_MILLISECONDS = r"[0-9]{1,15}(?:\.[0-9]{1,15})?"
 _ENTRY = re.compile(
-    r'\s*([a-z]+);dur=(-?[0-9]{1,15}(?:\.[0-9]{1,15})?);desc="([^",]*)"(?:;sent=([0-9]{1,15});received=([0-9]{1,15}))?\s*'
+    rf'\s*([a-z]+);dur=(-?{_MILLISECONDS});desc="([^",]*)"(?:;cpu=({_MILLISECONDS}))?(?:;waited=({_MILLISECONDS}))?'
+    r"(?:;sent=([0-9]{1,15});received=([0-9]{1,15}))?\s*"
 )
 _encode_place = functools.lru_cache(maxsize=64)(quote)
 _decode_place = functools.lru_cache(maxsize=64)(unquote)
@@ -35,6 +38,10 @@ class Span:
     ----------
     name, place, duration_s
         What, at which tier or over which hop, and how long.
+    cpu_s
+        CPU time of the threads that computed, or None where it is not known.
+    waited_s
+        How much of the duration passed while they waited for a core, or None where that is not known.
     sent_bytes, received_bytes
         Of `transmit`, the lengths of the request and of the answer; None where they are not told.
     """
@@ -42,6 +49,8 @@ class Span:
     name: SpanName
     place: str
     duration_s: float
+    cpu_s: float | None = None
+    waited_s: float | None = None
     sent_bytes: int | None = None
     received_bytes: int | None = None
 
@@ -55,7 +64,8 @@ def format_spans(spans: Iterable[Span]) -> str:
     'compute;dur=2.500000;desc="edge", transmit;dur=30.000000;desc="edge-cloud"'
     """
     return ", ".join(
-        f'{span.name};dur={span.duration_s * 1e3:.6f};desc="{_encode_place(span.place)}"{_bytes(span)}'
+        f'{span.name};dur={span.duration_s * 1e3:.6f};desc="{_encode_place(span.place)}"'
+        f"{_parameter('cpu', span.cpu_s)}{_parameter('waited', span.waited_s)}{_bytes(span)}"
         for span in spans
     )
 
@@ -74,9 +84,14 @@ def parse_spans(header: str | None) -> list[Span]:
         match = _ENTRY.fullmatch(entry)
         if match and match[1] in SPAN_NAMES:
             name: SpanName = match[1]
-            sent, received = (None if text is None else int(text) for text in match.group(4, 5))
-            spans.append(Span(name, _decode_place(match[3]), float(match[2]) / 1e3, sent, received))
+            cpu_s, waited_s = (None if text is None else float(text) / 1e3 for text in match.group(4, 5))
+            sent, received = (None if text is None else int(text) for text in match.group(6, 7))
+            spans.append(Span(name, _decode_place(match[3]), float(match[2]) / 1e3, cpu_s, waited_s, sent, received))
     return spans
+
+
+def _parameter(name: str, duration_s: float | None) -> str:
+    return "" if duration_s is None else f";{name}={max(0.0, duration_s) * 1e3:.6f}"
 
 
 def _bytes(span: Span) -> str:

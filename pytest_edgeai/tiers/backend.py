@@ -178,6 +178,17 @@ class Deployment(Protocol):
             A tier is gone, or has other limits than it was given.
         """
 
+    def reference(self) -> Mapping[str, Mapping[str, Any]]:
+        """What a fixed computation takes now on each tier or node that runs the model.
+
+        These are the fields of `pytest_edgeai.serving.reference.ReferenceRuns`; servers that are not ours are left out.
+
+        Raises
+        ------
+        TierError
+            A tier is gone.
+        """
+
     def diagnose(self) -> str | None:
         """Why requests fail: a sentence about a tier or link that is gone or silent, or None where all are well."""
 

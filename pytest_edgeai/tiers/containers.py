@@ -23,7 +23,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Self
 
 from pytest_edgeai.measure.client import Client, RequestError
-from pytest_edgeai.serving.server import LIMITS_PATH
+from pytest_edgeai.serving.endpoints import LIMITS_PATH, REFERENCE_PATH
 from pytest_edgeai.tiers import engine, traffic
 from pytest_edgeai.tiers.backend import Order, Site, TierError, TierState, server_arguments, takes_turns
 from pytest_edgeai.tiers.engine import EngineError, first_line
@@ -291,6 +291,10 @@ class DockerDeployment:
         names = [*places, *(name for name in self.containers if name in passed)]
         return tuple(self._state(name) for name in names)
 
+    def reference(self) -> dict[str, Mapping[str, Any]]:
+        """What a fixed computation takes now on each tier that runs the model."""
+        return {place: self._ask(place, REFERENCE_PATH, "does not compute") for place in self._run.order.places}
+
     def diagnose(self) -> str | None:
         """A sentence about a container that has ended or does not answer."""
         for container in self.containers.values():
@@ -303,12 +307,17 @@ class DockerDeployment:
         """End the container of a tier or node as a crash would; for experiments on availability."""
         self.containers[place].inner.kill()
 
-    def _state(self, tier: str) -> TierState:
+    def _ask(self, tier: str, path: str, otherwise: str) -> Mapping[str, Any]:
+        """What a tier answers about itself; `otherwise` says in the error what it does not do."""
         try:
-            limits = self._ask_in(tier).ask(f"localhost:{PORT}", "GET", LIMITS_PATH)["document"]
+            said: dict[str, Any] = self._ask_in(tier).ask(f"localhost:{PORT}", "GET", path)["document"]
         except (RequestError, KeyError) as error:
             ended = self.containers[tier].obituary()
-            raise TierError(ended or f"tier {tier} does not say its limits: {error}") from None
+            raise TierError(ended or f"tier {tier} {otherwise}: {error}") from None
+        return said
+
+    def _state(self, tier: str) -> TierState:
+        limits = self._ask(tier, LIMITS_PATH, "does not say its limits")
         order, allotment = self._run.order, self._run.site.allotments[tier_of(tier)]
         cpus = cpus_of_node(allotment, order.node_at(tier), self._run.engines.of(tier_of(tier)).cpus)
         turns = takes_turns(tier, allotment, order)

@@ -11,6 +11,7 @@ import itertools
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import replace
+from typing import Any
 
 from pytest_edgeai.matrix import Placement
 from pytest_edgeai.measure.client import Client
@@ -97,6 +98,10 @@ class NodesDeployment:
     def states(self) -> tuple[TierState, ...]:
         """What the nodes, and tiers on the way to them, say of themselves, checked against what they were given."""
         return tuple(itertools.chain.from_iterable(one.states() for one in self.nodes.values()))
+
+    def reference(self) -> dict[str, Mapping[str, Any]]:
+        """What a fixed computation takes now on each node, one after the other."""
+        return {place: said for one in self.nodes.values() for place, said in one.reference().items()}
 
     def diagnose(self) -> str | None:
         """A sentence about a node, or the way to it, that is gone or silent."""

@@ -17,10 +17,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from pytest_edgeai.measure.client import Client, RequestError
-from pytest_edgeai.serving.server import LIMITS_PATH
+from pytest_edgeai.serving.endpoints import LIMITS_PATH, REFERENCE_PATH
 from pytest_edgeai.tiers import cgroups
 from pytest_edgeai.tiers.backend import Order, Site, TierError, TierState, server_arguments, takes_turns
 from pytest_edgeai.tiers.children import Child, family
@@ -298,7 +298,11 @@ class ProcessDeployment:
 
     def states(self) -> tuple[TierState, ...]:
         """What the tiers say of themselves, checked against what they were given."""
-        return tuple(self._state(tier, server) for tier, server in self._servers.items())
+        return tuple(map(self._state, self._servers))
+
+    def reference(self) -> dict[str, Mapping[str, Any]]:
+        """What a fixed computation takes now on each tier that runs the model."""
+        return {place: self._ask(place, REFERENCE_PATH, "does not compute") for place in self._order.places}
 
     def diagnose(self) -> str | None:
         """A sentence about a process that has ended or does not answer."""
@@ -317,13 +321,19 @@ class ProcessDeployment:
             return ended or f"{server.name} is running but does not answer: {error}{server.last_words()}"
         return None
 
-    def _state(self, tier: str, server: Child) -> TierState:
+    def _ask(self, tier: str, path: str, otherwise: str) -> Mapping[str, Any]:
+        """What a tier answers about itself; `otherwise` says in the error what it does not do."""
+        server = self._servers[tier]
         try:
             with self._connect(tier, None, self._check_timeout_s) as client:
-                limits = client.get(LIMITS_PATH)
+                said: dict[str, Any] = client.get(path)
         except RequestError as error:
             ended = server.obituary(wait_s=1)
-            raise TierError(ended or f"tier {tier} does not say its limits: {error}{server.last_words()}") from None
+            raise TierError(ended or f"tier {tier} {otherwise}: {error}{server.last_words()}") from None
+        return said
+
+    def _state(self, tier: str) -> TierState:
+        limits = self._ask(tier, LIMITS_PATH, "does not say its limits")
         allotment = self._site.allotments[tier_of(tier)]
         cpus = (
             cpus_of_node(allotment, self._order.node_at(tier), own_cpus()) if hasattr(os, "sched_getaffinity") else None

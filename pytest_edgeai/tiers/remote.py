@@ -14,7 +14,7 @@ from urllib.parse import quote, urlsplit
 
 from pytest_edgeai.matrix import Placement
 from pytest_edgeai.measure.client import Client, RequestError
-from pytest_edgeai.serving.server import LIMITS_PATH
+from pytest_edgeai.serving.endpoints import LIMITS_PATH, REFERENCE_PATH
 from pytest_edgeai.tiers.backend import Order, Site, TierError, TierState
 from pytest_edgeai.tiers.probe import ProbeLines
 from pytest_edgeai.tiers.specs import Hop, TierSpec
@@ -81,14 +81,28 @@ class RemoteBackend:
         TierError
             The tier does not answer.
         """
+        return self._own_endpoint(tier, LIMITS_PATH, "threads")
+
+    def reference(self, tier: str) -> dict[str, Any] | None:
+        """What a fixed computation takes now on the tier; None where the server is not one of ours.
+
+        Raises
+        ------
+        TierError
+            The tier does not answer.
+        """
+        return self._own_endpoint(tier, REFERENCE_PATH, "fastest")
+
+    def _own_endpoint(self, tier: str, path: str, key: str) -> dict[str, Any] | None:
+        """What is at a path that our own servers have; None where there is no document with that key."""
         with self._connect(tier) as client:
             try:
-                limits = client.get(LIMITS_PATH)
+                said = client.get(path)
             except RequestError as error:
                 if _status(error) is None:
                     self._check_answers(tier, _LIVE_PATH)
                 return None
-        return limits if isinstance(limits, dict) and "threads" in limits else None
+        return said if isinstance(said, dict) and key in said else None
 
     def diagnose(self, tier: str) -> str | None:
         """A sentence if the tier does not answer."""
@@ -164,6 +178,11 @@ class RemoteDeployment:
         # The server may have loaded other models as well.
         loads = {name: load_s for name, load_s in limits.get("load_s", {}).items() if name == self._order.name}
         return (TierState(self._tier, {**limits, "load_s": loads}, ("links",)),)
+
+    def reference(self) -> dict[str, dict[str, Any]]:
+        """What a fixed computation takes now, where the server is one of ours."""
+        said = self._backend.reference(self._tier)
+        return {} if said is None else {self._tier: said}
 
     def diagnose(self) -> str | None:
         """A sentence if the server does not answer any more."""

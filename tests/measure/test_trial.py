@@ -56,6 +56,8 @@ class Tier:
     cores: frozenset[int] = frozenset()
     missing: Mapping[str, str] = field(default_factory=dict)
     more_spans: tuple[Span, ...] = ()
+    reference_s: float = 0.001
+    slows_down: float = 1.0
 
     @contextmanager
     def client(self) -> Iterator[Any]:
@@ -82,6 +84,11 @@ class Tier:
         if self.states_left < 0:
             raise TierError("tier edge was killed by signal 9")
         return (TierState("edge", {"load_s": {"toy": 0.5}}, ("memory",)),)
+
+    def reference(self) -> Mapping[str, Mapping[str, Any]]:
+        runs = {"wall_s": self.reference_s * 1.1, "cpu_s": self.reference_s}
+        self.reference_s *= self.slows_down
+        return {"edge": {"runs": 1, "fastest": runs, "median": runs}}
 
     def diagnose(self) -> str | None:
         return None
@@ -133,12 +140,23 @@ def _stopwatch(factor: float = 1.0) -> Any:
     return run
 
 
-def _run(tier: Any, validation: Samples, stopwatch: Any = None, **profile: Any) -> TrialRecord:
+# How busy the host is that tests run on is not what is tested.
+ANY_HOST = Tolerances(foreign_cores=1000)
+
+
+def _run(
+    tier: Any,
+    validation: Samples,
+    stopwatch: Any = None,
+    references: Mapping[str, Sequence[float]] | None = None,
+    **profile: Any,
+) -> TrialRecord:
     numbers = np.arange(4)
     evaluation = Evaluation(
         np.stack([numbers, numbers + 1], axis=1), np.tile([0.9, 0.1], (4, 1)), numbers, {"top1": 100.0}
     )
-    assignment = Assignment(CELL, "toy", _profile(**profile), Tolerances(), validation, evaluation)
+    known = references or {}
+    assignment = Assignment(CELL, "toy", _profile(**profile), ANY_HOST, validation, evaluation, known)
     return run_trial(tier, assignment, stopwatch or _stopwatch(), time.perf_counter())
 
 
@@ -267,3 +285,56 @@ def test_a_record_tells_what_was_not_proven_and_how_long_loading_took(validation
     assert document["id"] == "toy-identity-edge-r3"
     assert document["spans_s"]["compute"] == [0.001] * 4
     assert len(document["latency_s"]) == 4
+
+
+def _waiting(waited_s: float) -> tuple[Span, ...]:
+    """Pre-processing of one millisecond more, some of it without a core."""
+    return (Span("preprocess", "edge", 0.001, 0.001 - waited_s, waited_s),)
+
+
+def test_a_record_tells_cpu_time_and_waiting_of_every_request(validation: Samples) -> None:
+    record = _run(Tier(more_spans=_waiting(0.0001)), validation)
+    assert [one.waited_s for one in record.measurements] == [0.0001] * 4
+    assert record.host["marked_requests"] == 0
+    document = record.as_json()
+    assert document["waited_s"] == [0.0001] * 4
+    assert document["cpu_s"] == [None] * 4  # the toy's compute does not tell it
+
+
+def test_requests_that_waited_for_a_core_make_the_trial_invalid_for_the_hosts_sake(validation: Samples) -> None:
+    with pytest.raises(
+        TrialInvalid, match=r"the host was busy: compute waited 80 % of its time for a core; load"
+    ) as no:
+        _run(Tier(more_spans=_waiting(0.0008)), validation)
+    assert no.value.cause == "host"
+    assert no.value.host["marked_requests"] == 4
+    assert no.value.reference["edge"]["cpu_s"] == 0.001
+
+
+def test_waiting_counts_as_often_as_compute_is_stretched(validation: Samples) -> None:
+    waited = Span("compute", "cloud", 0.001, 0.0009, 0.0001)  # 0.1 ms of 4 ms is tolerated, 0.5 ms is not
+    assert _run(Tier(more_spans=(waited,)), validation).host["marked_requests"] == 0
+    with pytest.raises(TrialInvalid, match="the host was busy"):
+        _run(Tier(more_spans=(waited, Span("stretch", "cloud", 0.004))), validation)
+
+
+def test_a_record_tells_what_the_reference_took_before_and_after(validation: Samples) -> None:
+    record = _run(Tier(slows_down=1.2), validation)
+    found = record.reference["edge"]
+    assert found["cpu_s"] == pytest.approx(0.0011)
+    assert found["wall_s"] == pytest.approx(0.00121)
+    assert (found["before_cpu_s"], found["after_cpu_s"]) == (0.001, 0.0012)
+
+
+def test_a_host_that_became_slow_makes_the_trial_invalid_for_the_hosts_sake(validation: Samples) -> None:
+    usual = {"edge": [0.001, 0.001, 0.00101, 0.0012]}
+    assert _run(Tier(slows_down=1.2), validation, references=usual).status == "valid"
+    with pytest.raises(TrialInvalid, match=r"computed 1\.6 times slower than in its other trials") as slow:
+        _run(Tier(slows_down=1.6), validation, references=usual)
+    assert slow.value.cause == "host"
+
+
+def test_what_is_wrong_with_an_answer_is_the_products_fault(validation: Samples) -> None:
+    with pytest.raises(TrialInvalid, match="parity") as wrong:
+        _run(Tier(scores=lambda number: [0.8, 0.2]), validation)
+    assert wrong.value.cause == "product"

@@ -19,7 +19,10 @@ def test_samples_and_results_tell_the_same(project: Project) -> None:
     with (project.report / "samples.csv").open(encoding="utf-8", newline="") as file:
         for row in csv.DictReader(file):
             latencies[row["model"], row["operator"], row["tier"]].append(float(row["latency_s"]))
-            spans = [float(value) for name, value in row.items() if name.endswith("_s") and name != "latency_s"]
+            beside = ("latency_s", "cpu_s", "waited_s")
+            spans = [float(value) for name, value in row.items() if name.endswith("_s") and name not in beside]
+            assert float(row["cpu_s"]) > 0
+            assert 0 <= float(row["waited_s"]) < float(row["latency_s"])
             # transmit_s is the sum of its hops, of which the toys have none
             assert sum(spans) == pytest.approx(float(row["latency_s"]), rel=1e-6, abs=1e-9)
     for strategy in project.results["strategies"]:

@@ -200,6 +200,15 @@ class _Deployment:
         unproven = tuple(filter(None, os.environ.get("TOY_UNPROVEN", "").split(",")))
         return (TierState(str(self._order.placement), {"load_s": {"toy": 0.001}}, unproven),)
 
+    def reference(self) -> dict[str, dict[str, Any]]:
+        """What the fixed computation is said to take: the milliseconds of TOY_REFERENCE_MS, in turn."""
+        if "TOY_REFERENCE_MS" not in os.environ:
+            return {}
+        now_ms, *later = os.environ["TOY_REFERENCE_MS"].split(",")
+        os.environ["TOY_REFERENCE_MS"] = ",".join([*later, now_ms])
+        run = {"wall_s": float(now_ms) / 1e3, "cpu_s": float(now_ms) / 1e3}
+        return {str(self._order.placement): {"runs": 1, "fastest": run, "median": run}}
+
     def diagnose(self) -> str | None:
         """Why requests fail."""
         return "tier edge was killed by signal 9" if os.environ.get("TOY_FAULT") == "request" else None
