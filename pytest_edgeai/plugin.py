@@ -204,6 +204,8 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     try:
         if edgeai.cells:
             edgeai.baseline = parametrization.baseline_of(config)
+            if edgeai.baseline is not None or edgeai.against is not None:
+                parametrization.refuse_too_few_trials(edgeai)
         edgeai.open_backend(lambda sentence: _note(config, sentence))
     except SettingsError as error:
         raise pytest.UsageError(str(error)) from None
@@ -289,7 +291,7 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> Generator[
 
         add_junit_properties(config, outcome.comparison)
     result = yield
-    if exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED) and not outcome.green:
+    if exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED) and outcome.fails:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
     return result
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -19,6 +22,8 @@ if TYPE_CHECKING:
 
 KEY: Final = "edgeai"
 _FORMAT = 1
+_MEASURING = ("measure", "parallel", "partition", "serving", "tiers", "wire")
+"""Folders of this package whose code runs while a request is on its way."""
 
 
 class RecordingError(ValueError):
@@ -65,6 +70,9 @@ class RecordedStrategy:
         Whether it has no trials because its artifact is that of the version it is compared with, byte for byte.
     failure
         Why it could not be measured at all, as what is said of the version; or empty.
+    reference_s
+        Of each valid trial, seconds of CPU that the reference computation took, by tier; empty where it was not
+        measured.
     """
 
     inputs: tuple[int, ...]
@@ -73,6 +81,11 @@ class RecordedStrategy:
     invalid: tuple[str, ...] = ()
     same: bool = False
     failure: str = ""
+    reference_s: tuple[Mapping[str, float], ...] = ()
+
+    def is_short(self, trials: int) -> bool:
+        """Whether it was measured, with fewer trials than these."""
+        return not (self.same or self.failure or self.invalid) and len(self.latencies_s) < trials
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +104,10 @@ class Recording:
         By the strategy's `model-operator`.
     artifact_of
         The name of the artifact of each strategy.
+    code
+        Digest of the code that measured, or that would measure where it is another version's; empty where unknown.
+    remarks
+        Sentences about where it comes from.
     """
 
     label: str
@@ -98,12 +115,15 @@ class Recording:
     strategies: Mapping[str, RecordedStrategy]
     artifacts: Mapping[str, RecordedArtifact] = field(default_factory=dict)
     artifact_of: Mapping[str, str] = field(default_factory=dict)
+    code: str = ""
+    remarks: tuple[str, ...] = ()
 
 
 def record_session(session: MeasuringSession) -> dict[str, Any]:
     """The document of a session; JSON values only."""
     return {
         "format": _FORMAT,
+        "code": code_digest(),
         "conditions": _conditions(session),
         "artifacts": _artifacts(session.prepared),
         "strategies": {
@@ -144,10 +164,21 @@ def record_other(session: MeasuringSession, other: OtherVersion) -> dict[str, An
         strategies.setdefault(name, {"artifact": "", "trials": []})
     return {
         "format": _FORMAT,
+        "code": other.code,
         "conditions": _conditions(session),
         "artifacts": _artifacts(other.prepared),
         "strategies": strategies,
     }
+
+
+def code_digest() -> str:
+    """Digest of the code that measures: what is part of every latency and of no artifact."""
+    package = Path(__file__).parent
+    digest = hashlib.sha256()
+    for folder in _MEASURING:
+        for path in sorted((package / folder).rglob("*.py")):
+            digest.update(path.relative_to(package).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
+    return digest.hexdigest()
 
 
 def _conditions(session: MeasuringSession) -> dict[str, Any]:
@@ -205,6 +236,7 @@ def _trial(record: TrialRecord | None) -> dict[str, Any]:
         "input": [one.input for one in record.measurements],
         "latency_s": [one.latency_s for one in record.measurements],
         "peak_memory_bytes": peaks[0] if peaks else None,
+        "reference_s": dict(record.reference),
     }
 
 
@@ -239,6 +271,7 @@ def read_recording(document: Any, label: str) -> Recording:
             strategies={name: _strategy(name, one) for name, one in ours["strategies"].items()},
             artifacts={name: _artifact(one) for name, one in ours["artifacts"].items()},
             artifact_of={name: str(one["artifact"]) for name, one in ours["strategies"].items()},
+            code=str(ours.get("code", "")),
         )
     except (KeyError, TypeError, AttributeError, IndexError) as error:
         raise RecordingError(f"{label} is not whole ({type(error).__name__}: {error}): measure it again") from None
@@ -269,4 +302,12 @@ def _strategy(name: str, recorded: Mapping[str, Any]) -> RecordedStrategy:
     peaks = tuple(int(one["peak_memory_bytes"]) for one in valid if one.get("peak_memory_bytes"))
     latencies = np.array(rows).reshape(len(rows), len(inputs))
     same, failure = bool(recorded.get("same")), str(recorded.get("failure", ""))
-    return RecordedStrategy(inputs, latencies, peaks, invalid, same, failure)
+    references = tuple(_reference(name, one.get("reference_s") or {}) for one in valid)
+    return RecordedStrategy(inputs, latencies, peaks, invalid, same, failure, references)
+
+
+def _reference(name: str, recorded: Mapping[str, Any]) -> dict[str, float]:
+    found = {str(tier): float(seconds) for tier, seconds in recorded.items()}
+    if not all(math.isfinite(seconds) and seconds > 0 for seconds in found.values()):
+        raise RecordingError(f"{name}: a reference computation took no time that can be compared")
+    return found

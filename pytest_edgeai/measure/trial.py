@@ -107,6 +107,8 @@ class TrialRecord:
         Of the whole trial, deployment included.
     host
         Load average and stolen CPU seconds.
+    reference
+        Seconds of CPU that the reference computation took, by tier; nothing where it was not measured.
     """
 
     cell: Cell
@@ -121,6 +123,7 @@ class TrialRecord:
     started_at: float = 0.0
     duration_s: float = 0.0
     host: Mapping[str, float | None] = field(default_factory=dict)
+    reference: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def latencies_s(self) -> Array:
