@@ -9,11 +9,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import pytest
 
 from pytest_edgeai.plugin import SESSION
+from pytest_edgeai.trial_items import Spoiled
 
 if TYPE_CHECKING:
     from pytest_benchmark.fixture import BenchmarkFixture
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from pytest_edgeai.session import MeasuringSession
     from pytest_edgeai.subjects import SubjectModel
     from pytest_edgeai.tiers.backend import Deployment
+
+_BENCHMARK: pytest.StashKey[BenchmarkFixture] = pytest.StashKey()
 
 
 @pytest.fixture
@@ -122,16 +125,16 @@ def deployment(
     from pytest_edgeai.tiers.backend import TierError
     from pytest_edgeai.tiers.nodes import deploy
 
-    reason = ""
+    reason, cause = "", ""
     with ExitStack() as stack:
         try:
             running = stack.enter_context(
                 deploy(edgeai_session.backend, edgeai_session.order(strategy, edgeai_version))
             )
         except TierError as error:
-            reason = str(error)
+            reason, cause = str(error), error.cause
         if reason:
-            pytest.fail(reason, pytrace=False)
+            _fail(reason, cause)
         yield running
 
 
@@ -146,7 +149,7 @@ def trial(
 ) -> Callable[[], TrialRecord]:
     """A function that measures one replicate of the strategy in a fresh deployment and returns its record.
 
-    It fails the test when the trial is invalid.
+    It fails the test when the trial is invalid, unless that is the host's fault and it is measured again.
     """
     from pytest_edgeai.matrix import Cell
     from pytest_edgeai.measure.trial import Assignment, TrialInvalid, run_trial
@@ -156,6 +159,10 @@ def trial(
             "nothing was measured: benchmarks are disabled (by -n of pytest-xdist or by --benchmark-disable)",
             pytrace=False,
         )
+    before = request.node.stash.get(_BENCHMARK, None)
+    if before is not None:
+        before.has_error = True  # what a rerun repeats is left out like what failed
+    request.node.stash[_BENCHMARK] = benchmark
     started = time.perf_counter()
     request.getfixturevalue("artifact")
     deployment: Deployment = request.getfixturevalue("deployment")
@@ -182,14 +189,14 @@ def trial(
 
     def measure() -> TrialRecord:
         benchmark.group = f"{strategy.model} on {strategy.placement}"
-        reason, record = "", None
+        reason, cause, record = "", "", None
         try:
             record = run_trial(deployment, assignment, stopwatch, started)
         except TrialInvalid as invalid:
-            reason = str(invalid)
+            reason, cause = str(invalid), invalid.cause
         if record is None:
             benchmark.has_error = True  # pytest-benchmark then leaves it out of its files and comparisons
-            pytest.fail(reason, pytrace=False)
+            _fail(reason, cause)
         record = edgeai_session.add(record)
         details = record.as_json()
         del details["latency_s"]  # pytest-benchmark's own data
@@ -197,3 +204,8 @@ def trial(
         return record
 
     return measure
+
+
+def _fail(reason: str, cause: str) -> NoReturn:
+    """Fail the test, in a way that tells whose fault it is."""
+    raise Spoiled(reason) if cause == "host" else pytest.fail.Exception(reason, pytrace=False)

@@ -191,3 +191,24 @@ def schedule(cells: Sequence[tuple[int, Hashable, T]], seed: int) -> list[T]:
             generator.shuffle(group)
             ordered += group
     return ordered
+
+
+def place_again(remaining: Sequence[Hashable], generator: random.Random) -> int:
+    """Where among the remaining trials one is put that is to be measured again: anywhere, but not next.
+
+    The host gets time to recover, and what a retry meets is left to chance, as for any trial.
+
+    Parameters
+    ----------
+    remaining
+        For each remaining trial in order, what stays together: trials in a row that are equal are not parted.
+    generator
+        Chooses.
+
+    Returns
+    -------
+    int
+        Before which of the remaining trials; their number, for behind them all.
+    """
+    places = [n for n in range(1, len(remaining)) if remaining[n] != remaining[n - 1]]
+    return generator.choice([*places, len(remaining)])

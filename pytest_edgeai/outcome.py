@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from pytest_edgeai.attempts import Attempts
 from pytest_edgeai.matrix import Cell, Strategy
 from pytest_edgeai.measure.trial import TrialRecord
 from pytest_edgeai.settings import Settings
@@ -20,6 +21,7 @@ from pytest_edgeai.verdicts import Verdict, worst
 from pytest_edgeai.verdicts.accuracy import AccuracyResult, judge_accuracy
 from pytest_edgeai.verdicts.benefit import judge_benefit
 from pytest_edgeai.verdicts.latency import judge_latency
+from pytest_edgeai.verdicts.trials import InvalidTrial, blame_host, judge_trials, short_of_trials
 
 if TYPE_CHECKING:
     from pytest_edgeai.operators.preparation import Prepared
@@ -39,6 +41,8 @@ class StrategyResult:
         The gravest of trials, accuracy budget, latency budgets and promised speed.
     trials, valid
         How many trials there should be and how many are valid.
+    tries
+        How many attempts were made at them.
     median_s, p95_s, iqr_s
         Of all requests of the valid trials; NaN where there is none.
     spans_s
@@ -59,6 +63,7 @@ class StrategyResult:
     verdict: Verdict
     trials: int
     valid: int
+    tries: int
     median_s: float
     p95_s: float
     iqr_s: float
@@ -110,7 +115,7 @@ class SessionOutcome:
 def conclude(
     strategies: Sequence[Strategy],
     cells: Sequence[Cell],
-    records: Mapping[Cell, TrialRecord],
+    attempts: Attempts,
     prepared: Mapping[tuple[str, str], Prepared],
     settings: Settings,
 ) -> SessionOutcome:
@@ -122,8 +127,8 @@ def conclude(
         In the order of reports.
     cells
         The trials that should have been made.
-    records
-        The trials that were made; one that is missing makes its strategy invalid.
+    attempts
+        What was made; a trial that is missing makes its strategy invalid.
     prepared
         Artifacts by model and operator, without those that failed.
     settings
@@ -132,13 +137,11 @@ def conclude(
     from pytest_edgeai.stats import StatisticsInputError
 
     accuracies = {artifact: _accuracy(artifact, prepared, settings) for artifact in {s.artifact for s in strategies}}
+    planned = {strategy: [cell for cell in cells if cell.strategy == strategy] for strategy in strategies}
     results = tuple(
-        _result(
-            strategy, [cell for cell in cells if cell.strategy == strategy], records, prepared, accuracies, settings
-        )
-        for strategy in strategies
+        _result(strategy, planned[strategy], attempts, prepared, accuracies, settings) for strategy in strategies
     )
-    compute_s = _compute_medians(records)
+    compute_s = _compute_medians(attempts.records)
     results = tuple(_with_benefit(result, compute_s, prepared, settings) for result in results)
     remarks = [
         f"accuracy: not measured for {', '.join(models)} ({reason}): no accuracy budget is judged"
@@ -149,8 +152,9 @@ def conclude(
         for budget in settings.budgets.latency
         if not any(fnmatchcase(result.strategy.id, budget.strategies) for result in results)
     ]
+    remarks += _remarks_on_trials(planned, attempts)
     analysis = None
-    valid = [record for record in records.values() if record.status == "valid"]
+    valid = [record for cell, record in attempts.records.items() if not cell.version and record.status == "valid"]
     if valid:
         try:
             analysis = _analyze(valid, settings)
@@ -164,17 +168,18 @@ def conclude(
 def _result(
     strategy: Strategy,
     cells: Sequence[Cell],
-    records: Mapping[Cell, TrialRecord],
+    attempts: Attempts,
     prepared: Mapping[tuple[str, str], Prepared],
     accuracies: Mapping[tuple[str, str], AccuracyResult | None],
     settings: Settings,
 ) -> StrategyResult:
-    made = [records[cell] for cell in cells if cell in records]
+    made = [attempts.records[cell] for cell in cells if cell in attempts.records]
     valid = [record for record in made if record.status == "valid"]
+    tries = _tries(cells, attempts)
     latencies_s = np.concatenate([record.latencies_s for record in valid]) if valid else np.array([np.nan])
     artifact = prepared.get(strategy.artifact)
     accuracy = accuracies[strategy.artifact]
-    verdicts = [_judge_trials(cells, records)]
+    verdicts = [judge_trials(_invalid(cells, attempts), len(cells), tries)]
     unmeasured = "" if artifact is None else artifact.evaluation.unmeasured
     if unmeasured:
         verdicts.append(
@@ -196,6 +201,7 @@ def _result(
         verdict=worst(verdicts),
         trials=len(cells),
         valid=len(valid),
+        tries=tries,
         median_s=float(quartiles[1]),
         p95_s=float(quartiles[3]),
         iqr_s=float(quartiles[2] - quartiles[0]),
@@ -213,7 +219,7 @@ def _compute_medians(records: Mapping[Cell, TrialRecord]) -> dict[Strategy, dict
     found: dict[Strategy, dict[int, float]] = {}
     for cell, record in records.items():
         spans_s = [one.spans_s["compute"] for one in record.measurements if "compute" in one.spans_s]
-        if record.status == "valid" and spans_s:
+        if record.status == "valid" and spans_s and not cell.version:
             found.setdefault(cell.strategy, {})[cell.replicate] = float(np.median(spans_s))
     return found
 
@@ -246,13 +252,34 @@ def _unmeasured(results: Sequence[StrategyResult]) -> dict[str, list[str]]:
     return models
 
 
-def _judge_trials(cells: Sequence[Cell], records: Mapping[Cell, TrialRecord]) -> Verdict:
-    """Fail closed: every trial has to be there and valid."""
-    reasons = ["no trial was made" for cell in cells if cell not in records]
-    reasons += [records[cell].reason for cell in cells if cell in records and records[cell].status == "invalid"]
-    if not reasons:
-        return Verdict("pass")
-    return Verdict("invalid", f"{len(reasons)} of {len(cells)} trials are invalid, the first because {reasons[0]}")
+def _invalid(cells: Sequence[Cell], attempts: Attempts) -> list[InvalidTrial]:
+    """The trials that are not valid, or not there."""
+    found = []
+    for cell in cells:
+        record = attempts.records.get(cell)
+        if record is None:
+            found.append(InvalidTrial("no trial was made"))
+        elif cell in attempts.waiting:
+            found.append(InvalidTrial(f"{record.reason}; the session ended before it was measured again"))
+        elif record.status == "invalid":
+            found.append(InvalidTrial(record.reason, record.cause))
+    return found
+
+
+def _tries(cells: Sequence[Cell], attempts: Attempts) -> int:
+    return sum(record.cell in cells for record in attempts)
+
+
+def _remarks_on_trials(planned: Mapping[Strategy, Sequence[Cell]], attempts: Attempts) -> list[str]:
+    """What is to be said of trials that the host has spoiled for good."""
+    invalid = {strategy: _invalid(cells, attempts) for strategy, cells in planned.items()}
+    remarks = [
+        short_of_trials(strategy.id, invalid[strategy], len(cells), _tries(cells, attempts))
+        for strategy, cells in planned.items()
+    ]
+    short = [strategy.id for strategy, found in invalid.items() if any(one.cause == "host" for one in found)]
+    reasons = [record.reason for record in attempts if record.cause == "host" and record.cell.strategy in planned]
+    return [remark for remark in (*remarks, blame_host(short, len(planned), reasons)) if remark]
 
 
 def _accuracy(

@@ -125,8 +125,8 @@ def refuse_too_few_trials(session: MeasuringSession) -> None:
         name = min(few)
         raise SettingsError(
             f"{option}: {session.baseline.label if session.baseline else ''} has {few[name]} "
-            f"trial{'s'[: few[name] > 1]} of {name}, and it takes {fewest} a side at least to tell a change from chance: "
-            f"save it again with more, for example --edgeai-replicates {session.settings.gate.replicates}"
+            f"trial{'s'[: few[name] > 1]} of {name}, and it takes {fewest} a side at least to tell a change from "
+            f"chance: save it again with more, for example --edgeai-replicates {session.settings.gate.replicates}"
         )
 
 

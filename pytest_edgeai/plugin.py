@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pytest_edgeai.trial_items import CELL, TrialItems
+
 if TYPE_CHECKING:
     from pytest_edgeai.matrix import Cell
     from pytest_edgeai.reporting.preparation import PreparationLines
@@ -28,7 +30,6 @@ _PROGRESS: pytest.StashKey[ProgressLines] = pytest.StashKey()
 _PREPARATION: pytest.StashKey[PreparationLines] = pytest.StashKey()
 _SEED: pytest.StashKey[int] = pytest.StashKey()
 _ERROR: pytest.StashKey[str] = pytest.StashKey()
-_CELL: pytest.StashKey[Cell] = pytest.StashKey()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -154,7 +155,7 @@ def pytest_itemcollected(item: pytest.Item) -> None:
 
     cell = parametrization.cell_of(item)
     if cell is not None:
-        item.stash[_CELL] = cell
+        item.stash[CELL] = cell
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -174,7 +175,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     from pytest_edgeai.settings import SettingsError
 
     edgeai = config.stash[SESSION]
-    cells = {item: item.stash[_CELL] for item in session.items if _CELL in item.stash}
+    cells = {item: item.stash[CELL] for item in session.items if CELL in item.stash}
     trials = [(cell.replicate, cell.strategy, item) for item, cell in cells.items()]
     others = [item for item in session.items if item not in cells]
     session.items[:] = others + schedule(trials, edgeai.seed)
@@ -235,26 +236,19 @@ def pytest_runtestloop(session: pytest.Session) -> Generator[None, object, objec
         from pytest_edgeai.reporting.progress import ProgressLines
 
         edgeai = config.stash[SESSION]
-        trials = {item.nodeid: item.stash[_CELL] for item in session.items if _CELL in item.stash}
+        trials = {item.nodeid: item.stash[CELL] for item in session.items if CELL in item.stash}
         progress = ProgressLines(config.get_terminal_writer(), config.option.verbose, edgeai, trials)
         config.stash[_PROGRESS] = progress
         config.pluginmanager.register(progress, "edgeai-progress")
+        config.pluginmanager.register(TrialItems(edgeai, progress), "edgeai-trials")
         edgeai.prepare(progress.artifact)
         if edgeai.against is not None and edgeai.twins:
             _prepare_other(session, trials, progress)
+            if edgeai.twins:
+                from pytest_edgeai.further_trials import UndecidedTrials
+
+                edgeai.suppliers.append(UndecidedTrials())
     return (yield)
-
-
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(
-    item: pytest.Item, call: pytest.CallInfo[None]
-) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Keep the reason of a trial that failed."""
-    report = yield
-    if _CELL in item.stash and report.failed and call.excinfo is not None and not _is_worker(item.config):
-        reason = getattr(call.excinfo.value, "msg", None) or call.excinfo.exconly(tryshort=True)
-        item.config.stash[SESSION].invalidate(item.stash[_CELL], str(reason))
-    return report
 
 
 def pytest_report_teststatus(
@@ -359,7 +353,7 @@ def _prepare_other(session: pytest.Session, trials: dict[str, Cell], progress: P
     except SettingsError as error:
         raise pytest.UsageError(f"--edgeai-against: {error}") from None
     dropped = planned.difference(edgeai.cells, edgeai.twins)
-    idle = [item for item in session.items if _CELL in item.stash and item.stash[_CELL] in dropped]
+    idle = [item for item in session.items if CELL in item.stash and item.stash[CELL] in dropped]
     session.items[:] = [item for item in session.items if item not in idle]
     for item in idle:
         del trials[item.nodeid]

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from pytest_edgeai.serving.protocol import Array
+from pytest_edgeai.verdicts.trials import InvalidTrial, void_strategy
 
 if TYPE_CHECKING:
     from pytest_edgeai.matrix import Cell
@@ -61,11 +62,11 @@ class RecordedStrategy:
     inputs
         The numbers of the samples that were sent.
     latencies_s
-        Of the valid trials, shape (trials, inputs): the median over the passes of a trial.
+        Of the valid trials, shape (trials, inputs, passes).
     peak_memory_bytes
         Of the servers that ran the model, where they said so.
     invalid
-        Why trials are invalid or not there.
+        Why trials are invalid or not there, if the strategy cannot be judged for it.
     same
         Whether it has no trials because its artifact is that of the version it is compared with, byte for byte.
     failure
@@ -73,6 +74,8 @@ class RecordedStrategy:
     reference_s
         Of each valid trial, seconds of CPU that the reference computation took, by tier; empty where it was not
         measured.
+    places
+        Of each valid trial, its place among the strategy's trials: those of two versions at one place are neighbours.
     """
 
     inputs: tuple[int, ...]
@@ -82,6 +85,7 @@ class RecordedStrategy:
     same: bool = False
     failure: str = ""
     reference_s: tuple[Mapping[str, float], ...] = ()
+    places: tuple[int, ...] = ()
 
     def is_short(self, trials: int) -> bool:
         """Whether it was measured, with fewer trials than these."""
@@ -223,14 +227,15 @@ def _artifacts(prepared: Mapping[tuple[str, str], Prepared]) -> dict[str, Any]:
 
 
 def _trials(session: MeasuringSession, cells: Sequence[Cell]) -> list[dict[str, Any]]:
-    return [_trial(session.records.get(cell)) for cell in cells]
+    unfinished = session.attempts.waiting
+    return [_trial(session.records.get(cell)) | ({"cause": ""} if cell in unfinished else {}) for cell in cells]
 
 
 def _trial(record: TrialRecord | None) -> dict[str, Any]:
     if record is None:
         return {"invalid": "no trial was made"}
     if record.status != "valid":
-        return {"invalid": record.reason}
+        return {"invalid": record.reason, "cause": record.cause}
     peaks = [said["after"].get("peak_memory_bytes") for said in list(record.tiers.values())[:1]]
     return {
         "input": [one.input for one in record.measurements],
@@ -288,22 +293,27 @@ def _artifact(one: Mapping[str, Any]) -> RecordedArtifact:
 
 def _strategy(name: str, recorded: Mapping[str, Any]) -> RecordedStrategy:
     trials = recorded["trials"]
-    invalid = tuple(str(one["invalid"]) for one in trials if "invalid" in one)
+    spoiled = [InvalidTrial(str(one["invalid"]), str(one.get("cause", ""))) for one in trials if "invalid" in one]
     valid = [one for one in trials if "invalid" not in one]
+    invalid = tuple(one.reason for one in spoiled) if void_strategy(spoiled, len(valid)) else ()
     inputs = tuple(dict.fromkeys(int(number) for number in valid[0]["input"])) if valid else ()
-    rows = []
+    rows: list[Array] = []
     for one in valid:
         numbers, latencies_s = np.array(one["input"]), np.array(one["latency_s"], dtype=float)
         if numbers.shape != latencies_s.shape or set(numbers.tolist()) != set(inputs):
             raise RecordingError(f"{name}: its trials have different inputs")
         if not (np.isfinite(latencies_s) & (latencies_s > 0)).all():
             raise RecordingError(f"{name}: it has latencies that are none")
-        rows.append([float(np.median(latencies_s[numbers == number])) for number in inputs])
+        passes = {int(np.count_nonzero(numbers == number)) for number in inputs}
+        if len(passes) != 1 or (rows and passes != {rows[0].shape[1]}):
+            raise RecordingError(f"{name}: its inputs were not sent equally often")
+        rows.append(np.array([latencies_s[numbers == number] for number in inputs]))
     peaks = tuple(int(one["peak_memory_bytes"]) for one in valid if one.get("peak_memory_bytes"))
-    latencies = np.array(rows).reshape(len(rows), len(inputs))
+    latencies = np.array(rows) if rows else np.empty((0, 0, 0))
     same, failure = bool(recorded.get("same")), str(recorded.get("failure", ""))
     references = tuple(_reference(name, one.get("reference_s") or {}) for one in valid)
-    return RecordedStrategy(inputs, latencies, peaks, invalid, same, failure, references)
+    places = tuple(place for place, one in enumerate(trials) if "invalid" not in one)
+    return RecordedStrategy(inputs, latencies, peaks, invalid, same, failure, references, places)
 
 
 def _reference(name: str, recorded: Mapping[str, Any]) -> dict[str, float]:

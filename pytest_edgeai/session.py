@@ -7,16 +7,18 @@ first test asks for the matrix, so that a run of other tests never pays for it.
 from __future__ import annotations
 
 import itertools
+import random
 import secrets
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_edgeai import artifacts
-from pytest_edgeai.matrix import Cell, Placement, Strategy
+from pytest_edgeai.attempts import Attempts, Fate
+from pytest_edgeai.matrix import Cell, Placement, Strategy, place_again, schedule
 from pytest_edgeai.measure.host import Host, this_host
 from pytest_edgeai.selection import Registered, Selection
 from pytest_edgeai.settings import Settings, SettingsError
@@ -32,7 +34,9 @@ if TYPE_CHECKING:
     from pytest_edgeai.outcome import SessionOutcome
     from pytest_edgeai.recording import Recording
     from pytest_edgeai.reporting.files import ReportFolder
+    from pytest_edgeai.tiers.backend import Cause
     from pytest_edgeai.verdicts.comparison import Comparison
+    from pytest_edgeai.verdicts.regression import Rule
     from pytest_edgeai.versions import OtherVersion
 
 
@@ -67,8 +71,10 @@ class MeasuringSession:
     """Where something is to be deployed."""
     artifacts: tuple[tuple[str, str], ...] = ()
     """Models and operators whose artifact is needed."""
-    records: dict[Cell, TrialRecord] = field(default_factory=dict)
-    """The trials that were made."""
+    attempts: Attempts = field(init=False)
+    """The trials that were made, and what became of those that are invalid."""
+    suppliers: list[Callable[[MeasuringSession], Iterable[Cell]]] = field(default_factory=list)
+    """Asked for further trials when all planned ones are over, one after the other, until none names any."""
     prepared: dict[tuple[str, str], Prepared] = field(default_factory=dict)
     """Artifacts by model and operator."""
     failures: dict[tuple[str, str], str] = field(default_factory=dict)
@@ -81,6 +87,8 @@ class MeasuringSession:
     """The trials that are to be made of that commit's artifacts."""
     other: OtherVersion | None = None
     """What that commit has, once its artifacts are ready."""
+    rule: Rule | None = None
+    """What counts as a change of latency, where it is another level than the settings' because of earlier looks."""
     usual_replicates: int | None = None
     """Trials of a strategy that is not measured in both versions, where these are fewer."""
     is_whole: bool = False
@@ -90,10 +98,13 @@ class MeasuringSession:
     report: ReportFolder | None = None
     """Where reports are written, once trials are to be made."""
     _backend: Backend | None = None
+    _chance: random.Random = field(init=False)
     _stack: ExitStack = field(default_factory=ExitStack)
 
     def __post_init__(self) -> None:
         self.selection = Selection.from_settings(self.settings, self.registered)
+        self.attempts = Attempts(self.settings.measurement.retries)
+        self._chance = random.Random(self.seed)
         self.host = this_host()
         topology = self.settings.topology
         alone = allot(topology.tiers, self.host.cores, self.host.memory_bytes)
@@ -126,6 +137,11 @@ class MeasuringSession:
             self.selection = replace(self.selection, operators=found.selected)
             self.registered = replace(self.registered, operators=found.operators, models=found.models)
         self.selection.refuse_idle_budgets(self.settings, self.registered)
+
+    @property
+    def records(self) -> dict[Cell, TrialRecord]:
+        """The trials that were made, each by its last attempt."""
+        return self.attempts.records
 
     @property
     def own_records(self) -> dict[Cell, TrialRecord]:
@@ -319,40 +335,68 @@ class MeasuringSession:
         return Order(artifact.name, artifact.entry.folder, strategy.placement, profile.session, profile.wire)
 
     def add(self, record: TrialRecord) -> TrialRecord:
-        """Keep a trial, on disk at once."""
-        record = replace(record, order=len(self.records))
-        self.records[record.cell] = record
+        """Keep the outcome of a trial's attempt, on disk at once."""
+        record, replaced = self.attempts.add(record)
         if self.report is not None:
+            if replaced is not None:
+                self.report.remove(replaced)
             self.report.append(record)
         return record
 
-    def invalidate(self, cell: Cell, reason: str) -> None:
-        """Keep why a trial has no numbers; a trial that is valid already stays so."""
+    def invalidate(self, cell: Cell, reason: str, cause: Cause) -> Fate:
+        """Keep why a trial's attempt has no numbers, and say what becomes of it; what is over already stays so."""
         from pytest_edgeai.measure.trial import TrialRecord
 
-        if cell not in self.records:
-            self.add(TrialRecord(cell, "invalid", reason))
+        if self.attempts.is_over(cell):
+            return "failed"
+        self.add(TrialRecord(cell, "invalid", reason, cause))
+        return self.attempts.settle(cell, (*self.cells, *self.twins))
+
+    def place_again(self, remaining: Sequence[Cell | None]) -> int:
+        """Before which of the remaining tests a trial is put that is to be measured again; None is no trial."""
+        return place_again([None if cell is None else cell.strategy for cell in remaining], self._chance)
+
+    def further_trials(self) -> list[Cell]:
+        """Trials that suppliers want beyond the planned ones, in the order in which to make them; now planned, too.
+
+        Raises
+        ------
+        ValueError
+            A supplier wants a trial that was planned already.
+        """
+        for supplier in self.suppliers:
+            cells = tuple(dict.fromkeys(supplier(self)))
+            known = set(cells).intersection((*self.cells, *self.twins))
+            if known:
+                raise ValueError(f"{min(known).id} was planned already: further trials have further replicates")
+            if cells:
+                self.cells += tuple(cell for cell in cells if not cell.version)
+                self.twins += tuple(cell for cell in cells if cell.version)
+                return schedule([(cell.replicate, cell.strategy, cell) for cell in cells], self._chance.getrandbits(32))
+        return []
 
     def finish(self) -> SessionOutcome:
         """Run the statistics, judge, and write the reports."""
         from pytest_edgeai.outcome import conclude
         from pytest_edgeai.reporting.tiers import unproven_sentences
 
-        self.outcome = conclude(self.strategies, self.cells, self.own_records, self.prepared, self.settings)
+        self.outcome = conclude(self.strategies, self.cells, self.attempts, self.prepared, self.settings)
         unproven = unproven_sentences(self.records.values())
-        self.outcome = replace(self.outcome, remarks=(*self.outcome.remarks, *unproven), comparison=self._compare())
+        self.outcome = replace(self.outcome, remarks=(*self.outcome.remarks, *unproven), comparison=self.compare())
         if self.report is not None:
             self.report.finish(self, self.outcome)
         return self.outcome
 
-    def _compare(self) -> Comparison | None:
+    def compare(self) -> Comparison | None:
+        """Compare what was measured so far with the other version or the saved session, if there is one."""
         if self.baseline is None and self.other is None:
             return None
         from pytest_edgeai.recording import KEY, read_recording, record_other, record_session
         from pytest_edgeai.verdicts.comparison import compare, rules
 
         # By way of the document, so that both sides went through the same hands.
-        ours, given = record_session(self), rules(self.settings)
+        usual, limits = rules(self.settings)
+        ours, given = record_session(self), (self.rule or usual, limits)
         if self.other is None:
             assert self.baseline is not None
             return compare(self.baseline, read_recording({KEY: ours}, "this session"), *given)

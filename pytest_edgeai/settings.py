@@ -34,6 +34,9 @@ class Profile(Spec):
     ----------
     replicates
         Trials of each strategy, each in a fresh deployment.
+    retries
+        How often trials that the host has spoiled may be measured again in a session, as a multiple of the trials of
+        their strategy.
     warmup
         Requests before the measured ones.
     inputs
@@ -50,6 +53,7 @@ class Profile(Spec):
     """
 
     replicates: int = Field(ge=1, le=1000)
+    retries: int = Field(default=2, ge=0, le=100)
     warmup: int = Field(ge=0, le=100_000)
     inputs: int = Field(ge=1, le=100_000)
     passes: int = Field(ge=1, le=10_000)

@@ -26,7 +26,7 @@ from pytest_edgeai.serving.protocol import Array
 from pytest_edgeai.serving.timing import SPAN_NAMES, Span
 from pytest_edgeai.settings import Profile, Tolerances
 from pytest_edgeai.subjects.samples import Samples
-from pytest_edgeai.tiers.backend import Deployment, TierError
+from pytest_edgeai.tiers.backend import Cause, Deployment, TierError
 from pytest_edgeai.tiers.probe import Probe, hinder_each_other, probe_link
 from pytest_edgeai.tiers.specs import Hop
 
@@ -38,7 +38,19 @@ _NODE = re.compile(r"\[[0-9]+\]")
 
 
 class TrialInvalid(Exception):  # noqa: N818  # a verdict on a trial, in the words of the design
-    """A trial that must not become a number; one sentence."""
+    """A trial that must not become a number.
+
+    Parameters
+    ----------
+    sentence
+        Why.
+    cause
+        `host` where it says nothing about the product, so that it can be measured again.
+    """
+
+    def __init__(self, sentence: str, cause: Cause = "product") -> None:
+        super().__init__(sentence)
+        self.cause = cause
 
 
 class Stopwatch(Protocol):
@@ -89,8 +101,12 @@ class TrialRecord:
         Strategy and replicate.
     status, reason
         The outcome; the reason is empty when valid.
+    cause
+        `host` or `product` where it is invalid: what is to blame.
+    attempt
+        How often the trial was measured before, without a valid outcome.
     order
-        The trial's place in the session, from 0.
+        Its place among all attempts of the session, from 0.
     measurements
         The requests, in order.
     probes
@@ -114,6 +130,8 @@ class TrialRecord:
     cell: Cell
     status: Status
     reason: str = ""
+    cause: str = ""
+    attempt: int = 0
     order: int = -1
     measurements: tuple[Measurement, ...] = ()
     probes: tuple[Probe, ...] = ()
@@ -211,7 +229,7 @@ def run_trial(deployment: Deployment, assignment: Assignment, stopwatch: Stopwat
         probes += _proven(deployment, assignment)
         after = deployment.states()
     except TierError as error:
-        raise TrialInvalid(str(error)) from None
+        raise TrialInvalid(str(error), error.cause) from None
     except RequestError as error:
         raise TrialInvalid(deployment.diagnose() or str(error)) from None
     stolen_after = stolen_s()
@@ -242,7 +260,7 @@ def _proven(deployment: Deployment, assignment: Assignment) -> list[Probe]:
         with client:
             for probe in probe_link(client, hop, assignment.profile.probe_s, assignment.tolerances):
                 if not probe.ok:
-                    raise TrialInvalid(probe.sentence())
+                    raise TrialInvalid(probe.sentence(), cause="host")
                 probes.append(probe)
     _together(deployment, assignment)
     return probes
@@ -261,7 +279,7 @@ def _together(deployment: Deployment, assignment: Assignment) -> None:
             lines = [stack.enter_context(line) for line in map(deployment.probe, hops) if line is not None]
             sentence = hinder_each_other(lines, link, size_bytes, assignment.tolerances) if lines else None
         if sentence is not None:
-            raise TrialInvalid(sentence)
+            raise TrialInvalid(sentence, cause="host")
 
 
 def _send(client: Requests, assignment: Assignment, stopwatch: Stopwatch) -> tuple[Measurement, ...]:

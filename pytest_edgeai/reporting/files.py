@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import io
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -87,6 +88,19 @@ class ReportFolder:
                 row = [*names, run, one.input, repr(one.latency_s)]
                 writer.writerow([*row, *(repr(spans.get(name, 0.0)) for name in self._spans)])
 
+    def remove(self, record: TrialRecord) -> None:
+        """Take a trial's samples out again: its test was repeated."""
+        if not record.measurements:
+            return
+        path = self.path / (AGAINST_SAMPLES if record.cell.version else SAMPLES)
+        strategy = record.cell.strategy
+        names = [strategy.model, strategy.operator, str(strategy.placement), str(record.cell.replicate)]
+        with path.open(encoding="utf-8", newline="") as file:
+            kept = [row for row in csv.reader(file) if row[: len(names)] != names]
+        text = io.StringIO(newline="")
+        csv.writer(text).writerows(kept)
+        _write(path, text.getvalue())
+
     def finish(self, session: MeasuringSession, outcome: SessionOutcome) -> None:
         """Write what was found."""
         from pytest_edgeai.reporting.markdown import summary
@@ -152,7 +166,7 @@ def results_document(session: MeasuringSession, outcome: SessionOutcome) -> dict
         "comparison": None if outcome.comparison is None else outcome.comparison.as_json(),
         "statistics": None if outcome.analysis is None else outcome.analysis.as_json(),
         "accuracy_statistics": pairs_document(outcome),
-        "trials": [_finite(record.as_json()) for record in session.own_records.values()],
+        "trials": [_finite(record.as_json()) for record in session.attempts if not record.cell.version],
         "against": None if session.other is None else _against(session, session.other),
     }
 
@@ -173,7 +187,7 @@ def _against(session: MeasuringSession, other: OtherVersion) -> dict[str, Any]:
             }
             for (model, operator), ready in other.prepared.items()
         ],
-        "trials": [_finite(record.as_json()) for cell, record in session.records.items() if cell.version],
+        "trials": [_finite(record.as_json()) for record in session.attempts if record.cell.version],
     }
 
 
@@ -189,6 +203,7 @@ def _strategy(result: StrategyResult) -> dict[str, Any]:
             "reason": result.verdict.reason,
             "trials": result.trials,
             "valid_trials": result.valid,
+            "tries": result.tries,
             "median_s": result.median_s,
             "p95_s": result.p95_s,
             "iqr_s": result.iqr_s,

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -35,7 +34,7 @@ class ProgressLines:
     session
         Where records are looked up.
     trials
-        Which trial each test is, by node id, in the order in which they run.
+        Which trial each test is, by node id.
     """
 
     def __init__(
@@ -43,13 +42,13 @@ class ProgressLines:
         writer: TerminalWriter,
         verbosity: int,
         session: MeasuringSession,
-        trials: Mapping[str, Cell],
+        trials: dict[str, Cell],
     ) -> None:
         self._writer = writer
         self._quiet = verbosity < 0
         self._session = session
         self._trials = trials
-        self._done = 0
+        self._settled: set[str] = set()
         self._announced: set[str] = set()
         self._begun_at: dict[str, float] = {}
         self._took_s: dict[str, list[float]] = {}
@@ -80,6 +79,15 @@ class ProgressLines:
             self._announced.add(name)
             self._line(f"{line}building")
 
+    @property
+    def is_shown(self) -> bool:
+        """Whether anything is written."""
+        return not self._quiet
+
+    def add(self, nodeid: str, cell: Cell) -> None:
+        """Expect one more trial."""
+        self._trials[nodeid] = cell
+
     def has_line(self, report: pytest.CollectReport | pytest.TestReport) -> bool:
         """Whether a report is that of a trial, which gets a line here."""
         return (
@@ -99,7 +107,9 @@ class ProgressLines:
         cell = self._trials.get(nodeid)
         if cell is None:
             return
-        self._done += 1
+        again = cell in self._session.attempts.waiting
+        if not again:
+            self._settled.add(nodeid)
         self._took_s.setdefault(cell.strategy.id, []).append(time.monotonic() - self._begun_at[nodeid])
         if self._quiet:
             return
@@ -109,16 +119,17 @@ class ProgressLines:
         elif record.status == "valid":
             figures = f"median {np.median(record.latencies_s) * 1e3:.2f} ms"
         else:
-            figures = f"invalid: {record.reason}"
-        width = len(str(len(self._trials)))
-        line = f"  trial {self._done:{width}}/{len(self._trials)}, {self._left()} left: {cell.id}, {figures}"
+            figures = f"{'to measure again' if again else 'invalid'}: {record.reason}"
+        width, waiting = len(str(len(self._trials))), len(self._session.attempts.waiting)
+        retries = f" ({waiting} to measure again)" if waiting else ""
+        line = f"  trial {len(self._settled):{width}}/{len(self._trials)}{retries}, {self._left()} left: {cell.id}, {figures}"
         if self._writer.hasmarkup:
             line = line[: max(40, self._writer.fullwidth - _MARGIN)]
         self._writer.write(f"\n{line}", flush=True)
 
     def _left(self) -> str:
         """An estimate from what each strategy took so far, or, not yet tried, from what all took."""
-        remaining = list(self._trials.values())[self._done :]
+        remaining = [cell for nodeid, cell in self._trials.items() if nodeid not in self._settled]
         means = {name: statistics.fmean(values) for name, values in self._took_s.items()}
         overall = statistics.fmean(means.values())
         seconds = round(sum(means.get(cell.strategy.id, overall) for cell in remaining))

@@ -65,5 +65,5 @@ def _cells(result: StrategyResult) -> list[str]:
         "–" if result.size_bytes is None else f"{result.size_bytes / 1e6:.2f} MB",
         accuracy_words(list(result.metrics.items())) or ("not measured" if result.unmeasured else "–"),
         "–" if result.accuracy is None else f"{result.accuracy.drop_pp:+.2f} pp",
-        f"{result.valid}/{result.trials}",
+        f"{result.valid}/{result.trials}" + (f", {result.tries} tries" if result.tries > result.trials else ""),
     ]

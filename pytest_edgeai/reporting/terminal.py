@@ -59,8 +59,10 @@ def write_summary(reporter: pytest.TerminalReporter, session: MeasuringSession) 
     counts = [result.verdict.outcome for result in outcome.results]
     words = ", ".join(f"{counts.count(kind)} {kind}" for kind in STYLES if kind in counts)
     colour = "green" if outcome.green else "not green" if outcome.fails else "not green, tolerated"
+    tries, trials = (sum(getattr(result, name) for result in outcome.results) for name in ("tries", "trials"))
+    again = f", {tries} tries at {trials} trials" if tries > trials else ""
     reporter.write_line(
-        f"edgeai: {words} ({colour})",
+        f"edgeai: {words} ({colour}){again}",
         bold=True,
         green=outcome.green,
         red=outcome.fails,

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Final, Protocol, runtime_checkable
+from typing import Any, ClassVar, Final, Literal, Protocol, TypeAlias, runtime_checkable
 
 from pytest_edgeai.matrix import Placement
 from pytest_edgeai.measure.client import Requests, Wire
@@ -18,13 +18,24 @@ from pytest_edgeai.tiers.probe import Line
 from pytest_edgeai.tiers.specs import Allotment, Hop, ImageSpec, Topology, node_name
 
 CUDA: Final = "CUDAExecutionProvider"
+Cause: TypeAlias = Literal["host", "product"]
+"""What is to blame where something cannot be measured; what is the host's fault is measured again."""
 
 
 class TierError(RuntimeError):
     """A tier or link that could not be started, is gone or is not what it should be.
 
-    One sentence with its name and, where it has one, its log's last lines.
+    Parameters
+    ----------
+    sentence
+        With its name and, where it has one, its log's last lines.
+    cause
+        `host` where another attempt may well succeed, such as after a start that took too long.
     """
+
+    def __init__(self, sentence: str, cause: Cause = "product") -> None:
+        super().__init__(sentence)
+        self.cause = cause
 
 
 @dataclass(frozen=True, slots=True)

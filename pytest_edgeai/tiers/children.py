@@ -165,7 +165,9 @@ class Child:
         line = b""
         while not line.endswith(b"\n") and len(line) < _LONGEST_FIRST_LINE_BYTES:
             if not poll.poll(max(0.0, self._deadline - time.monotonic()) * 1e3):
-                raise TierError(f"{self.name} was not ready after {self._start_timeout_s:g} s{self.last_words()}")
+                raise TierError(
+                    f"{self.name} was not ready after {self._start_timeout_s:g} s{self.last_words()}", cause="host"
+                )
             piece = self._process.stdout.read(2**16)
             if not piece:
                 raise TierError(

@@ -252,6 +252,7 @@ class TierContainer:
                 raise TierError(ended)
             if time.monotonic() > deadline:
                 raise TierError(
-                    f"tier {self.plan.tier} was not ready after {self.plan.start_timeout_s:g} s{self.last_words()}"
+                    f"tier {self.plan.tier} was not ready after {self.plan.start_timeout_s:g} s{self.last_words()}",
+                    cause="host",
                 )
             time.sleep(_POLL_S)

@@ -9,31 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from pytest_edgeai.recording import RecordedArtifact, RecordedStrategy, Recording
+from pytest_edgeai.recording import RecordedStrategy, Recording
+from pytest_edgeai.serving.protocol import Array
 from pytest_edgeai.settings import Settings
 from pytest_edgeai.verdicts import Outcome, Verdict
+from pytest_edgeai.verdicts.artifacts import ArtifactChanges, Limits, artifact_changes
 from pytest_edgeai.verdicts.control import control_shifts
 from pytest_edgeai.verdicts.regression import LatencyChange, Rule, judge_changes
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """What counts as worse beside latency, and what becomes of what cannot be decided.
-
-    Parameters
-    ----------
-    accuracy_drop_pp
-        The largest drop of the model's first metric, in percentage points.
-    size_growth, memory_growth
-        The largest relative growth of an artifact, and of the peak memory of its server.
-    inconclusive_fails
-        Whether a strategy fails that is slower by more than matters where the trials cannot decide it.
-    """
-
-    accuracy_drop_pp: float = 0.5
-    size_growth: float = 0.02
-    memory_growth: float = 0.10
-    inconclusive_fails: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +153,7 @@ def compare(before: Recording, after: Recording, rule: Rule, limits: Limits, *, 
     usable = [name for name in common if not differences and _why_unusable(name, before, after) is None]
     same = [name for name in usable if before.strategies[name].same]
     sides = {
-        name: (before.strategies[name].latencies_s, after.strategies[name].latencies_s)
+        name: _sides(before.strategies[name], after.strategies[name], together=together)
         for name in usable
         if name not in same
     }
@@ -193,7 +175,11 @@ def compare(before: Recording, after: Recording, rule: Rule, limits: Limits, *, 
             rows.append(Row(name, "incomparable", differences))
         else:
             outcome, reason = _why_unusable(name, before, after) or ("invalid", "it has no trials")
-            rows.append(Row(name, outcome, (reason,)))
+            found = ArtifactChanges()
+            if outcome == "invalid":  # what is known without its trials
+                found = artifact_changes(name, before, after, limits)
+            reasons = (reason, *found.worse, *found.unknown)
+            rows.append(Row(name, outcome, reasons, accuracy_pp=found.accuracy_pp, size=found.size))
     rows += [
         Row(name, "missing", (f"{before.label} has it, and {after.label} does not",))
         for name in before.strategies
@@ -220,6 +206,15 @@ def _shared_code(before: Recording, after: Recording) -> str:
     )
 
 
+def _sides(was: RecordedStrategy, now: RecordedStrategy, *, together: bool) -> tuple[Array, Array]:
+    """Latencies before and after; of one session only trials whose neighbour is valid, too."""
+    shared = set(was.places) & set(now.places)
+    if not together or not shared:
+        return was.latencies_s, now.latencies_s
+    both = [one.latencies_s[[place in shared for place in one.places]] for one in (was, now)]
+    return both[0], both[1]
+
+
 def _why_unusable(name: str, before: Recording, after: Recording) -> tuple[Outcome, str] | None:
     was = before.strategies[name]
     if was.failure:
@@ -240,13 +235,13 @@ def _why_unusable(name: str, before: Recording, after: Recording) -> tuple[Outco
 
 def _same_row(name: str, before: Recording, after: Recording, limits: Limits, shared: str) -> Row:
     """Of a strategy that was measured once, because both versions have one artifact."""
-    found = _artifact_changes(name, before, after, limits)
+    found = artifact_changes(name, before, after, limits)
     outcome: Outcome = "pass"
-    reasons = tuple(found.worse)
+    reasons = found.worse
     if found.worse:
         outcome = "regression"
     elif found.unknown:
-        outcome, reasons = "incomparable", tuple(found.unknown)
+        outcome, reasons = "incomparable", found.unknown
     elif shared:
         outcome, reasons = "inconclusive", (shared,)
     tolerated = outcome == "inconclusive" and not limits.inconclusive_fails
@@ -256,7 +251,7 @@ def _same_row(name: str, before: Recording, after: Recording, limits: Limits, sh
 
 def _row(name: str, before: Recording, after: Recording, change: LatencyChange, limits: Limits) -> Row:
     was, now = before.strategies[name], after.strategies[name]
-    found = _artifact_changes(name, before, after, limits)
+    found = artifact_changes(name, before, after, limits)
     worse = [f"latency {change.reason}"] if change.outcome == "regression" else []
     worse += found.worse
     memory = _growth(was, now)
@@ -282,50 +277,6 @@ def _row(name: str, before: Recording, after: Recording, change: LatencyChange, 
         memory,
         tolerated=tolerated,
     )
-
-
-@dataclass(frozen=True, slots=True)
-class _ArtifactChanges:
-    """What became of a strategy's artifact: what is worse, what is not known on both sides, and by how much."""
-
-    worse: list[str]
-    unknown: list[str]
-    accuracy_pp: float | None = None
-    size: float | None = None
-
-
-def _artifact_changes(name: str, before: Recording, after: Recording, limits: Limits) -> _ArtifactChanges:
-    was = before.artifacts.get(before.artifact_of.get(name, ""))
-    now = after.artifacts.get(after.artifact_of.get(name, ""))
-    if was is None and now is None:
-        return _ArtifactChanges([], [])
-    if was is None or now is None:
-        lacking = before.label if was is None else after.label
-        return _ArtifactChanges([], [f"accuracy and size of its artifact are not recorded in {lacking}"])
-    worse, unknown, accuracy_pp = [], [], None
-    if was.metrics or now.metrics:  # with random weights accuracy is not measured, in either session
-        metric = next(iter(now.metrics or was.metrics))
-        if metric in was.metrics and metric in now.metrics:
-            accuracy_pp, sentence = _accuracy(metric, was, now)
-            if accuracy_pp < -limits.accuracy_drop_pp:
-                worse.append(sentence)
-        else:
-            unknown.append(f"accuracy ({metric}) is measured in only one of the sessions")
-    size = now.size_bytes / was.size_bytes - 1
-    if size > limits.size_growth:
-        worse.append(f"the artifact grew by {size:.1%} (limit {limits.size_growth:.0%})")
-    return _ArtifactChanges(worse, unknown, accuracy_pp, size)
-
-
-def _accuracy(metric: str, was: RecordedArtifact, now: RecordedArtifact) -> tuple[float, str]:
-    """Change in percentage points, and what it would be worse by."""
-    from pytest_edgeai.stats import mcnemar_exact
-
-    change_pp = now.metrics[metric] - was.metrics[metric]
-    sentence = f"{metric} fell by {-change_pp:.2f} pp, from {was.metrics[metric]:.2f} %"
-    if was.correct.shape == now.correct.shape:
-        sentence += f" (McNemar's p {mcnemar_exact(was.correct, now.correct).p:.2g})"
-    return change_pp, sentence
 
 
 def _growth(was: RecordedStrategy, now: RecordedStrategy) -> float | None:

@@ -15,7 +15,7 @@ import numpy as np
 
 from pytest_edgeai.serving.protocol import Array
 from pytest_edgeai.stats.trimmed import Trimmed, trimmed
-from pytest_edgeai.verdicts.views import View, trial_values, views_of
+from pytest_edgeai.verdicts.views import View, residuals_of, trial_values, views_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,13 +131,13 @@ def estimate_changes(
     Parameters
     ----------
     latencies_s
-        By strategy, latencies before and after, each of shape (trials, inputs).
+        By strategy, latencies before and after, each of shape (trials, inputs, passes).
     spread
         How much latency varies without any change.
     paired
         Whether the trials of both sides were made one right after the other.
     lending
-        Latencies of strategies with one side only, each of shape (trials, inputs).
+        Latencies of strategies with one side only, each of shape (trials, inputs, passes).
 
     Raises
     ------
@@ -171,10 +171,11 @@ def estimate_changes(
 
 def _trial_values(name: str, before: Array, after: Array) -> tuple[Array, Array]:
     for side in (before, after):
-        if side.ndim != 2 or not side.size or not (np.isfinite(side) & (side > 0)).all():
-            raise ValueError(f"{name}: latencies are positive numbers, for trials and inputs")
-    if before.shape[1] != after.shape[1]:
-        raise ValueError(f"{name}: {before.shape[1]} inputs before and {after.shape[1]} after")
+        if side.ndim != 3 or not side.size or not (np.isfinite(side) & (side > 0)).all():
+            raise ValueError(f"{name}: latencies are positive numbers, for trials, inputs and passes")
+    if before.shape[1:] != after.shape[1:]:
+        was, now = (f"{side.shape[1]} inputs, each sent {side.shape[2]} times," for side in (before, after))
+        raise ValueError(f"{name}: {was} before and {now} after")
     values = trial_values(np.vstack([before, after]))
     return values[: len(before)], values[len(before) :]
 
@@ -233,12 +234,13 @@ def _moderated(
 def _deltas(before: Array, after: Array, values_before: Array, values_after: Array) -> Array:
     from pytest_edgeai.stats import cliffs_delta
 
-    within = float(np.mean([cliffs_delta(after[:, one], before[:, one]) for one in range(before.shape[1])]))
+    within = float(
+        np.mean([cliffs_delta(after[:, one].ravel(), before[:, one].ravel()) for one in range(before.shape[1])])
+    )
     between = [cliffs_delta(values_after[:, view], values_before[:, view]) for view in range(1, values_after.shape[1])]
     return np.array([within, *between])
 
 
 def _median_shift(before: Array, after: Array) -> float:
-    logs = np.log(np.vstack([before, after]))
-    residuals = logs - logs.mean(axis=0)
+    residuals = residuals_of(np.vstack([before, after]))
     return float(np.median(residuals[len(before) :]) - np.median(residuals[: len(before)]))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -46,6 +46,8 @@ class Rule:
     trial_spread, session_spread
         By how much latency differs between trials of a session, at the least, and between two sessions of one version:
         standard deviations of its logarithm. The latter counts where the two sides are sessions of their own.
+    levels
+        Other levels than `alpha`, by strategy, of those that were decided at an earlier look.
     """
 
     alpha: float = 0.05
@@ -54,6 +56,11 @@ class Rule:
     must_see: float = 0.10
     trial_spread: float = 0.01
     session_spread: float = 0.025
+    levels: Mapping[str, float] = field(default_factory=dict)
+
+    def level_of(self, strategy: str) -> Rule:
+        """The rule for one strategy."""
+        return replace(self, alpha=self.levels.get(strategy, self.alpha))
 
     def fewest_trials(self, *, together: bool) -> int:
         """The fewest trials a side that can decide anything about a single strategy."""
@@ -186,8 +193,8 @@ def judge_changes(
     Parameters
     ----------
     latencies_s
-        By strategy, latencies before and after, each of shape (trials, inputs): the median over the passes of a trial.
-        Both sides have the same inputs in the same order.
+        By strategy, latencies before and after, each of shape (trials, inputs, passes). Both sides have the same
+        inputs in the same order.
     rule
         What counts as a change.
     together
@@ -212,7 +219,9 @@ def judge_changes(
         common = float(np.median([one.shift[0] for one in usable.values()]))
     family = _Family(len(usable), together, common)
     return {
-        name: _decide(one, found[name], rule, family, (controls or {}).get(name)) if name in found else _unknown(one)
+        name: _decide(one, found[name], rule.level_of(name), family, (controls or {}).get(name))
+        if name in found
+        else _unknown(one)
         for name, one in estimates.items()
     }
 

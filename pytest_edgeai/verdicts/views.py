@@ -60,7 +60,7 @@ def trial_values(latencies_s: Array) -> Array:
     Parameters
     ----------
     latencies_s
-        Of all trials that are compared, shape (trials, inputs).
+        Of all trials that are compared, shape (trials, inputs, passes).
 
     Returns
     -------
@@ -68,11 +68,17 @@ def trial_values(latencies_s: Array) -> Array:
         Mean over the view's requests of log latency against that input's mean over all trials, shape (trials, views)
         in the order of `views_of`.
     """
-    logs = np.log(latencies_s)
-    residuals = logs - logs.mean(axis=0)
-    ordered = np.sort(residuals, axis=1)
-    inputs = ordered.shape[1]
-    faster = ordered[:, : math.ceil(_FASTER * inputs)].mean(axis=1)
-    slowest = ordered[:, -math.ceil(_SLOWEST * inputs) :].mean(axis=1)
-    values: Array = np.column_stack([faster, ordered.mean(axis=1), slowest, residuals])
+    residuals = residuals_of(latencies_s)
+    ordered = np.sort(residuals.reshape(len(residuals), -1), axis=1)
+    requests = ordered.shape[1]
+    faster = ordered[:, : math.ceil(_FASTER * requests)].mean(axis=1)
+    slowest = ordered[:, -math.ceil(_SLOWEST * requests) :].mean(axis=1)
+    values: Array = np.column_stack([faster, ordered.mean(axis=1), slowest, residuals.mean(axis=2)])
     return values
+
+
+def residuals_of(latencies_s: Array) -> Array:
+    """Log latency against each input's mean over all trials and passes, shape (trials, inputs, passes)."""
+    logs = np.log(latencies_s)
+    residuals: Array = logs - logs.mean(axis=(0, 2), keepdims=True)
+    return residuals

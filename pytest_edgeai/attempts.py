@@ -1,0 +1,106 @@
+"""The attempts at trials: which of them counts, which is measured again, and how many retries a strategy has left.
+
+No pytest and no files: the session keeps one of these, and asks it what becomes of an attempt that is invalid.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+from pytest_edgeai.matrix import Cell
+from pytest_edgeai.verdicts.trials import ENOUGH
+
+if TYPE_CHECKING:
+    from pytest_edgeai.measure.trial import TrialRecord
+
+Fate: TypeAlias = Literal["again", "set aside", "failed"]
+"""Of an invalid attempt: it is measured again, its strategy does without it, or the strategy cannot be judged."""
+
+
+@dataclass
+class Attempts:
+    """The attempts of a session.
+
+    Parameters
+    ----------
+    retries
+        How often a strategy's trials may be measured again, as a multiple of how many there are.
+    """
+
+    retries: int
+    records: dict[Cell, TrialRecord] = field(default_factory=dict)
+    """The attempt that counts, by trial: the last one."""
+    earlier: list[TrialRecord] = field(default_factory=list)
+    """Attempts that were invalid and measured again."""
+    waiting: set[Cell] = field(default_factory=set)
+    """Trials that are to be measured again and have not been yet."""
+    _begun: Cell | None = None
+    _made: int = 0
+
+    def __iter__(self) -> Iterator[TrialRecord]:
+        """Every attempt, in the order in which they were made."""
+        return iter(sorted((*self.earlier, *self.records.values()), key=lambda record: record.order))
+
+    def begin(self, cell: Cell) -> None:
+        """Expect the outcome of an attempt, whatever is known of the trial so far."""
+        self._begun = cell
+
+    def is_over(self, cell: Cell) -> bool:
+        """Whether the outcome of the trial's latest attempt is known."""
+        return cell in self.records and self._begun != cell
+
+    def add(self, record: TrialRecord) -> tuple[TrialRecord, TrialRecord | None]:
+        """Keep the outcome of an attempt.
+
+        Returns
+        -------
+        tuple
+            The record with its number and place, and the record that it replaces for good: a test that another
+            plugin runs again repeats its trial, and only the last run of it counts.
+        """
+        cell, number, replaced = record.cell, 0, None
+        before = self.records.get(cell)
+        if before is not None and cell in self.waiting:
+            self.earlier.append(before)
+            number = before.attempt + 1
+        elif before is not None:
+            replaced, number = before, before.attempt
+        self.waiting.discard(cell)
+        self._begun = None
+        record = replace(record, attempt=number, order=self._made)
+        self._made += 1
+        self.records[cell] = record
+        return record, replaced
+
+    def settle(self, cell: Cell, planned: Collection[Cell]) -> Fate:
+        """What becomes of an invalid attempt.
+
+        Parameters
+        ----------
+        cell
+            The trial; its latest attempt is invalid.
+        planned
+            All trials of the session.
+        """
+        if self.records[cell].cause != "host":
+            return "failed"
+        alike = [one for one in planned if _budget(one) == _budget(cell)]
+        if self._used(cell) < self.retries * len(alike):
+            self.waiting.add(cell)
+            return "again"
+        possible = sum(one != cell and self._may_be_valid(one) for one in alike)
+        return "set aside" if possible >= ENOUGH else "failed"
+
+    def _used(self, cell: Cell) -> int:
+        granted = (*(record.cell for record in self.earlier), *self.waiting)
+        return sum(_budget(one) == _budget(cell) for one in granted)
+
+    def _may_be_valid(self, cell: Cell) -> bool:
+        return cell not in self.records or cell in self.waiting or self.records[cell].status == "valid"
+
+
+def _budget(cell: Cell) -> tuple[object, ...]:
+    """What trials share their retries by: each version of a strategy has its own."""
+    return cell.strategy, cell.version

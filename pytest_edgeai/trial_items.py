@@ -1,0 +1,138 @@
+"""Trials as pytest's items while they run: those that are measured again, and those that are added.
+
+pytest's loop looks at its list of items anew after each, so that trials can be put into what remains of it. An item
+that is measured again is the same item once more, with fresh fixtures, as pytest provides for reruns.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Generator, Sequence
+from typing import TYPE_CHECKING, Final
+
+import pytest
+
+from pytest_edgeai.parametrization import AXES
+
+if TYPE_CHECKING:
+    from pytest_edgeai.attempts import Fate
+    from pytest_edgeai.matrix import Cell
+    from pytest_edgeai.reporting.progress import ProgressLines
+    from pytest_edgeai.session import MeasuringSession
+
+CELL: pytest.StashKey[Cell] = pytest.StashKey()
+"""Which trial an item is."""
+_FATE: Final = "edgeai_fate"
+_STATUS: Final[dict[Fate, tuple[str, str, str]]] = {
+    "again": ("retried", "R", "RETRIED"),
+    "set aside": ("invalid", "I", "INVALID"),
+}
+
+
+class Spoiled(pytest.fail.Exception):
+    """A trial that the host has spoiled: no failure of the test while there are retries or other trials."""
+
+    def __init__(self, sentence: str) -> None:
+        super().__init__(sentence, pytrace=False)
+
+
+class TrialItems:
+    """A plugin that follows the trials of a session and puts further ones into pytest's list of items.
+
+    Parameters
+    ----------
+    edgeai
+        The session.
+    progress
+        Is told about trials that are added.
+    """
+
+    def __init__(self, edgeai: MeasuringSession, progress: ProgressLines) -> None:
+        self._edgeai = edgeai
+        self._progress = progress
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_setup(self, item: pytest.Item) -> None:
+        """Begin an attempt."""
+        if CELL in item.stash:
+            self._edgeai.attempts.begin(item.stash[CELL])
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_makereport(
+        self, item: pytest.Item, call: pytest.CallInfo[None]
+    ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+        """Keep the reason of a trial that failed; it is no failure if it is measured again or can be done without."""
+        report = yield
+        if CELL not in item.stash or not report.failed or call.excinfo is None:
+            return report
+        value = call.excinfo.value
+        reason = str(getattr(value, "msg", None) or call.excinfo.exconly(tryshort=True))
+        cause = "host" if isinstance(value, Spoiled) else "product"
+        fate = self._edgeai.invalidate(item.stash[CELL], reason, cause)
+        if fate != "failed":
+            path, line, _ = item.location
+            report.outcome = "skipped"  # what other reporters, such as JUnit's, know
+            report.longrepr = (path, line or 0, reason)
+            setattr(report, _FATE, fate)
+        return report
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_report_teststatus(self, report: pytest.CollectReport | pytest.TestReport) -> tuple[str, str, str] | None:
+        """Count what is measured again, and what is done without, apart from tests that are skipped."""
+        if not hasattr(report, _FATE):
+            return None
+        category, letter, word = _STATUS[getattr(report, _FATE)]
+        return category, "" if self._progress.is_shown else letter, word
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, object, object]:
+        """Put a trial that is to be measured again among those that remain, and ask for more after the last."""
+        result = yield
+        items = item.session.items
+        remaining = len(items) - 1 - _last_place(items, item)
+        if CELL in item.stash and item.stash[CELL] in self._edgeai.attempts.waiting:
+            first = len(items) - remaining
+            items.insert(first + self._edgeai.place_again([one.stash.get(CELL, None) for one in items[first:]]), item)
+        elif not remaining and not item.session.shouldfail and not item.session.shouldstop:
+            self._add(item.session, self._edgeai.further_trials())
+        return result
+
+    def _add(self, session: pytest.Session, cells: Sequence[Cell]) -> None:
+        items = {item.stash[CELL]: item for item in session.items if CELL in item.stash}
+        for cell in cells:
+            alike = [one for one in items if (one.strategy, one.version) == (cell.strategy, cell.version)]
+            added = _replicate(items[max(alike)], cell)
+            session.items.append(added)
+            session.testscollected += 1
+            self._progress.add(added.nodeid, cell)
+
+
+def _last_place(items: Sequence[pytest.Item], item: pytest.Item) -> int:
+    """Where the item is that is running: it stands once more at most in what is over."""
+    return next(place for place in range(len(items) - 1, -1, -1) if items[place] is item)
+
+
+def _replicate(item: pytest.Item, cell: Cell) -> pytest.Item:
+    """The item of one more trial of the same strategy and version."""
+    assert isinstance(item, pytest.Function)
+    before, replicate = item.stash[CELL], AXES[-1]
+    words = [cell.id if word == before.id else word for word in item.callspec._idlist]  # noqa: SLF001
+    callspec = dataclasses.replace(
+        item.callspec, params={**item.callspec.params, replicate: cell.replicate}, _idlist=words
+    )
+    added = pytest.Function.from_parent(
+        item.parent,
+        name=f"{item.originalname}[{callspec.id}]",
+        callspec=callspec,
+        fixtureinfo=item._fixtureinfo,  # noqa: SLF001  # fixtures are the same, whichever trial it is
+        originalname=item.originalname,
+    )
+    added.own_markers[:] = [_renumbered(mark, cell) for mark in item.own_markers]
+    added.stash[CELL] = cell
+    return added
+
+
+def _renumbered(mark: pytest.Mark, cell: Cell) -> pytest.Mark:
+    if mark.name != "strategy":
+        return mark
+    return pytest.mark.strategy(**{**mark.kwargs, "replicate": cell.replicate}).mark
