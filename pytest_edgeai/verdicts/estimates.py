@@ -55,6 +55,8 @@ class Estimate:
         Cliff's delta: of the typical view within inputs, averaged over them, else between trials; positive is slower.
     median_shift
         Difference of the medians over all inputs and trials of log latency against each input's mean.
+    mean_shift
+        Difference of the logarithm of the plain mean of all requests, each against its input's mean before.
     trials
         How many there are on each side.
     differences
@@ -71,6 +73,7 @@ class Estimate:
     sd: Array
     delta: Array
     median_shift: float
+    mean_shift: float
     trials: tuple[int, int]
     differences: Array | None
     lent_variance: Array
@@ -161,6 +164,7 @@ def estimate_changes(
             sd=np.sqrt(variances[number]),
             delta=_deltas(before, after, *values[name]),
             median_shift=_median_shift(before, after),
+            mean_shift=float(np.log((after / before.mean(axis=(0, 2), keepdims=True)).mean())),
             trials=(len(before), len(after)),
             differences=side.differences,
             lent_variance=lent[number][0],

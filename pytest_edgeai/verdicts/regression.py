@@ -15,7 +15,7 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 
 from pytest_edgeai.serving.protocol import Array
-from pytest_edgeai.stats.effect import SMALL
+from pytest_edgeai.stats.effect import LARGE, MEDIUM, SMALL
 from pytest_edgeai.stats.exchange import fewest_pairs
 from pytest_edgeai.stats.trimmed import LEFT_OUT
 from pytest_edgeai.verdicts.estimates import Estimate, Spread, estimate_changes
@@ -26,6 +26,8 @@ Change: TypeAlias = Literal["pass", "regression", "improvement", "inconclusive"]
 _POWER = 0.8
 _FEWEST_FOR_SHIFT = 5
 _FEWEST_APART = 2
+_SUSPICIOUS_MEAN = 0.25
+"""Relative change of the plain mean of all requests that does not pass, though a few requests alone may cause it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,7 +258,7 @@ def _decide(one: Estimate, found: Significance, rule: Rule, family: _Family, con
     outcome: Change = "pass"
     reason, needed, slower = "", None, False
     changed = [it for it in _large(one, rule) if _adjusted(found, it) < rule.alpha]
-    unsure = [it for it in _large(one, rule) if it not in changed and _is_suspect(found, it, rule)]
+    unsure = [it for it in _large(one, rule) if it not in changed and _is_suspect(one, it, rule)]
     if changed:
         it = changed[0]
         outcome = "regression" if it.sign > 0 else "improvement"
@@ -269,6 +271,14 @@ def _decide(one: Estimate, found: Significance, rule: Rule, family: _Family, con
         needed = _trials_needed(one, it.view, abs(float(one.shift[it.view])), rule, family)
         outcome, slower = "inconclusive", it.sign > 0
         reason = f"{_words(one, found, it)} is not significant: it would take {needed} trials a side"
+    elif one.mean_shift >= math.log1p(_SUSPICIOUS_MEAN):
+        slowest = next(number for number, view in enumerate(one.views) if view.name == "slowest quarter")
+        needed = _trials_needed(one, slowest, one.mean_shift, rule, family)
+        outcome, slower = "inconclusive", True
+        reason = (
+            f"{math.expm1(one.mean_shift):+.1%} in the mean of all requests, by a few that took much longer: it would "
+            f"take {needed} trials a side to tell them from chance"
+        )
     elif seen_by_trials > rule.must_see:
         needed = _trials_needed(one, 0, math.log1p(rule.must_see), rule, family)
         outcome, slower = "inconclusive", change >= rule.min_change
@@ -313,12 +323,16 @@ def _adjusted(found: Significance, it: _Found) -> float:
     return float((found.slower if it.sign > 0 else found.faster)[it.view])
 
 
-def _is_suspect(found: Significance, it: _Found, rule: Rule) -> bool:
+def _is_suspect(one: Estimate, it: _Found, rule: Rule) -> bool:
     """Whether more trials should decide: of typical requests every large change, of others one for the worse.
 
-    Few requests differ by chance much more than many do, so that the view alone has to say that it is slower.
+    Few requests differ by chance much more than many do, so that the change and the effect have to be larger there.
     """
-    return it.view == 0 or (it.sign > 0 and float(found.p[it.view]) < rule.alpha)
+    view = one.views[it.view]
+    if view.name == "typical":
+        return True
+    least = MEDIUM if view.input is None else LARGE
+    return it.sign > 0 and bool(one.shift[it.view] >= math.log1p(rule.must_see) and one.delta[it.view] >= least)
 
 
 def _words(one: Estimate, found: Significance, it: _Found) -> str:

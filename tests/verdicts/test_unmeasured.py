@@ -14,7 +14,7 @@ CORRECT = np.ones(4, dtype=bool)
 
 
 def _row(before: dict[str, float], after: dict[str, float]) -> Row:
-    latencies_s = np.random.default_rng(1).normal(1, 0.01, size=(5, 10))
+    latencies_s = np.random.default_rng(1).normal(1, 0.01, size=(5, 10, 1))
     sides = [
         Recording(
             label,
@@ -38,5 +38,22 @@ def test_latency_is_compared_where_neither_session_measured_accuracy() -> None:
 @pytest.mark.parametrize(("before", "after"), [({"top1": 90.0}, {}), ({}, {"top1": 90.0})])
 def test_accuracy_in_only_one_session_is_not_green(before: dict[str, float], after: dict[str, float]) -> None:
     row = _row(before, after)
-    assert row.outcome == "regression"
-    assert "accuracy is measured in only one of the sessions" in row.reasons
+    assert row.outcome == "incomparable"
+    assert "accuracy (top1) is measured in only one of the sessions" in row.reasons
+
+
+def test_another_metric_is_not_compared_in_silence() -> None:
+    row = _row({"f1": 90.0}, {"top1": 50.0})
+    assert row.outcome == "incomparable"
+    assert "accuracy (top1) is measured in only one of the sessions" in row.reasons
+
+
+def test_an_artifact_that_one_session_did_not_record_is_not_compared_in_silence() -> None:
+    latencies_s = np.random.default_rng(1).normal(1, 0.01, size=(5, 10, 1))
+    strategies = {ID: RecordedStrategy(tuple(range(10)), latencies_s)}
+    artifact = RecordedArtifact("content", 100, {"top1": 90.0}, CORRECT)
+    before = Recording("before", {}, strategies)
+    after = Recording("after", {}, strategies, {"toy-worse": artifact}, {ID: "toy-worse"})
+    (row,) = compare(before, after, *rules(Settings())).rows
+    assert row.outcome == "incomparable"
+    assert row.reasons[0] == "accuracy and size of its artifact are not recorded in before"
