@@ -81,6 +81,9 @@ class _Deployment:
     def states(self) -> tuple[TierState, ...]:
         return self._inner.states()
 
+    def reference(self) -> Mapping[str, Mapping[str, Any]]:
+        return self._inner.reference()
+
     def diagnose(self) -> str | None:
         return self._inner.diagnose()
 

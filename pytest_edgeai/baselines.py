@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -36,10 +37,18 @@ def find_recording(wanted: str, root: Path, storage: str = DEFAULT_STORAGE) -> R
     path = root / wanted
     if not path.is_file():
         path = _stored(wanted, root, storage)
+    document = _load(path)
+    label = wanted if wanted != LATEST else path.stem
     try:
-        return read_recording(_load(path), wanted if wanted != LATEST else path.stem)
+        found = read_recording(document, label)
     except RecordingError as error:
         raise SettingsError(f"{path}: {error}") from None
+    if (document.get("commit_info") or {}).get("dirty"):
+        sentence = (
+            f"{label} ({path.name}) was saved with changes that were not committed: it is not of that commit alone"
+        )
+        return replace(found, remarks=(sentence,))
+    return found
 
 
 def _stored(wanted: str, root: Path, storage: str) -> Path:

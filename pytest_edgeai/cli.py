@@ -152,8 +152,13 @@ def _compare(options: argparse.Namespace) -> int:
         console.print(written.table(found))
         for sentence in written.sentences(found):
             console.print(sentence, markup=False, soft_wrap=True)
-        console.print(written.verdict(found), markup=False, soft_wrap=True, style="green" if found.green else "red")
-    return 0 if found.green else 1
+        console.print(
+            written.verdict(found),
+            markup=False,
+            soft_wrap=True,
+            style="red" if found.fails else "green" if found.green else "yellow",
+        )
+    return 1 if found.fails else 0
 
 
 def _image_build(options: argparse.Namespace) -> int:

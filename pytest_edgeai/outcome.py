@@ -5,7 +5,6 @@ From records and evaluations to one frozen value that every report is written fr
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
@@ -19,7 +18,7 @@ from pytest_edgeai.measure.link_errors import link_remarks
 from pytest_edgeai.measure.trial import TrialRecord
 from pytest_edgeai.settings import Settings
 from pytest_edgeai.subjects.metrics import METRICS
-from pytest_edgeai.verdicts import GREEN, Verdict, worst
+from pytest_edgeai.verdicts import Verdict, worst
 from pytest_edgeai.verdicts.accuracy import AccuracyResult, judge_accuracy
 from pytest_edgeai.verdicts.benefit import judge_benefit
 from pytest_edgeai.verdicts.latency import judge_latency
@@ -108,8 +107,14 @@ class SessionOutcome:
     @property
     def green(self) -> bool:
         """Whether every verdict is green, and nothing is worse than in the session compared with."""
-        green = all(result.verdict.outcome in GREEN for result in self.results)
+        green = all(result.verdict.green for result in self.results)
         return green and (self.comparison is None or self.comparison.green)
+
+    @property
+    def fails(self) -> bool:
+        """Whether the session ends with exit code 1: what is not green fails, unless it is tolerated."""
+        fails = any(result.verdict.fails for result in self.results)
+        return fails or (self.comparison is not None and self.comparison.fails)
 
 
 def conclude(
@@ -141,10 +146,16 @@ def conclude(
     results = tuple(
         _result(strategy, planned[strategy], attempts, prepared, accuracies, settings) for strategy in strategies
     )
-    results = tuple(_with_benefit(result, results, prepared, settings) for result in results)
+    compute_s = _compute_medians(attempts.records)
+    results = tuple(_with_benefit(result, compute_s, prepared, settings) for result in results)
     remarks = [
         f"accuracy: not measured for {', '.join(models)} ({reason}): no accuracy budget is judged"
         for reason, models in _unmeasured(results).items()
+    ]
+    remarks += [
+        f"budgets.latency: {budget.strategies!r} names no strategy of this session, so that it was not judged"
+        for budget in settings.budgets.latency
+        if not any(fnmatchcase(result.strategy.id, budget.strategies) for result in results)
     ]
     remarks += _remarks_on_trials(planned, attempts)
     analysis = None
@@ -218,9 +229,19 @@ def _result(
     )
 
 
+def _compute_medians(records: Mapping[Cell, TrialRecord]) -> dict[Strategy, dict[int, float]]:
+    """Median compute span of each valid trial, by strategy and replicate."""
+    found: dict[Strategy, dict[int, float]] = {}
+    for cell, record in records.items():
+        spans_s = [one.spans_s["compute"] for one in record.measurements if "compute" in one.spans_s]
+        if record.status == "valid" and spans_s and not cell.version:
+            found.setdefault(cell.strategy, {})[cell.replicate] = float(np.median(spans_s))
+    return found
+
+
 def _with_benefit(
     result: StrategyResult,
-    results: Sequence[StrategyResult],
+    compute_s: Mapping[Strategy, Mapping[int, float]],
     prepared: Mapping[tuple[str, str], Prepared],
     settings: Settings,
 ) -> StrategyResult:
@@ -229,11 +250,12 @@ def _with_benefit(
     if artifact is None or not artifact.artifact.entry.provenance.get("promises_speed"):
         return result
     baseline = replace(result.strategy, operator=settings.baseline)
-    reference = next((one for one in results if one.strategy == baseline), None)
-    if reference is None or reference is result:
+    if baseline == result.strategy:
         return result
-    compute_s, reference_s = (one.spans_s.get("compute", math.nan) for one in (result, reference))
-    return replace(result, verdict=worst([result.verdict, judge_benefit(compute_s, reference_s)]))
+    benefit = judge_benefit(
+        compute_s.get(result.strategy, {}), compute_s.get(baseline, {}), min_change=settings.gate.min_change
+    )
+    return replace(result, verdict=worst([result.verdict, benefit]))
 
 
 def _unmeasured(results: Sequence[StrategyResult]) -> dict[str, list[str]]:

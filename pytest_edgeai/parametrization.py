@@ -95,6 +95,41 @@ def baseline_of(config: pytest.Config) -> Recording | None:
         raise SettingsError(f"--edgeai-compare: {error}") from None
 
 
+def refuse_too_few_trials(session: MeasuringSession) -> None:
+    """Refuse a comparison that cannot decide anything, because a strategy has too few trials on a side.
+
+    Raises
+    ------
+    SettingsError
+        Says how many there are and how many it takes.
+    """
+    from collections import Counter
+
+    from pytest_edgeai.settings import SettingsError
+    from pytest_edgeai.verdicts.comparison import rules
+
+    rule, _ = rules(session.settings)
+    fewest = rule.fewest_trials(together=session.against is not None)
+    planned = Counter(cell.strategy.id for cell in session.cells)
+    option = "--edgeai-compare" if session.against is None else "--edgeai-against"
+    few = {name: count for name, count in planned.items() if count < fewest}
+    if few:
+        name = min(few)
+        raise SettingsError(
+            f"{option}: {few[name]} trial{'s'[: few[name] > 1]} of {name} cannot tell a change from chance: it takes "
+            f"{fewest} a side at least, for example --edgeai-replicates {session.settings.gate.replicates}"
+        )
+    saved = {} if session.baseline is None else session.baseline.strategies
+    few = {name: len(saved[name].latencies_s) for name in planned if name in saved and saved[name].is_short(fewest)}
+    if few:
+        name = min(few)
+        raise SettingsError(
+            f"{option}: {session.baseline.label if session.baseline else ''} has {few[name]} "
+            f"trial{'s'[: few[name] > 1]} of {name}, and it takes {fewest} a side at least to tell a change from "
+            f"chance: save it again with more, for example --edgeai-replicates {session.settings.gate.replicates}"
+        )
+
+
 def places_of(config: pytest.Config) -> list[str]:
     """Where the session's tests are, as absolute paths of files and folders; nothing where the project says it."""
     if config.args_source is not pytest.Config.ArgsSource.ARGS:

@@ -215,6 +215,8 @@ def pytest_collection_finish(session: pytest.Session) -> None:
         if edgeai.cells:
             edgeai.lock_host(config.option.edgeai_wait, lambda sentence: _note(config, sentence))
             edgeai.baseline = parametrization.baseline_of(config)
+            if edgeai.baseline is not None or edgeai.against is not None:
+                parametrization.refuse_too_few_trials(edgeai)
         edgeai.open_backend(lambda sentence: _note(config, sentence))
     except (SettingsError, HostTakenError) as error:
         raise pytest.UsageError(str(error)) from None
@@ -252,6 +254,10 @@ def pytest_runtestloop(session: pytest.Session) -> Generator[None, object, objec
         edgeai.prepare(progress.artifact)
         if edgeai.against is not None and edgeai.twins:
             _prepare_other(session, trials, progress)
+            if edgeai.twins:
+                from pytest_edgeai.further_trials import UndecidedTrials
+
+                edgeai.suppliers.append(UndecidedTrials())
     return (yield)
 
 
@@ -289,7 +295,7 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> Generator[
 
         add_junit_properties(config, outcome.comparison)
     result = yield
-    if exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED) and not outcome.green:
+    if exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED) and outcome.fails:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
     return result
 

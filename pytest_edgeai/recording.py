@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -20,6 +23,8 @@ if TYPE_CHECKING:
 
 KEY: Final = "edgeai"
 _FORMAT = 1
+_MEASURING = ("measure", "parallel", "partition", "serving", "tiers", "wire")
+"""Folders of this package whose code runs while a request is on its way."""
 
 
 class RecordingError(ValueError):
@@ -57,7 +62,7 @@ class RecordedStrategy:
     inputs
         The numbers of the samples that were sent.
     latencies_s
-        Of the valid trials, shape (trials, inputs): the median over the passes of a trial.
+        Of the valid trials, shape (trials, inputs, passes).
     peak_memory_bytes
         Of the servers that ran the model, where they said so.
     invalid
@@ -66,6 +71,11 @@ class RecordedStrategy:
         Whether it has no trials because its artifact is that of the version it is compared with, byte for byte.
     failure
         Why it could not be measured at all, as what is said of the version; or empty.
+    reference_s
+        Of each valid trial, seconds of CPU that the reference computation took, by tier; empty where it was not
+        measured.
+    places
+        Of each valid trial, its place among the strategy's trials: those of two versions at one place are neighbours.
     """
 
     inputs: tuple[int, ...]
@@ -74,6 +84,12 @@ class RecordedStrategy:
     invalid: tuple[str, ...] = ()
     same: bool = False
     failure: str = ""
+    reference_s: tuple[Mapping[str, float], ...] = ()
+    places: tuple[int, ...] = ()
+
+    def is_short(self, trials: int) -> bool:
+        """Whether it was measured, with fewer trials than these."""
+        return not (self.same or self.failure or self.invalid) and len(self.latencies_s) < trials
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +108,10 @@ class Recording:
         By the strategy's `model-operator`.
     artifact_of
         The name of the artifact of each strategy.
+    code
+        Digest of the code that measured, or that would measure where it is another version's; empty where unknown.
+    remarks
+        Sentences about where it comes from.
     """
 
     label: str
@@ -99,12 +119,15 @@ class Recording:
     strategies: Mapping[str, RecordedStrategy]
     artifacts: Mapping[str, RecordedArtifact] = field(default_factory=dict)
     artifact_of: Mapping[str, str] = field(default_factory=dict)
+    code: str = ""
+    remarks: tuple[str, ...] = ()
 
 
 def record_session(session: MeasuringSession) -> dict[str, Any]:
     """The document of a session; JSON values only."""
     return {
         "format": _FORMAT,
+        "code": code_digest(),
         "conditions": _conditions(session),
         "artifacts": _artifacts(session.prepared),
         "strategies": {
@@ -145,10 +168,21 @@ def record_other(session: MeasuringSession, other: OtherVersion) -> dict[str, An
         strategies.setdefault(name, {"artifact": "", "trials": []})
     return {
         "format": _FORMAT,
+        "code": other.code,
         "conditions": _conditions(session),
         "artifacts": _artifacts(other.prepared),
         "strategies": strategies,
     }
+
+
+def code_digest() -> str:
+    """Digest of the code that measures: what is part of every latency and of no artifact."""
+    package = Path(__file__).parent
+    digest = hashlib.sha256()
+    for folder in _MEASURING:
+        for path in sorted((package / folder).rglob("*.py")):
+            digest.update(path.relative_to(package).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
+    return digest.hexdigest()
 
 
 def _conditions(session: MeasuringSession) -> dict[str, Any]:
@@ -207,6 +241,7 @@ def _trial(record: TrialRecord | None) -> dict[str, Any]:
         "input": [one.input for one in record.measurements],
         "latency_s": [one.latency_s for one in record.measurements],
         "peak_memory_bytes": peaks[0] if peaks else None,
+        "reference_s": {place: one["cpu_s"] for place, one in record.reference.items()},
     }
 
 
@@ -241,6 +276,7 @@ def read_recording(document: Any, label: str) -> Recording:
             strategies={name: _strategy(name, one) for name, one in ours["strategies"].items()},
             artifacts={name: _artifact(one) for name, one in ours["artifacts"].items()},
             artifact_of={name: str(one["artifact"]) for name, one in ours["strategies"].items()},
+            code=str(ours.get("code", "")),
         )
     except (KeyError, TypeError, AttributeError, IndexError) as error:
         raise RecordingError(f"{label} is not whole ({type(error).__name__}: {error}): measure it again") from None
@@ -261,15 +297,27 @@ def _strategy(name: str, recorded: Mapping[str, Any]) -> RecordedStrategy:
     valid = [one for one in trials if "invalid" not in one]
     invalid = tuple(one.reason for one in spoiled) if void_strategy(spoiled, len(valid)) else ()
     inputs = tuple(dict.fromkeys(int(number) for number in valid[0]["input"])) if valid else ()
-    rows = []
+    rows: list[Array] = []
     for one in valid:
         numbers, latencies_s = np.array(one["input"]), np.array(one["latency_s"], dtype=float)
         if numbers.shape != latencies_s.shape or set(numbers.tolist()) != set(inputs):
             raise RecordingError(f"{name}: its trials have different inputs")
         if not (np.isfinite(latencies_s) & (latencies_s > 0)).all():
             raise RecordingError(f"{name}: it has latencies that are none")
-        rows.append([float(np.median(latencies_s[numbers == number])) for number in inputs])
+        passes = {int(np.count_nonzero(numbers == number)) for number in inputs}
+        if len(passes) != 1 or (rows and passes != {rows[0].shape[1]}):
+            raise RecordingError(f"{name}: its inputs were not sent equally often")
+        rows.append(np.array([latencies_s[numbers == number] for number in inputs]))
     peaks = tuple(int(one["peak_memory_bytes"]) for one in valid if one.get("peak_memory_bytes"))
-    latencies = np.array(rows).reshape(len(rows), len(inputs))
+    latencies = np.array(rows) if rows else np.empty((0, 0, 0))
     same, failure = bool(recorded.get("same")), str(recorded.get("failure", ""))
-    return RecordedStrategy(inputs, latencies, peaks, invalid, same, failure)
+    references = tuple(_reference(name, one.get("reference_s") or {}) for one in valid)
+    places = tuple(place for place, one in enumerate(trials) if "invalid" not in one)
+    return RecordedStrategy(inputs, latencies, peaks, invalid, same, failure, references, places)
+
+
+def _reference(name: str, recorded: Mapping[str, Any]) -> dict[str, float]:
+    found = {str(tier): float(seconds) for tier, seconds in recorded.items()}
+    if not all(math.isfinite(seconds) and seconds > 0 for seconds in found.values()):
+        raise RecordingError(f"{name}: a reference computation took no time that can be compared")
+    return found

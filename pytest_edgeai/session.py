@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from pytest_edgeai.reporting.files import ReportFolder
     from pytest_edgeai.tiers.backend import Cause
     from pytest_edgeai.verdicts.comparison import Comparison
+    from pytest_edgeai.verdicts.regression import Rule
     from pytest_edgeai.versions import OtherVersion
 
 
@@ -86,6 +87,8 @@ class MeasuringSession:
     """The trials that are to be made of that commit's artifacts."""
     other: OtherVersion | None = None
     """What that commit has, once its artifacts are ready."""
+    rule: Rule | None = None
+    """What counts as a change of latency, where it is another level than the settings' because of earlier looks."""
     usual_replicates: int | None = None
     """Trials of a strategy that is not measured in both versions, where these are fewer."""
     is_whole: bool = False
@@ -406,19 +409,21 @@ class MeasuringSession:
 
         self.outcome = conclude(self.strategies, self.cells, self.attempts, self.prepared, self.settings)
         unproven = unproven_sentences(self.records.values())
-        self.outcome = replace(self.outcome, remarks=(*self.outcome.remarks, *unproven), comparison=self._compare())
+        self.outcome = replace(self.outcome, remarks=(*self.outcome.remarks, *unproven), comparison=self.compare())
         if self.report is not None:
             self.report.finish(self, self.outcome)
         return self.outcome
 
-    def _compare(self) -> Comparison | None:
+    def compare(self) -> Comparison | None:
+        """Compare what was measured so far with the other version or the saved session, if there is one."""
         if self.baseline is None and self.other is None:
             return None
         from pytest_edgeai.recording import KEY, read_recording, record_other, record_session
         from pytest_edgeai.verdicts.comparison import compare, rules
 
         # By way of the document, so that both sides went through the same hands.
-        ours, given = record_session(self), rules(self.settings)
+        usual, limits = rules(self.settings)
+        ours, given = record_session(self), (self.rule or usual, limits)
         if self.other is None:
             assert self.baseline is not None
             return compare(self.baseline, read_recording({KEY: ours}, "this session"), *given)

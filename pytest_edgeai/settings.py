@@ -146,8 +146,14 @@ class Gate(Spec):
         Largest drop of accuracy, in percentage points.
     size_growth, memory_growth
         Largest relative growth of an artifact, and of the peak memory of its server.
+    inconclusive
+        What becomes of a strategy that is slower by more than `min_change` where the trials cannot decide it: `fail`
+        or `pass`.
     replicates
         Trials a side of strategies that `--edgeai-against` measures in both versions, if no number is asked for.
+    max_replicates
+        Up to how many trials a side it goes for strategies that are not decided by then; as many as `replicates` or
+        fewer for no more.
     measure_same
         Whether it measures strategies twice whose artifact is the same in both versions.
     """
@@ -159,7 +165,9 @@ class Gate(Spec):
     accuracy_drop_pp: float = Field(default=0.5, ge=0, le=100)
     size_growth: float = Field(default=0.02, ge=0)
     memory_growth: float = Field(default=0.10, ge=0)
+    inconclusive: Literal["fail", "pass"] = "fail"
     replicates: int = Field(default=10, ge=1, le=1000)
+    max_replicates: int = Field(default=30, ge=1, le=1000)
     measure_same: bool = False
 
 

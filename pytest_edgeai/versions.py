@@ -25,6 +25,7 @@ from pytest_edgeai.measure import accuracy
 from pytest_edgeai.operators import chains
 from pytest_edgeai.operators.preparation import Prepared
 from pytest_edgeai.operators.worker import Failure, Progress, Wanted, prepare_all
+from pytest_edgeai.recording import code_digest
 from pytest_edgeai.settings import SettingsError
 from pytest_edgeai.subjects import samples as sample_store
 from pytest_edgeai.subjects.samples import Samples
@@ -67,12 +68,15 @@ class OtherVersion:
         Why others of them could not be made.
     strategies
         The ids of all that it would measure by itself.
+    code
+        Digest of the code that it would measure with; empty where it does not tell.
     """
 
     commit: Commit
     prepared: Mapping[Wanted, Prepared]
     failures: Mapping[Wanted, str]
     strategies: tuple[str, ...]
+    code: str = ""
 
     def is_same(self, wanted: Wanted, ours: Prepared) -> bool:
         """Whether its artifact and its samples are ours, byte for byte."""
@@ -169,7 +173,7 @@ def hand_over(session: MeasuringSession, path: Path, write: Callable[[str], obje
         for placement in chosen.placements
         if registered.offers(model, operator) and registered.fits(operator, placement)
     ]
-    answer = {"format": _FORMAT, "artifacts": artifacts, "strategies": strategies}
+    answer = {"format": _FORMAT, "artifacts": artifacts, "strategies": strategies, "code": code_digest()}
     _answer_path(path).write_text(json.dumps(answer), encoding="utf-8")
 
 
@@ -242,7 +246,9 @@ def _read_answer(commit: Commit, path: Path, question: Question) -> OtherVersion
                 failures[wanted] = str(found["failure"])
             else:
                 prepared[wanted] = _found(commit, wanted, found, Store(question.store))
-        return OtherVersion(commit, prepared, failures, tuple(map(str, answer["strategies"])))
+        return OtherVersion(
+            commit, prepared, failures, tuple(map(str, answer["strategies"])), str(answer.get("code", ""))
+        )
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise SettingsError(f"{commit.label} gave no answer that can be read ({error})") from None
 

@@ -10,17 +10,32 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from pytest_edgeai.reporting.drawing import drawn
-from pytest_edgeai.verdicts.comparison import GREEN, Comparison, GateOutcome, Row
+from pytest_edgeai.verdicts import Outcome
+from pytest_edgeai.verdicts.comparison import Comparison, Row
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-HEADINGS = ("strategy", "verdict", "before", "after", "change", "interval", "p adjusted", "delta", "accuracy", "size")
-STYLES: dict[GateOutcome, str] = {
+HEADINGS = (
+    "strategy",
+    "verdict",
+    "before",
+    "after",
+    "change",
+    "interval",
+    "p adjusted",
+    "delta",
+    "accuracy",
+    "size",
+    "reference",
+)
+STYLES: dict[Outcome, str] = {
     "pass": "green",
     "improvement": "bold green",
     "new": "cyan",
+    "no benefit": "yellow",
     "inconclusive": "yellow",
+    "fail": "red",
     "regression": "red",
     "missing": "red",
     "incomparable": "bold red",
@@ -47,6 +62,7 @@ def cells(row: Row) -> tuple[str, ...]:
         *numbers,
         "" if row.accuracy_pp is None else f"{row.accuracy_pp:+.2f} pp",
         "" if row.size is None else f"{row.size:+.1%}",
+        "" if row.control is None else f"{row.control:+.1%}",
     )
 
 
@@ -57,6 +73,7 @@ def sentences(comparison: Comparison) -> Iterator[str]:
             f"{comparison.before} and {comparison.after} cannot be compared: {'; '.join(comparison.differences)}: "
             "measure both on one machine with the same settings, or in one session"
         )
+    yield from comparison.remarks
     for row in comparison.rows:
         if row.reasons and row.reasons != comparison.differences:  # said once
             yield f"{row.strategy}: {row.outcome}: {'; '.join(row.reasons)}"
@@ -65,7 +82,7 @@ def sentences(comparison: Comparison) -> Iterator[str]:
 def verdict(comparison: Comparison) -> str:
     """The outcome in one line."""
     words = ", ".join(f"{comparison.count(kind)} {kind}" for kind in STYLES if comparison.count(kind))
-    colour = "green" if comparison.green else "not green"
+    colour = "green" if comparison.green else "not green" if comparison.fails else "not green, tolerated"
     return f"{comparison.after} against {comparison.before}: {words or 'nothing to compare'} ({colour})"
 
 
@@ -73,7 +90,8 @@ def markdown(comparison: Comparison) -> str:
     """For a comment on a pull request: what changed first, the rest folded away."""
     changed = [row for row in comparison.rows if row.outcome != "pass"]
     passed = [row for row in comparison.rows if row.outcome == "pass"]
-    lines = [f"### {'✅' if comparison.green else '❌'} {verdict(comparison)}", ""]
+    sign = "✅" if comparison.green else "❌" if comparison.fails else "⚠️"
+    lines = [f"### {sign} {verdict(comparison)}", ""]
     lines += [f"- {sentence}" for sentence in sentences(comparison)]
     if changed:
         lines += ["", *_markdown_table(changed)]
@@ -85,7 +103,8 @@ def markdown(comparison: Comparison) -> str:
 
 def junit_properties(comparison: Comparison) -> list[tuple[str, str]]:
     """Name and value for the test suite of a JUnit report."""
-    found = [("edgeai.gate", "green" if comparison.green else "red"), ("edgeai.baseline", comparison.before)]
+    colour = "green" if comparison.green else "red" if comparison.fails else "tolerated"
+    found = [("edgeai.gate", colour), ("edgeai.baseline", comparison.before)]
     for row in comparison.rows:
         found.append((f"edgeai.gate.{row.strategy}", row.outcome))
         if row.latency is not None:
@@ -109,13 +128,15 @@ def junit(comparison: Comparison) -> str:
     properties = ET.SubElement(suite, "properties")
     for name, value in junit_properties(comparison):
         ET.SubElement(properties, "property", name=name, value=value)
-    failures = 0
+    counts = {"failure": 0, "skipped": 0}
     for row in comparison.rows:
         case = ET.SubElement(suite, "testcase", classname="edgeai.compare", name=row.strategy)
-        if row.outcome not in GREEN:
-            failures += 1
-            ET.SubElement(case, "failure", message=f"{row.outcome}: {'; '.join(row.reasons)}")
-    suite.set("failures", str(failures))
+        if not row.verdict.green:  # what is neither green nor red is what JUnit calls skipped
+            kind = "failure" if row.verdict.fails else "skipped"
+            counts[kind] += 1
+            ET.SubElement(case, kind, message=f"{row.outcome}: {row.verdict.reason}")
+    suite.set("failures", str(counts["failure"]))
+    suite.set("skipped", str(counts["skipped"]))
     ET.indent(suite)
     return ET.tostring(suite, encoding="unicode", xml_declaration=True) + "\n"
 
@@ -139,7 +160,8 @@ def write_comparison(reporter: pytest.TerminalReporter, comparison: Comparison) 
     reporter.write_line(drawn(table(comparison), reporter.hasmarkup))
     for sentence in sentences(comparison):
         reporter.write_line(sentence, yellow=True)
-    reporter.write_line(verdict(comparison), bold=True, green=comparison.green, red=not comparison.green)
+    tolerated = not comparison.green and not comparison.fails
+    reporter.write_line(verdict(comparison), bold=True, green=comparison.green, red=comparison.fails, yellow=tolerated)
 
 
 def _markdown_table(rows: list[Row]) -> list[str]:

@@ -14,7 +14,6 @@ from pytest_edgeai.reporting.statistics import markdown_table as _table
 from pytest_edgeai.reporting.statistics import markdown_tables, methods
 from pytest_edgeai.reporting.tiers import HEADINGS as TIER_HEADINGS
 from pytest_edgeai.reporting.tiers import tier_rows
-from pytest_edgeai.verdicts import GREEN
 
 if TYPE_CHECKING:
     from pytest_edgeai.outcome import SessionOutcome
@@ -29,11 +28,11 @@ def summary(session: MeasuringSession, outcome: SessionOutcome) -> str:
     lines += ["", "## Verdicts", "", "Latencies are medians over all requests of the valid trials."]
     lines += ["Accuracy is that of the exported artifact on the validation samples; drop is against the baseline.", ""]
     lines += _table(HEADINGS, [row.cells for row in verdict_rows(outcome.results)])
-    slow = [result for result in outcome.results if result.verdict.outcome == "no benefit"]
-    if slow:
-        lines += ["", "## No benefit", ""]
-        lines += [f"- `{one.strategy.id}`: {one.verdict.reason}" for one in slow]
-    reasons = [result for result in outcome.results if result.verdict.outcome not in GREEN]
+    said = [result for result in outcome.results if result.verdict.green and result.verdict.reason]
+    if said:
+        lines += ["", "## Promised speed", ""]
+        lines += [f"- `{one.strategy.id}`: {one.verdict.outcome}: {one.verdict.reason}" for one in said]
+    reasons = [result for result in outcome.results if not result.verdict.green]
     if reasons or session.failures:
         lines += ["", "## Why it is not green", ""]
         lines += [f"- `{one.strategy.id}` is {one.verdict.outcome}: {one.verdict.reason}" for one in reasons]

@@ -8,26 +8,16 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_edgeai.reporting.accuracy import DROP_HEADINGS, drop_rows, pair_lines
-from pytest_edgeai.reporting.comparison import write_comparison
+from pytest_edgeai.reporting.comparison import STYLES, write_comparison
 from pytest_edgeai.reporting.drawing import drawn
 from pytest_edgeai.reporting.rows import HEADINGS, verdict_rows
 from pytest_edgeai.reporting.statistics import p_words, title
-from pytest_edgeai.verdicts import GREEN
 
 if TYPE_CHECKING:
     from rich.table import Table
 
     from pytest_edgeai.outcome import SessionOutcome
     from pytest_edgeai.session import MeasuringSession
-    from pytest_edgeai.verdicts import Outcome
-
-_STYLES: dict[Outcome, str] = {
-    "pass": "green",
-    "no benefit": "yellow",
-    "inconclusive": "yellow",
-    "fail": "red",
-    "invalid": "bold red",
-}
 
 
 def write_summary(reporter: pytest.TerminalReporter, session: MeasuringSession) -> None:
@@ -55,10 +45,9 @@ def write_summary(reporter: pytest.TerminalReporter, session: MeasuringSession) 
     for line in pair_lines(outcome.accuracy_pairs, session.settings.alpha):
         reporter.write_line(line)
     for result in outcome.results:
-        if result.verdict.outcome != "pass":
+        if result.verdict.reason:
             line = f"{result.strategy.id}: {result.verdict.outcome}: {result.verdict.reason}"
-            green = result.verdict.outcome in GREEN
-            reporter.write_line(line, yellow=green, red=not green)
+            reporter.write_line(line, yellow=not result.verdict.fails, red=result.verdict.fails)
     for remark in outcome.remarks:
         reporter.write_line(f"edgeai: {remark}", yellow=True)
     for (model, operator), sentence in session.failures.items():
@@ -68,14 +57,15 @@ def write_summary(reporter: pytest.TerminalReporter, session: MeasuringSession) 
     if session.report is not None:
         reporter.write_line(f"edgeai: reports in {session.report.path}")
     counts = [result.verdict.outcome for result in outcome.results]
-    words = ", ".join(f"{counts.count(kind)} {kind}" for kind in _STYLES if kind in counts)
+    words = ", ".join(f"{counts.count(kind)} {kind}" for kind in STYLES if kind in counts)
+    colour = "green" if outcome.green else "not green" if outcome.fails else "not green, tolerated"
     tries, trials = (sum(getattr(result, name) for result in outcome.results) for name in ("tries", "trials"))
     again = f", {tries} tries at {trials} trials" if tries > trials else ""
     reporter.write_line(
-        f"edgeai: {words} ({'green' if outcome.green else 'not green'}){again}",
+        f"edgeai: {words} ({colour}){again}",
         bold=True,
         green=outcome.green,
-        red=not outcome.green,
+        red=outcome.fails,
     )
 
 
@@ -92,7 +82,7 @@ def _verdict_table(outcome: SessionOutcome) -> Table:
             table.add_section()
         previous = model
         name, verdict, *numbers = row.cells
-        style = _STYLES[row.result.verdict.outcome]
+        style = STYLES[row.result.verdict.outcome]
         table.add_row(name, f"[{style}]{verdict}[/{style}]", *numbers)
     return table
 

@@ -16,12 +16,14 @@ class Shrunk:
     """Variances drawn towards what they have in common.
 
     `variances` has one value for each group and `df` how many degrees of freedom each of them has; `prior_df` says
-    how many of these the other groups lend.
+    how many of these the other groups lend, and `common` the variance that they are drawn towards (0 where none is
+    lent).
     """
 
     variances: npt.NDArray[np.float64]
     df: npt.NDArray[np.float64]
     prior_df: float
+    common: float = 0.0
 
 
 def shrink_variances(variances: npt.ArrayLike, df: npt.ArrayLike) -> Shrunk:
@@ -71,7 +73,7 @@ def shrink_variances(variances: npt.ArrayLike, df: npt.ArrayLike) -> Shrunk:
     common = float(np.exp(np.mean(logs) + digamma(prior_df / 2) - np.log(prior_df / 2)))
     drawn = (prior_df * common + freedom * sampled) / (prior_df + freedom)
     # No more freedom than all groups together have.
-    return Shrunk(drawn, np.minimum(prior_df + freedom, freedom.sum()), prior_df)
+    return Shrunk(drawn, np.minimum(prior_df + freedom, freedom.sum()), prior_df, common)
 
 
 def _inverse_trigamma(value: float) -> float:

@@ -2,37 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
-from pytest_edgeai.recording import RecordedArtifact, RecordedStrategy, Recording
+from pytest_edgeai.recording import RecordedStrategy, Recording
+from pytest_edgeai.serving.protocol import Array
 from pytest_edgeai.settings import Settings
+from pytest_edgeai.verdicts import Outcome, Verdict
+from pytest_edgeai.verdicts.artifacts import ArtifactChanges, Limits, artifact_changes
+from pytest_edgeai.verdicts.control import control_shifts
 from pytest_edgeai.verdicts.regression import LatencyChange, Rule, judge_changes
-
-GateOutcome: TypeAlias = Literal[
-    "pass", "improvement", "new", "inconclusive", "regression", "missing", "incomparable", "invalid"
-]
-GREEN: frozenset[GateOutcome] = frozenset(("pass", "improvement", "new", "inconclusive"))
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """What counts as worse beside latency.
-
-    Parameters
-    ----------
-    accuracy_drop_pp
-        The largest drop of the model's first metric, in percentage points.
-    size_growth, memory_growth
-        The largest relative growth of an artifact, and of the peak memory of its server.
-    """
-
-    accuracy_drop_pp: float = 0.5
-    size_growth: float = 0.02
-    memory_growth: float = 0.10
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,16 +31,20 @@ class Row:
     latency
         The change of its latency, where both sides have trials.
     medians_s
-        Median latency before and after, NaN where there is none.
+        Median latency before and after, NaN where it was not measured.
     accuracy_pp, size, memory
         Change of the first metric in percentage points, relative growth of the artifact and of peak memory; None
         where they are not known on both sides.
     same
         Whether both versions have one artifact, byte for byte, so that it was measured once.
+    control
+        Relative change of the reference computation on its tiers; None where it was not measured in both sessions.
+    tolerated
+        Whether it does not fail although it is not green.
     """
 
     strategy: str
-    outcome: GateOutcome
+    outcome: Outcome
     reasons: tuple[str, ...] = ()
     latency: LatencyChange | None = None
     medians_s: tuple[float, float] = (float("nan"), float("nan"))
@@ -65,6 +52,13 @@ class Row:
     size: float | None = None
     memory: float | None = None
     same: bool = False
+    control: float | None = None
+    tolerated: bool = False
+
+    @property
+    def verdict(self) -> Verdict:
+        """The outcome with its reasons in one sentence."""
+        return Verdict(self.outcome, "; ".join(self.reasons), self.tolerated)
 
     def as_json(self) -> dict[str, Any]:
         """A JSON object."""
@@ -79,6 +73,8 @@ class Row:
             "size": self.size,
             "memory": self.memory,
             "same_artifact": self.same,
+            "reference": self.control,
+            "fails": self.verdict.fails,
         }
 
 
@@ -94,19 +90,27 @@ class Comparison:
         In the order of the later session, then those that are missing in it.
     differences
         What the sessions do not have in common; then nothing is comparable.
+    remarks
+        Sentences about the comparison as a whole.
     """
 
     before: str
     after: str
     rows: tuple[Row, ...]
     differences: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
 
     @property
     def green(self) -> bool:
-        """Whether nothing is worse, missing, invalid or incomparable."""
-        return bool(self.rows) and all(row.outcome in GREEN for row in self.rows)
+        """Whether there is something to compare and all of it is green."""
+        return bool(self.rows) and all(row.verdict.green for row in self.rows)
 
-    def count(self, outcome: GateOutcome) -> int:
+    @property
+    def fails(self) -> bool:
+        """Whether it ends with exit code 1: what is not green fails, unless it is tolerated."""
+        return not self.rows or any(row.verdict.fails for row in self.rows)
+
+    def count(self, outcome: Outcome) -> int:
         """How many strategies have an outcome."""
         return sum(row.outcome == outcome for row in self.rows)
 
@@ -116,7 +120,9 @@ class Comparison:
             "before": self.before,
             "after": self.after,
             "green": self.green,
+            "fails": self.fails,
             "differences": list(self.differences),
+            "remarks": list(self.remarks),
             "strategies": [row.as_json() for row in self.rows],
         }
 
@@ -126,7 +132,7 @@ def rules(settings: Settings) -> tuple[Rule, Limits]:
     gate = settings.gate
     return (
         Rule(settings.alpha, settings.p_adjust, gate.min_change, gate.must_see, gate.trial_spread, gate.session_spread),
-        Limits(gate.accuracy_drop_pp, gate.size_growth, gate.memory_growth),
+        Limits(gate.accuracy_drop_pp, gate.size_growth, gate.memory_growth, gate.inconclusive == "fail"),
     )
 
 
@@ -147,39 +153,69 @@ def compare(before: Recording, after: Recording, rule: Rule, limits: Limits, *, 
     usable = [name for name in common if not differences and _why_unusable(name, before, after) is None]
     same = [name for name in usable if before.strategies[name].same]
     sides = {
-        name: (before.strategies[name].latencies_s, after.strategies[name].latencies_s)
+        name: _sides(before.strategies[name], after.strategies[name], together=together)
         for name in usable
         if name not in same
     }
     alike = [after.strategies[name].latencies_s for name in same]
-    changes = judge_changes(sides, rule, together=together, lending=alike) if sides else {}
+    controls = {} if together else control_shifts(before.strategies, after.strategies)
+    changes = judge_changes(sides, rule, together=together, lending=alike, controls=controls) if sides else {}
+    shared = _shared_code(before, after) if together else ""
     rows = []
     for name in after.strategies:
         if name in changes:
-            rows.append(_row(name, before, after, changes[name], limits))
+            row = _row(name, before, after, changes[name], limits)
+            control = math.expm1(controls[name]) if name in controls else None
+            rows.append(replace(row, control=control))
         elif name in same:
-            median_s = float(np.median(after.strategies[name].latencies_s))
-            rows.append(Row(name, "pass", medians_s=(median_s, median_s), accuracy_pp=0.0, size=0.0, same=True))
+            rows.append(_same_row(name, before, after, limits, shared))
         elif name not in before.strategies:
             rows.append(Row(name, "new", (f"{before.label} does not have it",)))
         elif differences:
             rows.append(Row(name, "incomparable", differences))
         else:
             outcome, reason = _why_unusable(name, before, after) or ("invalid", "it has no trials")
-            if outcome == "invalid":  # its artifact is compared all the same
-                accuracy_pp, size, worse = _of_artifacts(name, before, after, limits)
-                rows.append(Row(name, outcome, (reason, *worse), accuracy_pp=accuracy_pp, size=size))
-            else:
-                rows.append(Row(name, outcome, (reason,)))
+            found = ArtifactChanges()
+            if outcome == "invalid":  # what is known without its trials
+                found = artifact_changes(name, before, after, limits)
+            reasons = (reason, *found.worse, *found.unknown)
+            rows.append(Row(name, outcome, reasons, accuracy_pp=found.accuracy_pp, size=found.size))
     rows += [
         Row(name, "missing", (f"{before.label} has it, and {after.label} does not",))
         for name in before.strategies
         if name not in after.strategies
     ]
-    return Comparison(before.label, after.label, tuple(rows), differences)
+    remarks = [*before.remarks, *after.remarks]
+    if shared and changes:
+        remarks.append(shared)
+    if not together and changes and len(controls) < len(changes):
+        remarks.append(
+            f"the reference computation was not measured in both sessions for {len(changes.keys() - controls.keys())} "
+            "of the strategies: a change of the machine cannot be told from one of the code there"
+        )
+    return Comparison(before.label, after.label, tuple(rows), differences, tuple(remarks))
 
 
-def _why_unusable(name: str, before: Recording, after: Recording) -> tuple[GateOutcome, str] | None:
+def _shared_code(before: Recording, after: Recording) -> str:
+    """What to say where the versions would not be measured by the same code; empty where they would."""
+    if before.code and before.code == after.code:
+        return ""
+    return (
+        f"the code that measures (pytest_edgeai itself) differs between the versions and only that of {after.label} "
+        "ran, so that what it costs is not compared: save a session at each version and compare them by edgeai compare"
+    )
+
+
+def _sides(was: RecordedStrategy, now: RecordedStrategy, *, together: bool) -> tuple[Array, Array]:
+    """Latencies before and after; of one session only trials whose neighbour is valid, too."""
+    shared = set(was.places) & set(now.places)
+    if not together or not shared:
+        return was.latencies_s, now.latencies_s
+    both = [one.latencies_s[[place in shared for place in one.places]] for one in (was, now)]
+    return both[0], both[1]
+
+
+def _why_unusable(name: str, before: Recording, after: Recording) -> tuple[Outcome, str] | None:
     was = before.strategies[name]
     if was.failure:
         return "incomparable", f"{before.label} {was.failure}"
@@ -197,56 +233,50 @@ def _why_unusable(name: str, before: Recording, after: Recording) -> tuple[GateO
     return None
 
 
+def _same_row(name: str, before: Recording, after: Recording, limits: Limits, shared: str) -> Row:
+    """Of a strategy that was measured once, because both versions have one artifact."""
+    found = artifact_changes(name, before, after, limits)
+    outcome: Outcome = "pass"
+    reasons = found.worse
+    if found.worse:
+        outcome = "regression"
+    elif found.unknown:
+        outcome, reasons = "incomparable", found.unknown
+    elif shared:
+        outcome, reasons = "inconclusive", (shared,)
+    tolerated = outcome == "inconclusive" and not limits.inconclusive_fails
+    medians_s = (math.nan, float(np.median(after.strategies[name].latencies_s)))
+    return Row(name, outcome, reasons, None, medians_s, found.accuracy_pp, found.size, same=True, tolerated=tolerated)
+
+
 def _row(name: str, before: Recording, after: Recording, change: LatencyChange, limits: Limits) -> Row:
     was, now = before.strategies[name], after.strategies[name]
-    worse: list[str] = []
-    better: list[str] = []
-    if change.outcome == "regression":
-        worse.append(f"latency {change.reason}")
-    elif change.outcome == "improvement":
-        better.append(f"latency {change.reason}")
-    accuracy_pp, size, grave = _of_artifacts(name, before, after, limits)
-    worse += grave
+    found = artifact_changes(name, before, after, limits)
+    worse = [f"latency {change.reason}"] if change.outcome == "regression" else []
+    worse += found.worse
     memory = _growth(was, now)
     if memory is not None and memory > limits.memory_growth:
         worse.append(f"peak memory grew by {memory:.1%} (limit {limits.memory_growth:.0%})")
-    outcome: GateOutcome = "regression" if worse else "improvement" if better else change.outcome
-    reasons = tuple(worse or better or ([change.reason] if change.reason else []))
-    medians = (float(np.median(was.latencies_s)), float(np.median(now.latencies_s)))
-    return Row(name, outcome, reasons, change, medians, accuracy_pp, size, memory)
-
-
-def _of_artifacts(
-    name: str, before: Recording, after: Recording, limits: Limits
-) -> tuple[float | None, float | None, list[str]]:
-    """Change of accuracy in percentage points and of size, as far as they are known, and what is worse."""
-    was = before.artifacts.get(before.artifact_of.get(name, ""))
-    now = after.artifacts.get(after.artifact_of.get(name, ""))
-    if was is None or now is None:
-        return None, None, []
-    accuracy_pp, worse = None, []
-    if was.metrics and now.metrics:
-        accuracy_pp, sentence = _accuracy(was, now)
-        if accuracy_pp < -limits.accuracy_drop_pp:
-            worse.append(sentence)
-    elif was.metrics or now.metrics:  # with random weights it is not, in either session
-        worse.append("accuracy is measured in only one of the sessions")
-    size = now.size_bytes / was.size_bytes - 1
-    if size > limits.size_growth:
-        worse.append(f"the artifact grew by {size:.1%} (limit {limits.size_growth:.0%})")
-    return accuracy_pp, size, worse
-
-
-def _accuracy(was: RecordedArtifact, now: RecordedArtifact) -> tuple[float, str]:
-    """Change in percentage points, and what it would be worse by."""
-    from pytest_edgeai.stats import mcnemar_exact
-
-    metric = next(iter(now.metrics))
-    change_pp = now.metrics[metric] - was.metrics.get(metric, float("nan"))
-    sentence = f"{metric} fell by {-change_pp:.2f} pp, from {was.metrics.get(metric, float('nan')):.2f} %"
-    if was.correct.shape == now.correct.shape:
-        sentence += f" (McNemar's p {mcnemar_exact(was.correct, now.correct).p:.2g})"
-    return change_pp, sentence
+    outcome: Outcome
+    if found.unknown:
+        outcome, reasons = "incomparable", [*found.unknown, *worse]
+    elif worse:
+        outcome, reasons = "regression", worse
+    else:
+        outcome, reasons = change.outcome, [f"latency {change.reason}"] if change.reason else []
+    tolerated = outcome == "inconclusive" and not (limits.inconclusive_fails and change.slower)
+    medians_s = (float(np.median(was.latencies_s)), float(np.median(now.latencies_s)))
+    return Row(
+        name,
+        outcome,
+        tuple(reasons),
+        change,
+        medians_s,
+        found.accuracy_pp,
+        found.size,
+        memory,
+        tolerated=tolerated,
+    )
 
 
 def _growth(was: RecordedStrategy, now: RecordedStrategy) -> float | None:

@@ -1,25 +1,21 @@
 """By how much a strategy's latency changed between two versions, and how sure that is: numbers, not decisions.
 
-A trial's value is how slow its faster inputs were, each against its own mean: what else a machine does only ever adds
-time, and seldom to all of a trial. Trials of two versions that were made one right after the other are compared in
-pairs, so that what the machine did to both drops out. Now and then a whole trial takes half as long again: the largest
-and the smallest fifth of the differences are left out (Yuen 1974). And a few values say little about how they vary, so
-strategies lend each other what they have in common (Smyth 2004).
+A trial has a value for each view of it (`pytest_edgeai.verdicts.views`). Trials of two versions that were made one
+right after the other are compared in pairs, so that what the machine did to both drops out. Now and then a whole trial
+takes half as long again: the largest and the smallest fifth of the differences are left out (Yuen 1974). And a few
+values say little about how they vary, so strategies lend each other what they have in common (Smyth 2004).
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from pytest_edgeai.serving.protocol import Array
-
-_FASTER = 0.4  # of the inputs of a trial, against their own mean
-TRIALS_LEFT_OUT = 0.2
-"""Share of the trials, or of their differences, that is left out at either end."""
+from pytest_edgeai.stats.trimmed import Trimmed, trimmed
+from pytest_edgeai.verdicts.views import View, residuals_of, trial_values, views_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,12 +35,14 @@ class Spread:
     session: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Estimate:
-    """A strategy's change.
+    """A strategy's change, each array of shape (views,).
 
     Parameters
     ----------
+    views
+        What the arrays are about.
     shift
         Difference of log latency, later less earlier.
     se, df
@@ -53,31 +51,79 @@ class Estimate:
         The part of the standard error that more trials would make smaller.
     sd
         Of the log latency of a trial.
+    delta
+        Cliff's delta: of the typical view within inputs, averaged over them, else between trials; positive is slower.
     median_shift
         Difference of the medians over all inputs and trials of log latency against each input's mean.
-    delta
-        Cliff's delta within inputs, averaged over them; positive is slower.
+    mean_shift
+        Difference of the logarithm of the plain mean of all requests, each against its input's mean before.
     trials
         How many there are on each side.
+    differences
+        Of each pair of trials, shape (views, pairs); None where they are not pairs.
+    lent_variance, lent_df
+        What the strategies lend each other in a view, for single trials.
     """
 
-    shift: float
-    se: float
-    df: float
-    trial_se: float
-    sd: float
+    views: tuple[View, ...]
+    shift: Array
+    se: Array
+    df: Array
+    trial_se: Array
+    sd: Array
+    delta: Array
     median_shift: float
-    delta: float
+    mean_shift: float
     trials: tuple[int, int]
+    differences: Array | None
+    lent_variance: Array
+    lent_df: Array
+
+    def statistics(self, differences: Array, spread: Spread) -> Array:
+        """Studentized means of other differences of the same pairs, as those of this estimate are.
+
+        Parameters
+        ----------
+        differences
+            Shape (..., views, pairs).
+        spread
+            As the estimate was made with.
+
+        Returns
+        -------
+        array
+            Shape (..., views).
+        """
+        parts = trimmed(differences)
+        own = np.maximum(parts.squares / (2 * parts.df), spread.trial**2)
+        variances = (self.lent_df * self.lent_variance + parts.df * own) / (self.lent_df + parts.df)
+        statistics: Array = parts.means / np.sqrt(2 * variances / parts.left + 2 * spread.session**2)
+        return statistics
 
 
 @dataclass(frozen=True, slots=True)
-class _Trimmed:
-    """Values without the largest and the smallest: what is left, and how it varies."""
+class _Sides:
+    """The values of a strategy's trials, before they are set against the others'."""
 
-    mean: float
-    squares: float
-    left: int
+    parts: tuple[Trimmed, ...]
+    scale: float
+    shift: Array
+    differences: Array | None
+
+    @property
+    def count(self) -> float:
+        """By which a variance of single trials becomes that of the shift."""
+        return self.scale * sum(1 / part.left for part in self.parts)
+
+    @property
+    def df(self) -> int:
+        return sum(part.df for part in self.parts)
+
+    def variances(self, spread: Spread) -> Array:
+        """Of single trials by view; only where there are degrees of freedom."""
+        squares = np.sum([part.squares for part in self.parts], axis=0)
+        found: Array = np.maximum(squares / (self.df * self.scale), spread.trial**2)
+        return found
 
 
 def estimate_changes(
@@ -88,89 +134,117 @@ def estimate_changes(
     Parameters
     ----------
     latencies_s
-        By strategy, latencies before and after, each of shape (trials, inputs), with the same inputs in the same order.
+        By strategy, latencies before and after, each of shape (trials, inputs, passes).
     spread
-        How much latency varies anyway.
+        How much latency varies without any change.
     paired
-        Whether the n-th trials of both sides were made one right after the other.
+        Whether the trials of both sides were made one right after the other.
     lending
-        Latencies of strategies with one side only, each of shape (trials, inputs).
+        Latencies of strategies with one side only, each of shape (trials, inputs, passes).
 
     Raises
     ------
     ValueError
         The sides have different inputs, no trials, or latencies that are none.
-
-    References
-    ----------
-    Yuen (1974), The two-sample trimmed t for unequal population variances, Biometrika 61(1).
     """
-    from pytest_edgeai.stats import cliffs_delta
-    from pytest_edgeai.stats.shrinkage import shrink_variances
-
-    shifts, counts, variances, freedom = {}, {}, {}, {}
-    for name, sides in latencies_s.items():
-        before, after = _trial_values(name, *sides)
-        if paired and len(before) == len(after):
-            parts, scale = [_trimmed(after - before)], 2.0
-            shifts[name] = parts[0].mean
-        else:
-            parts, scale = [_trimmed(before), _trimmed(after)], 1.0
-            shifts[name] = parts[1].mean - parts[0].mean
-        counts[name] = scale * sum(1 / part.left for part in parts)
-        free = sum(part.left - 1 for part in parts)
-        if free:
-            freedom[name] = free
-            variances[name] = max(sum(part.squares for part in parts) / free / scale, spread.trial**2)
-    alone = [one for one in (_trimmed(_values(latencies)) for latencies in lending) if one.left > 1]
-    lent = [max(one.squares / (one.left - 1), spread.trial**2) for one in alone]
-    shrunk = shrink_variances([*variances.values(), *lent], [*freedom.values(), *(one.left - 1 for one in alone)])
-    known = dict(zip(variances, zip(shrunk.variances.tolist(), shrunk.df.tolist(), strict=True), strict=False))
+    values = {name: _trial_values(name, *sides) for name, sides in latencies_s.items()}
+    sides = {name: _sides(*both, paired=paired) for name, both in values.items()}
+    lenders = [_sides(trial_values(one)) for one in lending if len(one) > 1]
+    variances, dfs, lent = _moderated(list(sides.values()), lenders, spread)
     found = {}
-    for name, (before, after) in latencies_s.items():
-        variance, df = known.get(name, (math.nan, math.nan))
-        trial_variance = variance * counts[name]
+    for number, (name, side) in enumerate(sides.items()):
+        before, after = latencies_s[name]
+        trial_variance = variances[number] * side.count
         found[name] = Estimate(
-            shift=shifts[name],
-            se=math.sqrt(trial_variance + 2 * spread.session**2),
-            df=df,
-            trial_se=math.sqrt(trial_variance),
-            sd=math.sqrt(variance),
+            views=views_of(before.shape[1]),
+            shift=side.shift,
+            se=np.sqrt(trial_variance + 2 * spread.session**2),
+            df=dfs[number],
+            trial_se=np.sqrt(trial_variance),
+            sd=np.sqrt(variances[number]),
+            delta=_deltas(before, after, *values[name]),
             median_shift=_median_shift(before, after),
-            delta=float(np.mean([cliffs_delta(after[:, one], before[:, one]) for one in range(before.shape[1])])),
+            mean_shift=float(np.log((after / before.mean(axis=(0, 2), keepdims=True)).mean())),
             trials=(len(before), len(after)),
+            differences=side.differences,
+            lent_variance=lent[number][0],
+            lent_df=lent[number][1],
         )
     return found
 
 
 def _trial_values(name: str, before: Array, after: Array) -> tuple[Array, Array]:
     for side in (before, after):
-        if side.ndim != 2 or not side.size or not (np.isfinite(side) & (side > 0)).all():
-            raise ValueError(f"{name}: latencies are positive numbers, for trials and inputs")
-    if before.shape[1] != after.shape[1]:
-        raise ValueError(f"{name}: {before.shape[1]} inputs before and {after.shape[1]} after")
-    values = _values(np.vstack([before, after]))
+        if side.ndim != 3 or not side.size or not (np.isfinite(side) & (side > 0)).all():
+            raise ValueError(f"{name}: latencies are positive numbers, for trials, inputs and passes")
+    if before.shape[1:] != after.shape[1:]:
+        was, now = (f"{side.shape[1]} inputs, each sent {side.shape[2]} times," for side in (before, after))
+        raise ValueError(f"{name}: {was} before and {now} after")
+    values = trial_values(np.vstack([before, after]))
     return values[: len(before)], values[len(before) :]
 
 
-def _values(latencies_s: Array) -> Array:
-    """How slow each trial was: the mean over its faster inputs of log latency against that input's mean."""
-    logs = np.log(latencies_s)
-    ordered = np.sort(logs - logs.mean(axis=0), axis=1)
-    values: Array = ordered[:, : math.ceil(_FASTER * ordered.shape[1])].mean(axis=1)
-    return values
+def _sides(before: Array, after: Array | None = None, *, paired: bool = False) -> _Sides:
+    if after is None:
+        part = trimmed(before.T)
+        return _Sides((part,), 1.0, part.means, None)
+    if paired and len(before) == len(after):
+        differences = (after - before).T
+        # In an order of their own, so that draws do not depend on that of the replicates.
+        differences = differences[:, np.argsort(np.abs(differences[0]), kind="stable")]
+        part = trimmed(differences)
+        return _Sides((part,), 2.0, part.means, differences)
+    parts = trimmed(before.T), trimmed(after.T)
+    return _Sides(parts, 1.0, parts[1].means - parts[0].means, None)
+
+
+def _moderated(
+    sides: Sequence[_Sides], lenders: Sequence[_Sides], spread: Spread
+) -> tuple[list[Array], list[Array], list[tuple[Array, Array]]]:
+    """Variances of single trials and their degrees of freedom, by strategy and view, and what is lent to each.
+
+    Views lend to the same view of other strategies, inputs to all inputs.
+    """
+    from pytest_edgeai.stats.shrinkage import shrink_variances
+
+    shared = len(views_of(1)) - 1  # views before those of single inputs
+    every = [*sides, *lenders]
+    own = [side.variances(spread) if side.df else None for side in every]
+    variances = [np.full_like(side.shift, np.nan) for side in sides]
+    dfs = [np.full_like(side.shift, np.nan) for side in sides]
+    lent = [(np.zeros_like(side.shift), np.zeros_like(side.shift)) for side in sides]
+    for group in (*(slice(view, view + 1) for view in range(shared)), slice(shared, None)):
+        members = [
+            (number, one[group], side.df)
+            for number, (side, one) in enumerate(zip(every, own, strict=True))
+            if one is not None
+        ]
+        if not members:
+            continue
+        sizes = [len(one) for _, one, _ in members]
+        shrunk = shrink_variances(
+            np.concatenate([one for _, one, _ in members]), np.repeat([df for *_, df in members], sizes)
+        )
+        ends = np.cumsum(sizes)[:-1]
+        for (number, *_), variance, df in zip(
+            members, np.split(shrunk.variances, ends), np.split(shrunk.df, ends), strict=True
+        ):
+            if number < len(sides):
+                variances[number][group], dfs[number][group] = variance, df
+                lent[number][0][group], lent[number][1][group] = shrunk.common, shrunk.prior_df
+    return variances, dfs, lent
+
+
+def _deltas(before: Array, after: Array, values_before: Array, values_after: Array) -> Array:
+    from pytest_edgeai.stats import cliffs_delta
+
+    within = float(
+        np.mean([cliffs_delta(after[:, one].ravel(), before[:, one].ravel()) for one in range(before.shape[1])])
+    )
+    between = [cliffs_delta(values_after[:, view], values_before[:, view]) for view in range(1, values_after.shape[1])]
+    return np.array([within, *between])
 
 
 def _median_shift(before: Array, after: Array) -> float:
-    logs = np.log(np.vstack([before, after]))
-    residuals = logs - logs.mean(axis=0)
+    residuals = residuals_of(np.vstack([before, after]))
     return float(np.median(residuals[len(before) :]) - np.median(residuals[: len(before)]))
-
-
-def _trimmed(values: Array) -> _Trimmed:
-    """The mean of what is left, and the winsorized sum of squares, which over `left - 1` estimates the variance."""
-    ordered = np.sort(values)
-    out = int(TRIALS_LEFT_OUT * len(ordered))
-    kept = ordered[out : len(ordered) - out]
-    winsorized = np.clip(ordered, kept[0], kept[-1])
-    return _Trimmed(float(kept.mean()), float(np.square(winsorized - winsorized.mean()).sum()), len(kept))

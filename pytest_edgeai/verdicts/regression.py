@@ -1,27 +1,33 @@
 """Whether a strategy got slower or faster between two versions: the decision, on arrays of trials.
 
 The trial is the unit, so that requests that share a deployment and a moment are not counted as independent. A change
-counts where three things hold at once: a p-value that is adjusted for
-the number of strategies, an effect that is at least small, and a change that is large enough to matter.
+counts where three things hold at once: a p-value that is adjusted for the number of strategies and of views of a trial
+(`pytest_edgeai.verdicts.views`), an effect that is at least small, and a change that is large enough to matter.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
 from pytest_edgeai.serving.protocol import Array
-from pytest_edgeai.verdicts.estimates import TRIALS_LEFT_OUT, Estimate, Spread, estimate_changes
+from pytest_edgeai.stats.effect import LARGE, MEDIUM, SMALL
+from pytest_edgeai.stats.exchange import fewest_pairs
+from pytest_edgeai.stats.trimmed import LEFT_OUT
+from pytest_edgeai.verdicts.estimates import Estimate, Spread, estimate_changes
+from pytest_edgeai.verdicts.significance import Significance, significances
 
 Change: TypeAlias = Literal["pass", "regression", "improvement", "inconclusive"]
 
-SMALL_DELTA = 0.147
 _POWER = 0.8
 _FEWEST_FOR_SHIFT = 5
+_FEWEST_APART = 2
+_SUSPICIOUS_MEAN = 0.25
+"""Relative change of the plain mean of all requests that does not pass, though a few requests alone may cause it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,16 +37,19 @@ class Rule:
     Parameters
     ----------
     alpha
-        Level of the adjusted p-value.
+        Largest probability that any strategy of a session is called slower without being so; the same for faster.
     p_adjust
-        How p-values are adjusted for the number of strategies.
+        How p-values are adjusted for the number of strategies where the versions were measured in sessions apart.
     min_change
-        The relative change of latency that matters.
+        The relative change of latency that matters: of the typical request, and of all requests in the mean.
     must_see
-        The relative change that has to be within reach of the number of trials, or the verdict is inconclusive.
+        The relative change that has to be within reach of the number of trials, or the verdict is inconclusive; and
+        the one that matters in the slowest quarter of the requests and in those of a single input.
     trial_spread, session_spread
         By how much latency differs between trials of a session, at the least, and between two sessions of one version:
         standard deviations of its logarithm. The latter counts where the two sides are sessions of their own.
+    levels
+        Other levels than `alpha`, by strategy, of those that were decided at an earlier look.
     """
 
     alpha: float = 0.05
@@ -49,11 +58,47 @@ class Rule:
     must_see: float = 0.10
     trial_spread: float = 0.01
     session_spread: float = 0.025
+    levels: Mapping[str, float] = field(default_factory=dict)
+
+    def level_of(self, strategy: str) -> Rule:
+        """The rule for one strategy."""
+        return replace(self, alpha=self.levels.get(strategy, self.alpha))
+
+    def fewest_trials(self, *, together: bool) -> int:
+        """The fewest trials a side that can decide anything about a single strategy."""
+        return fewest_pairs(1, self.alpha) if together else _FEWEST_APART
+
+
+@dataclass(frozen=True, slots=True)
+class ViewChange:
+    """What became of one view of a strategy's trials.
+
+    Parameters
+    ----------
+    view
+        What of the trial: `typical`, `all requests`, `slowest quarter`, or `input 3`.
+    change
+        Relative change: 0.1 is 10 % slower.
+    p_adjusted
+        In the direction of the change.
+    delta
+        Cliff's delta; positive is slower.
+    """
+
+    view: str
+    change: float
+    p_adjusted: float
+    delta: float
+
+    def as_json(self) -> dict[str, Any]:
+        """A JSON object; null for what cannot be computed."""
+        p_adjusted = self.p_adjusted if math.isfinite(self.p_adjusted) else None
+        return {"view": self.view, "change": self.change, "p_adjusted": p_adjusted, "delta": self.delta}
 
 
 @dataclass(frozen=True, slots=True)
 class LatencyChange:
-    """What became of one strategy's latency.
+    """What became of one strategy's latency. Figures are of its typical requests, the faster ones, unless said.
 
     Parameters
     ----------
@@ -64,7 +109,7 @@ class LatencyChange:
     low, high
         Its interval of confidence 1 - alpha, for this strategy alone.
     p, p_adjusted
-        Of the moderated t-test between trials.
+        Of the moderated t-test between trials, two-sided; and adjusted, in the direction of the change.
     delta
         Cliff's delta within inputs, averaged over them; positive is slower.
     detectable
@@ -72,7 +117,11 @@ class LatencyChange:
     trials
         How many there are on each side.
     trials_needed
-        How many a side it would take, where it is inconclusive.
+        How many a side it would take, where it is inconclusive; None where no number would do.
+    slower
+        Whether the change by which it is inconclusive is one for the worse that would matter.
+    views
+        The change in each view of the trials; of single inputs, in the one that changed most.
     """
 
     outcome: Change
@@ -86,6 +135,8 @@ class LatencyChange:
     detectable: float
     trials: tuple[int, int]
     trials_needed: int | None = None
+    slower: bool = False
+    views: tuple[ViewChange, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
         """A JSON object; null for what cannot be computed."""
@@ -100,98 +151,137 @@ class LatencyChange:
             **numbers,
             "trials": list(self.trials),
             "trials_needed": self.trials_needed,
+            "views": [view.as_json() for view in self.views],
         }
 
 
+@dataclass(frozen=True, slots=True)
+class _Family:
+    """What a strategy is judged by beside its own trials.
+
+    Parameters
+    ----------
+    size
+        How many strategies are judged.
+    paired
+        Whether trials are pairs.
+    common
+        The shift that strategies have in common; 0 where too few are known.
+    """
+
+    size: int
+    paired: bool
+    common: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """A view that changed, or may have."""
+
+    view: int
+    sign: float
+
+
 def judge_changes(
-    latencies_s: Mapping[str, tuple[Array, Array]], rule: Rule, *, together: bool, lending: Sequence[Array] = ()
+    latencies_s: Mapping[str, tuple[Array, Array]],
+    rule: Rule,
+    *,
+    together: bool,
+    lending: Sequence[Array] = (),
+    controls: Mapping[str, float] | None = None,
 ) -> dict[str, LatencyChange]:
     """Decide for every strategy of a session.
 
     Parameters
     ----------
     latencies_s
-        By strategy, latencies before and after, each of shape (trials, inputs): the median over the passes of a trial.
-        Both sides have the same inputs in the same order.
+        By strategy, latencies before and after, each of shape (trials, inputs, passes). Both sides have the same
+        inputs in the same order.
     rule
         What counts as a change.
     together
-        Whether both sides were measured in one session, trial by trial. Else the machine may have changed in between,
-        and what all strategies have in common is no one's regression.
+        Whether both sides were measured in one session, trial by trial. Else the machine may have changed in between.
     lending
         Latencies of strategies that have one side only, of the same shape: they say how trials differ.
+    controls
+        By strategy, by how much the logarithm of the reference computation of its tiers changed between the sessions;
+        a strategy that is not there has no control.
 
     Raises
     ------
     ValueError
         The sides have different inputs, no trials, or latencies that are none.
-
-    Notes
-    -----
-    Welch's or Student's test on five values a side has hardly any power at the level that two dozen strategies leave
-    for each: see `pytest_edgeai.verdicts.estimates` for what is done about it.
     """
-    from scipy import stats as scipy_stats
-
-    from pytest_edgeai.stats import adjust_p
-
     spread = Spread(rule.trial_spread, 0.0 if together else rule.session_spread)
     estimates = estimate_changes(latencies_s, spread, paired=together, lending=lending)
-    usable = {name: one for name, one in estimates.items() if np.isfinite(one.se)}
-    p_of = {name: float(2 * scipy_stats.t.sf(abs(one.shift) / one.se, one.df)) for name, one in usable.items()}
-    adjusted = dict(zip(p_of, adjust_p(list(p_of.values()), rule.p_adjust).tolist(), strict=True)) if p_of else {}
+    usable = {name: one for name, one in estimates.items() if np.isfinite(one.se).all()}
+    found = significances(usable, spread, rule.p_adjust) if usable else {}
     common = 0.0
     if not together and len(usable) >= _FEWEST_FOR_SHIFT:
-        common = float(np.median([one.shift for one in usable.values()]))
+        common = float(np.median([one.shift[0] for one in usable.values()]))
+    family = _Family(len(usable), together, common)
     return {
-        name: _decide(one, rule, p_of.get(name, math.nan), adjusted.get(name, math.nan), common, len(usable))
+        name: _decide(one, found[name], rule.level_of(name), family, (controls or {}).get(name))
+        if name in found
+        else _unknown(one)
         for name, one in estimates.items()
     }
 
 
-def _decide(one: Estimate, rule: Rule, p: float, p_adjusted: float, common: float, family: int) -> LatencyChange:
+def _unknown(one: Estimate) -> LatencyChange:
+    change = math.expm1(float(one.shift[0]))
+    nan = math.nan
+    return LatencyChange(
+        "inconclusive",
+        f"{change:+.1%}, but one trial a side tells nothing of how trials differ",
+        change,
+        nan,
+        nan,
+        nan,
+        nan,
+        float(one.delta[0]),
+        nan,
+        one.trials,
+        _FEWEST_APART,
+        slower=change > 0,
+    )
+
+
+def _decide(one: Estimate, found: Significance, rule: Rule, family: _Family, control: float | None) -> LatencyChange:
     from scipy import stats as scipy_stats
 
-    change = math.expm1(one.shift)
-    if math.isnan(p):
-        return LatencyChange(
-            "inconclusive",
-            "one trial a side tells nothing of how trials differ",
-            change,
-            math.nan,
-            math.nan,
-            p,
-            p_adjusted,
-            one.delta,
-            math.nan,
-            one.trials,
-            2,
-        )
-    within = scipy_stats.t.ppf(1 - rule.alpha / 2, one.df) * one.se
+    change, df, se = math.expm1(float(one.shift[0])), float(one.df[0]), float(one.se[0])
+    within = float(scipy_stats.t.ppf(1 - rule.alpha / 2, df)) * se
     # The strictest level that the adjustment may ask of a single strategy.
-    strictest = scipy_stats.t.ppf(1 - rule.alpha / (2 * family), one.df)
-    detectable = math.expm1(float(strictest) * one.se)
-    seen_by_trials = math.expm1(float(strictest) * one.trial_se)
+    strictest = float(scipy_stats.t.isf(rule.alpha * one.views[0].weight / family.size, df))
+    seen_by_trials = math.expm1(strictest * float(one.trial_se[0]))
     outcome: Change = "pass"
-    reason, needed = "", None
-    threshold = math.log1p(rule.min_change)
-    sign = math.copysign(1.0, one.shift)
-    large = sign * one.shift >= threshold and sign * one.median_shift >= threshold and sign * one.delta >= SMALL_DELTA
-    if large and p_adjusted < rule.alpha:
-        outcome = "regression" if one.shift > 0 else "improvement"
-        reason = f"{change:+.1%} (adjusted p {p_adjusted:.2g}, delta {one.delta:+.2f})"
-        own = one.shift - common
-        if abs(common) >= threshold / 2 and sign * own < max(threshold, float(within)):
-            outcome = "inconclusive"
-            reason = (
-                f"{change:+.1%}, but so is everything ({math.expm1(common):+.1%} at the median): the machine may have "
-                "changed between the sessions; measure both in one session, by --edgeai-against"
-            )
-    elif large:
-        outcome, needed = "inconclusive", _trials_needed(one.sd, abs(one.shift), rule, family)
-        reason = f"{change:+.1%} is not significant (adjusted p {p_adjusted:.2g}): it would take {needed} trials a side"
+    reason, needed, slower = "", None, False
+    changed = [it for it in _large(one, rule) if _adjusted(found, it) < rule.alpha]
+    unsure = [it for it in _large(one, rule) if it not in changed and _is_suspect(one, it, rule)]
+    if changed:
+        it = changed[0]
+        outcome = "regression" if it.sign > 0 else "improvement"
+        reason = _words(one, found, it)
+        explained = _explained(one, it, rule, family, control, within)
+        if explained:
+            outcome, reason, slower = "inconclusive", f"{reason}, {explained}", it.sign > 0
+    elif unsure:
+        it = unsure[0]
+        needed = _trials_needed(one, it.view, abs(float(one.shift[it.view])), rule, family)
+        outcome, slower = "inconclusive", it.sign > 0
+        reason = f"{_words(one, found, it)} is not significant: it would take {needed} trials a side"
+    elif one.mean_shift >= math.log1p(_SUSPICIOUS_MEAN):
+        slowest = next(number for number, view in enumerate(one.views) if view.name == "slowest quarter")
+        needed = _trials_needed(one, slowest, one.mean_shift, rule, family)
+        outcome, slower = "inconclusive", True
+        reason = (
+            f"{math.expm1(one.mean_shift):+.1%} in the mean of all requests, by a few that took much longer: it would "
+            f"take {needed} trials a side to tell them from chance"
+        )
     elif seen_by_trials > rule.must_see:
-        outcome, needed = "inconclusive", _trials_needed(one.sd, math.log1p(rule.must_see), rule, family)
+        needed = _trials_needed(one, 0, math.log1p(rule.must_see), rule, family)
+        outcome, slower = "inconclusive", change >= rule.min_change
         reason = (
             f"trials differ so much that a change of less than {seen_by_trials:.0%} would not be seen: it would take "
             f"{needed} trials a side for {rule.must_see:.0%}"
@@ -200,24 +290,106 @@ def _decide(one: Estimate, rule: Rule, p: float, p_adjusted: float, common: floa
         outcome,
         reason,
         change,
-        math.expm1(one.shift - float(within)),
-        math.expm1(one.shift + float(within)),
-        p,
-        p_adjusted,
-        one.delta,
-        detectable,
+        math.expm1(float(one.shift[0]) - within),
+        math.expm1(float(one.shift[0]) + within),
+        float(found.p[0]),
+        _adjusted(found, _Found(0, math.copysign(1.0, float(one.shift[0])))),
+        float(one.delta[0]),
+        math.expm1(strictest * se),
         one.trials,
         needed,
+        slower,
+        _views(one, found),
     )
 
 
-def _trials_needed(sd: float, shift: float, rule: Rule, family: int) -> int:
-    """Trials a side for a two-sided test at the strictest level to see a shift four times out of five.
+def _large(one: Estimate, rule: Rule) -> list[_Found]:
+    """Views with an effect and a change that would matter: what is worse first, then in the order of the views."""
+    found = []
+    for sign in (1.0, -1.0):
+        for number, view in enumerate(one.views):
+            threshold = _threshold(view.name, rule)
+            matters = sign * one.shift[number] >= threshold and sign * one.delta[number] >= SMALL
+            if matters and (number or sign * one.median_shift >= threshold):
+                found.append(_Found(number, sign))
+    return found
 
-    The normal approximation n = 2 (z_(1 - a/2) + z_power)² sd² / shift², with one trial more for the t distribution,
-    of those that are not left out.
+
+def _threshold(view: str, rule: Rule) -> float:
+    return math.log1p(rule.min_change if view in ("typical", "all requests") else rule.must_see)
+
+
+def _adjusted(found: Significance, it: _Found) -> float:
+    return float((found.slower if it.sign > 0 else found.faster)[it.view])
+
+
+def _is_suspect(one: Estimate, it: _Found, rule: Rule) -> bool:
+    """Whether more trials should decide: of typical requests every large change, of others one for the worse.
+
+    Few requests differ by chance much more than many do, so that the change and the effect have to be larger there.
+    """
+    view = one.views[it.view]
+    if view.name == "typical":
+        return True
+    least = MEDIUM if view.input is None else LARGE
+    return it.sign > 0 and bool(one.shift[it.view] >= math.log1p(rule.must_see) and one.delta[it.view] >= least)
+
+
+def _words(one: Estimate, found: Significance, it: _Found) -> str:
+    where = "" if it.view == 0 else f" in {one.views[it.view].words}"
+    return (
+        f"{math.expm1(float(one.shift[it.view])):+.1%}{where} (adjusted p {_adjusted(found, it):.2g}, "
+        f"delta {one.delta[it.view]:+.2f})"
+    )
+
+
+def _explained(one: Estimate, it: _Found, rule: Rule, family: _Family, control: float | None, within: float) -> str:
+    """How the machine may have made a change between two sessions; empty where it cannot have."""
+    threshold = math.log1p(rule.min_change)
+    common = it.sign * family.common
+    host = None if control is None else it.sign * control
+    if common < threshold / 2 and (host is None or family.size >= _FEWEST_FOR_SHIFT):
+        return ""  # the others stayed
+    allowed = max(0.0, common if host is None else host)
+    if it.sign * float(one.shift[it.view]) - allowed >= max(threshold, within):
+        return ""
+    if host is None:
+        return (
+            f"but so is everything ({math.expm1(family.common):+.1%} at the median), and no reference computation was "
+            "measured in both sessions to tell the machine from the code: measure both in one session, by "
+            "--edgeai-against"
+        )
+    assert control is not None
+    return (
+        f"but so is the reference computation of its tiers ({math.expm1(control):+.1%}): the machine changed between "
+        "the sessions; measure both in one session, by --edgeai-against"
+    )
+
+
+def _views(one: Estimate, found: Significance) -> tuple[ViewChange, ...]:
+    shared = [number for number, view in enumerate(one.views) if view.input is None]
+    single = [number for number, view in enumerate(one.views) if view.input is not None]
+    largest = max(single, key=lambda number: abs(float(one.shift[number])))
+    return tuple(
+        ViewChange(
+            one.views[number].words,
+            math.expm1(float(one.shift[number])),
+            _adjusted(found, _Found(number, math.copysign(1.0, float(one.shift[number])))),
+            float(one.delta[number]),
+        )
+        for number in (*shared, largest)
+    )
+
+
+def _trials_needed(one: Estimate, view: int, shift: float, rule: Rule, family: _Family) -> int:
+    """Trials a side for a test at the strictest level to see a shift four times out of five.
+
+    The normal approximation n = 2 (z_(1 - a) + z_power)² sd² / shift², with one trial more for the t distribution, of
+    those that are not left out; at least as many as an exchange of pairs can tell anything with.
     """
     from scipy.stats import norm
 
-    quantiles = float(norm.ppf(1 - rule.alpha / (2 * family)) + norm.ppf(_POWER))
-    return math.ceil((2 * (quantiles * sd / shift) ** 2 + 1) / (1 - 2 * TRIALS_LEFT_OUT))
+    quantiles = float(norm.isf(rule.alpha * one.views[view].weight / family.size) + norm.ppf(_POWER))
+    by_spread = math.ceil((2 * (quantiles * float(one.sd[view]) / shift) ** 2 + 1) / (1 - 2 * LEFT_OUT))
+    by_order = fewest_pairs(family.size, rule.alpha) if family.paired else _FEWEST_APART
+    return max(by_spread, by_order, min(one.trials) + 1)

@@ -71,7 +71,13 @@ class Tier:
         outputs = {"labels": np.array([[number, number + 1]]), "scores": np.array([self.scores(number)])}
         spans = (Span("compute", "edge[1]", 0.001), *self.more_spans, Span("serialize", "mobile", 0.0005))
         transmit_s = (self.request_bytes + self.answer_bytes) * 8 / self.rate_bps + self.late_s
-        transmit = Span("transmit", "mobile-edge", transmit_s, self.request_bytes, self.answer_bytes)
+        transmit = Span(
+            "transmit",
+            "mobile-edge",
+            transmit_s,
+            sent_bytes=self.request_bytes,
+            received_bytes=self.answer_bytes,
+        )
         more_s = sum(span.duration_s for span in self.more_spans)
         latency_s = 0.0015 + more_s + transmit_s
         return Answer(outputs, latency_s, (*spans, transmit), "edge[1]", self.missing, self.late_s)

@@ -14,12 +14,14 @@ from pytest_edgeai.verdicts.regression import Rule, judge_changes
 from tests.verdicts.test_regression import session
 
 INPUTS = tuple(range(10))
-MEASURED = RecordedStrategy(INPUTS, np.random.default_rng(1).normal(1, 0.01, size=(5, 10)))
-NOTHING = np.empty((0, 0))
+MEASURED = RecordedStrategy(INPUTS, np.random.default_rng(1).normal(1, 0.01, size=(5, 10, 1)), places=tuple(range(5)))
+NOTHING = np.empty((0, 0, 0))
 
 
 def _rows(before: RecordedStrategy, after: RecordedStrategy = MEASURED) -> list[Row]:
-    was, now = (Recording(label, {}, {"s": one}) for label, one in (("main", before), ("this version", after)))
+    was, now = (
+        Recording(label, {}, {"s": one}, code="one") for label, one in (("main", before), ("this version", after))
+    )
     rule, limits = rules(Settings())
     return list(compare(was, now, rule, limits, together=True).rows)
 
@@ -27,7 +29,38 @@ def _rows(before: RecordedStrategy, after: RecordedStrategy = MEASURED) -> list[
 def test_what_is_the_same_passes_with_what_was_measured_once() -> None:
     (row,) = _rows(RecordedStrategy((), NOTHING, same=True))
     assert (row.outcome, row.same, row.latency) == ("pass", True, None)
-    assert row.medians_s == pytest.approx((1, 1), abs=0.01)
+    assert np.isnan(row.medians_s[0])  # no column holds what was not measured
+    assert row.medians_s[1] == pytest.approx(1, abs=0.01)
+
+
+def test_what_is_the_same_is_not_green_where_the_code_that_measures_is_not() -> None:
+    before = Recording("HEAD~1", {}, {"s": RecordedStrategy((), NOTHING, same=True)}, code="other")
+    after = Recording("this version", {}, {"s": MEASURED}, code="one")
+    rule, limits = rules(Settings())
+    comparison = compare(before, after, rule, limits, together=True)
+    assert comparison.rows[0].outcome == "inconclusive"
+    assert (comparison.green, comparison.fails) == (False, True)
+    assert "the code that measures (pytest_edgeai itself) differs" in comparison.rows[0].reasons[0]
+    unknown = compare(Recording("HEAD~1", {}, before.strategies), after, rule, limits, together=True)
+    assert unknown.fails
+
+
+def test_neighbours_are_pairs_where_another_trial_is_lacking() -> None:
+    """What the machine did to both members of a pair drops out only if they are compared with each other."""
+    generator = np.random.default_rng(3)
+    machine = np.exp(generator.normal(0, 0.3, (12, 1, 1)))
+    before, after = (machine * np.exp(generator.normal(0, 0.002, (12, 10, 1))) for _ in range(2))
+    kept = {name: [place for place in range(12) if place != gone] for name, gone in (("was", 2), ("now", 7))}
+    sides = [
+        Recording(
+            label, {}, {"s": RecordedStrategy(INPUTS, latencies_s[kept[name]], places=tuple(kept[name]))}, code=""
+        )
+        for label, name, latencies_s in (("main", "was", before), ("this version", "now", 1.1 * after))
+    ]
+    (row,) = compare(*sides, *rules(Settings()), together=True).rows
+    assert row.outcome == "regression"
+    assert row.latency is not None
+    assert row.latency.trials == (10, 10)
 
 
 @pytest.mark.parametrize(
@@ -55,10 +88,10 @@ def test_what_is_broken_on_one_side_is_not_green(
 
 
 def test_strategies_that_were_measured_once_tell_how_trials_differ() -> None:
-    """A single strategy that changed has 8 degrees of freedom of its own; those that did not change lend theirs."""
+    """A single strategy that changed has few degrees of freedom of its own; those that did not change lend theirs."""
     alone, lent = [], []
     for seed in range(40):
-        sides = session(seed, strategies=12, trials=5, slower=1.06, spread=0.02)
+        sides = session(seed, strategies=12, trials=6, slower=1.06, spread=0.02)
         changed = {"s0": sides["s0"]}
         lending = [after for name, (_, after) in sides.items() if name != "s0"]
         alone.append(judge_changes(changed, Rule(), together=True)["s0"])

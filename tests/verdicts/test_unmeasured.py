@@ -14,7 +14,7 @@ CORRECT = np.ones(4, dtype=bool)
 
 
 def _row(before: dict[str, float], after: dict[str, float]) -> Row:
-    latencies_s = np.random.default_rng(1).normal(1, 0.01, size=(5, 10))
+    latencies_s = np.random.default_rng(1).normal(1, 0.01, size=(5, 10, 1))
     sides = [
         Recording(
             label,
@@ -38,12 +38,29 @@ def test_latency_is_compared_where_neither_session_measured_accuracy() -> None:
 @pytest.mark.parametrize(("before", "after"), [({"top1": 90.0}, {}), ({}, {"top1": 90.0})])
 def test_accuracy_in_only_one_session_is_not_green(before: dict[str, float], after: dict[str, float]) -> None:
     row = _row(before, after)
-    assert row.outcome == "regression"
-    assert "accuracy is measured in only one of the sessions" in row.reasons
+    assert row.outcome == "incomparable"
+    assert "accuracy (top1) is measured in only one of the sessions" in row.reasons
+
+
+def test_another_metric_is_not_compared_in_silence() -> None:
+    row = _row({"f1": 90.0}, {"top1": 50.0})
+    assert row.outcome == "incomparable"
+    assert "accuracy (top1) is measured in only one of the sessions" in row.reasons
+
+
+def test_an_artifact_that_one_session_did_not_record_is_not_compared_in_silence() -> None:
+    latencies_s = np.random.default_rng(1).normal(1, 0.01, size=(5, 10, 1))
+    strategies = {ID: RecordedStrategy(tuple(range(10)), latencies_s)}
+    artifact = RecordedArtifact("content", 100, {"top1": 90.0}, CORRECT)
+    before = Recording("before", {}, strategies)
+    after = Recording("after", {}, strategies, {"toy-worse": artifact}, {ID: "toy-worse"})
+    (row,) = compare(before, after, *rules(Settings())).rows
+    assert row.outcome == "incomparable"
+    assert row.reasons[0] == "accuracy and size of its artifact are not recorded in before"
 
 
 def test_size_and_accuracy_are_compared_where_trials_are_invalid() -> None:
-    latencies_s = np.random.default_rng(1).normal(1, 0.01, size=(4, 10))
+    latencies_s = np.random.default_rng(1).normal(1, 0.01, size=(4, 10, 1))
     correct = np.array([True] * 80 + [False] * 20)
     sides = [
         Recording(
@@ -78,5 +95,5 @@ def test_a_recorded_strategy_is_compared_by_three_trials_where_the_host_spoiled_
         "strategies": {ID: {"artifact": "toy-worse", "trials": [*trials, spoiled]}},
     }
     recorded = read_recording({KEY: document}, "before").strategies[ID]
-    assert recorded.latencies_s.shape == (valid, 2)
+    assert recorded.latencies_s.shape == (valid, 2, 1)
     assert recorded.invalid == (() if usable else ("a reason",))
