@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import itertools
 import secrets
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pytest_edgeai import artifacts
+from pytest_edgeai import artifacts, scratch
 from pytest_edgeai.matrix import Cell, Placement, Strategy
 from pytest_edgeai.measure.host import Host, this_host
 from pytest_edgeai.selection import Registered, Selection
@@ -147,7 +146,8 @@ class MeasuringSession:
 
         store = self.settings.store
         root = self.root / store if store is not None else artifacts.default_root()
-        return Plan(root, self.registered.subjects, self.registered.operators, self.host)
+        idle_s = self.settings.build_idle_s
+        return Plan(root, self.registered.subjects, self.registered.operators, self.host, build_idle_s=idle_s)
 
     @property
     def backend(self) -> Backend:
@@ -175,13 +175,14 @@ class MeasuringSession:
         """
         from pytest_edgeai.tiers.registry import open_backend
 
-        folder = self._stack.enter_context(tempfile.TemporaryDirectory(prefix="edgeai-session-"))
+        scratch.sweep()
+        folder = self._stack.enter_context(scratch.folder("edgeai-session-"))
         site = Site(
             self.settings.topology,
             self.allotments,
             self.placements,
             secrets.token_hex(4),
-            Path(folder),
+            folder,
             self.settings.image,
             note,
         )

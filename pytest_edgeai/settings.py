@@ -224,6 +224,8 @@ class Settings(Spec):
         What the tier image of the `docker` backend is made from.
     store
         Folder of the artifact store, or None for the user's cache folder.
+    build_idle_s
+        How long the process that builds artifacts may give no sign of progress: no message, no use of the processor.
     report
         Folder in which each session's folder of reports is made.
     alpha
@@ -253,6 +255,7 @@ class Settings(Spec):
     topology: Topology = Field(default_factory=lambda: Topology.model_validate(paper_topology()))
     backend: str = "auto"
     store: Path | None = None
+    build_idle_s: float = Field(default=600.0, gt=0)
     report: Path = Path("reports")
     alpha: float = Field(default=0.05, gt=0, lt=1)
     p_adjust: str = "holm"
