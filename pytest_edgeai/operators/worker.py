@@ -181,8 +181,9 @@ class _Builder:
                 if watch.is_idle(time.monotonic(), spoke=spoke, cpu_s=cpu_time_s(self._pids())):
                     self.kill()
                     return Failure(
-                        f"the process that built it gave no sign of progress for {self._idle_s:g} s (last stage: {stage}) "
-                        "and was ended: build_idle_s in the settings says how long it may be silent and use no processor"
+                        f"the process that built it gave no sign of progress for {self._idle_s:g} s (last stage: "
+                        f"{stage}) and was ended: build_idle_s in the settings says how long it may be silent and use "
+                        "no processor"
                     )
             for kind, text in _drain(self._messages):
                 if kind == "note":
