@@ -128,7 +128,7 @@ class _Counting:
             from pytest_edgeai.partition.running import cuts_of
 
             step = subject.pipeline.preprocess
-            tensors = calibration.batch([0])
+            tensors = calibration.batch(calibration.largest(1))
             try:
                 _, _, cuts = cuts_of(base.folder / GRAPH_NAME, tensors if step is None else step(tensors, base.folder))
             except PartitionError as error:
