@@ -337,11 +337,13 @@ class MeasuringSession:
     def finish(self) -> SessionOutcome:
         """Run the statistics, judge, and write the reports."""
         from pytest_edgeai.outcome import conclude
-        from pytest_edgeai.reporting.tiers import unproven_sentences
+        from pytest_edgeai.reporting.tiers import saturation_sentences, unproven_sentences
 
         self.outcome = conclude(self.strategies, self.cells, self.own_records, self.prepared, self.settings)
         unproven = unproven_sentences(self.records.values())
-        self.outcome = replace(self.outcome, remarks=(*self.outcome.remarks, *unproven), comparison=self._compare())
+        unfit = saturation_sentences(self.own_records.values(), self.prepared)
+        remarks = (*self.outcome.remarks, *unproven, *unfit)
+        self.outcome = replace(self.outcome, remarks=remarks, comparison=self._compare())
         if self.report is not None:
             self.report.finish(self, self.outcome)
         return self.outcome

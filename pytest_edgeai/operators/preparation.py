@@ -69,6 +69,10 @@ class Plan:
     seed: int = 0
     build_idle_s: float = 600.0
 
+    def __post_init__(self) -> None:
+        settled = {name: operator.settled(self.host) for name, operator in self.operators.items()}
+        object.__setattr__(self, "operators", settled)
+
     @property
     def store(self) -> Store:
         """The store."""
