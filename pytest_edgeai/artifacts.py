@@ -121,7 +121,16 @@ class Artifact:
     @property
     def graph_bytes(self) -> int:
         """Size of its graphs with their weights, wherever these are."""
-        return sum(size for name, size in self.entry.files.items() if Path(name).name.startswith("model.onnx"))
+        return sum(size for name, size in self.entry.files.items() if _is_of_graph(name))
+
+    @property
+    def graph_digests(self) -> tuple[Mapping[str, str], ...]:
+        """SHA-256 of the files of each of its graphs, by their names: a tier has to have loaded one of these."""
+        graphs: dict[Path, dict[str, str]] = {}
+        for name, digest in self.entry.checksums.items():
+            if _is_of_graph(name):
+                graphs.setdefault(Path(name).parent, {})[Path(name).name] = digest
+        return tuple(graphs.values())
 
 
 class Store:
@@ -312,6 +321,11 @@ def library_versions(names: tuple[str, ...]) -> dict[str, str | None]:
         except metadata.PackageNotFoundError:
             versions[name] = None
     return versions
+
+
+def _is_of_graph(name: str) -> bool:
+    """Whether a file is a graph, or holds its weights."""
+    return Path(name).name.startswith("model.onnx")
 
 
 def _verify(folder: Path, expected: Mapping[str, str]) -> None:

@@ -167,6 +167,7 @@ def trial(
         edgeai_session.settings.tolerances,
         prepared.validation,
         prepared.evaluation,
+        prepared.artifact.graph_digests,
     )
 
     def stopwatch(

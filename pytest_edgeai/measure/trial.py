@@ -26,9 +26,9 @@ from pytest_edgeai.serving.protocol import Array
 from pytest_edgeai.serving.timing import SPAN_NAMES, Span
 from pytest_edgeai.settings import Profile, Tolerances
 from pytest_edgeai.subjects.samples import Samples
-from pytest_edgeai.tiers.backend import Deployment, TierError
+from pytest_edgeai.tiers.backend import Deployment, TierError, TierState
 from pytest_edgeai.tiers.probe import Probe, hinder_each_other, probe_link
-from pytest_edgeai.tiers.specs import Hop
+from pytest_edgeai.tiers.specs import Hop, tier_of
 
 Status: TypeAlias = Literal["valid", "invalid"]
 # A clock that differs by more than this from the client's own at every request is not measuring wall time.
@@ -164,6 +164,8 @@ class Assignment:
         The samples of which the largest are sent.
     evaluation
         The local predictions to compare with.
+    graphs
+        SHA-256 of the files of each of the artifact's graphs, by name.
     """
 
     cell: Cell
@@ -172,6 +174,7 @@ class Assignment:
     tolerances: Tolerances
     validation: Samples
     evaluation: Evaluation
+    graphs: Sequence[Mapping[str, str]]
 
 
 def run_trial(deployment: Deployment, assignment: Assignment, stopwatch: Stopwatch, started: float) -> TrialRecord:
@@ -202,6 +205,7 @@ def run_trial(deployment: Deployment, assignment: Assignment, stopwatch: Stopwat
     stolen_before = stolen_s()
     try:
         before = deployment.states()
+        unproven = _check_graphs(before, assignment)
         probes = _proven(deployment, assignment)
         with deployment.client() as client:
             measurements = _send(client, assignment, stopwatch)
@@ -218,7 +222,7 @@ def run_trial(deployment: Deployment, assignment: Assignment, stopwatch: Stopwat
         measurements=measurements,
         probes=tuple(probes),
         tiers={now.tier: {"before": then.limits, "after": now.limits} for then, now in zip(before, after, strict=True)},
-        unproven=tuple(f"{state.tier}: {what}" for state in after for what in state.unproven),
+        unproven=(*(f"{state.tier}: {what}" for state in after for what in state.unproven), *unproven),
         load_s={state.tier: sum(state.limits.get("load_s", {}).values()) for state in before},
         started_at=started_at,
         duration_s=time.perf_counter() - started,
@@ -227,6 +231,22 @@ def run_trial(deployment: Deployment, assignment: Assignment, stopwatch: Stopwat
             "stolen_s": None if stolen_before is None or stolen_after is None else stolen_after - stolen_before,
         },
     )
+
+
+def _check_graphs(states: Sequence[TierState], assignment: Assignment) -> list[str]:
+    """Every tier that computes has loaded the artifact's own files; those that do not say what they loaded."""
+    unproven = []
+    for state in states:
+        loaded = state.limits.get("digests", {}).get(assignment.model)
+        if loaded is not None and loaded not in assignment.graphs:
+            told = ", ".join(f"{name} {digest[:12]}" for name, digest in loaded.items())
+            raise TrialInvalid(
+                f"tier {state.tier} has loaded files of {assignment.model} other than the artifact's (SHA-256 {told}): "
+                "they were changed meanwhile, or are of another build"
+            )
+        if loaded is None and tier_of(state.tier) in assignment.cell.strategy.placement.tiers:
+            unproven.append(f"{state.tier}: graph files")
+    return unproven
 
 
 def _proven(deployment: Deployment, assignment: Assignment) -> list[Probe]:

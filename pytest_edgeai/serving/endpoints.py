@@ -224,6 +224,7 @@ class Endpoints:
                 "instructions": instructions(description()),
                 "load_s": {model.name: model.load_s for model in self._models.values()},
                 "providers": {model.name: model.providers for model in self._models.values()},
+                "digests": {model.name: model.digests for model in self._models.values()},
             }
         )
 

@@ -25,6 +25,7 @@ from pytest_edgeai.tiers.probe import SMALL_BYTES
 from pytest_edgeai.tiers.specs import Hop, LinkSpec
 
 CELL = Cell(Strategy("toy", "identity", Placement(("edge",))), 3)
+GRAPHS = ({"model.onnx": "11" * 32}, {"model.onnx": "22" * 32, "model.onnx.data": "33" * 32})
 HOP = Hop("mobile", "edge", LinkSpec.model_validate({"rate": "8 Mbit/s"}))
 
 
@@ -51,6 +52,7 @@ class Tier:
     hops: tuple[Hop, ...] = (HOP,)
     missing: Mapping[str, str] = field(default_factory=dict)
     more_spans: tuple[Span, ...] = ()
+    loaded: Mapping[str, str] | None = field(default_factory=lambda: GRAPHS[1])
 
     @contextmanager
     def client(self) -> Iterator[Any]:
@@ -72,7 +74,8 @@ class Tier:
         self.states_left -= 1
         if self.states_left < 0:
             raise TierError("tier edge was killed by signal 9")
-        return (TierState("edge", {"load_s": {"toy": 0.5}}, ("memory",)),)
+        limits = {"load_s": {"toy": 0.5}} | ({} if self.loaded is None else {"digests": {"toy": self.loaded}})
+        return (TierState("edge", limits, ("memory",)),)
 
     def diagnose(self) -> str | None:
         return None
@@ -124,7 +127,7 @@ def _run(tier: Any, validation: Samples, stopwatch: Any = None, **profile: Any) 
     evaluation = Evaluation(
         np.stack([numbers, numbers + 1], axis=1), np.tile([0.9, 0.1], (4, 1)), numbers, {"top1": 100.0}
     )
-    assignment = Assignment(CELL, "toy", _profile(**profile), Tolerances(), validation, evaluation)
+    assignment = Assignment(CELL, "toy", _profile(**profile), Tolerances(), validation, evaluation, GRAPHS)
     return run_trial(tier, assignment, stopwatch or _stopwatch(), time.perf_counter())
 
 
@@ -232,3 +235,12 @@ def test_a_record_tells_what_was_not_proven_and_how_long_loading_took(validation
     assert document["id"] == "toy-identity-edge-r3"
     assert document["spans_s"]["compute"] == [0.001] * 4
     assert len(document["latency_s"]) == 4
+
+
+def test_a_tier_that_loaded_other_files_than_the_artifacts_makes_a_trial_invalid(validation: Samples) -> None:
+    with pytest.raises(TrialInvalid, match=r"^tier edge has loaded files of toy other than the artifact's \(SHA-256"):
+        _run(Tier(loaded={"model.onnx": "11" * 32, "model.onnx.data": "33" * 32}), validation)
+
+
+def test_a_tier_that_does_not_say_what_it_loaded_has_not_proven_it(validation: Samples) -> None:
+    assert _run(Tier(loaded=None), validation).unproven == ("edge: memory", "edge: graph files")

@@ -253,3 +253,23 @@ def test_an_operator_that_promises_speed_and_is_slower_has_no_benefit_and_is_gre
 def test_nothing_is_said_about_benefit_where_the_baseline_is_not_measured(project: Project) -> None:
     assert project.run("--edgeai-operators", "slow").ret == pytest.ExitCode.OK
     assert set(project.verdicts().values()) == {"pass"}
+
+
+def test_a_graph_that_is_replaced_between_trials_is_not_measured_under_the_old_name(project: Project) -> None:
+    project.settings('store = "fresh"\n' + SETTINGS.replace('"mobile", ', ""))
+    project.pytester.makepyfile(
+        test_suite="""
+        import onnx
+
+        def test_strategy(trial, artifact):
+            trial()
+            path = artifact.entry.folder / "model.onnx"
+            replaced = onnx.load(path)
+            replaced.doc_string += "another"  # answers as before
+            onnx.save(replaced, path)
+        """
+    )
+    result = project.run("--benchmark-only", "--edgeai-operators", "identity")
+    assert result.ret == 1
+    result.stdout.fnmatch_lines(["*tier edge has loaded files of toy-identity other than the artifact's (SHA-256 *"])
+    assert project.verdicts() == {"toy-identity-edge": "invalid"}
