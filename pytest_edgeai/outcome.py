@@ -20,6 +20,7 @@ from pytest_edgeai.subjects.metrics import METRICS
 from pytest_edgeai.verdicts import GREEN, Verdict, worst
 from pytest_edgeai.verdicts.accuracy import AccuracyResult, judge_accuracy
 from pytest_edgeai.verdicts.benefit import judge_benefit
+from pytest_edgeai.verdicts.floor import judge_floor
 from pytest_edgeai.verdicts.latency import judge_latency
 
 if TYPE_CHECKING:
@@ -173,6 +174,10 @@ def _result(
         verdicts.append(Verdict("invalid", "there is no accuracy to compare with the baseline's"))
     else:
         verdicts.append(accuracy.verdict)
+        floor_percent = settings.budgets.accuracy_floor.floor_percent(strategy.model, strategy.operator)
+        if artifact is not None and floor_percent is not None:
+            metric = METRICS[accuracy.metric]
+            verdicts.append(judge_floor(metric, artifact.evaluation, floor_percent, alpha=settings.alpha))
     medians_s = [float(np.median(record.latencies_s)) for record in valid]
     verdicts += [
         judge_latency(medians_s, budget.max_median_s)

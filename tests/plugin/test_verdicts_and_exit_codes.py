@@ -58,6 +58,7 @@ def test_settings_may_be_in_pyproject(project: Project) -> None:
         ("[topology.links.mobile-edge]\nrate = '0 Mbit/s'", "*topology.links.mobile-edge.rate: Input should be*"),
         ("[topology.links.mobile-edge]\nrate = '200'", "*rate: expected a number with a unit (bit/s, *"),
         ("[budgets.accuracy_drop_pp.operators]\nwurse = 1", "*there is no operator 'wurse'; did you mean 'worse'?*"),
+        ("[budgets.accuracy_floor.operators]\nwurse = 1", "*there is no operator 'wurse'; did you mean 'worse'?*"),
         ("[operator_parameters.worse]\nsize = 1", "*operator_parameters.worse.size: there is no parameter 'size'*"),
         ("baseline = 'idetity'", "*there is no operator 'idetity'; did you mean 'identity'?*"),
         ("[[budgets.latency]]\nstrategies = 'x'", "*budgets.latency.0.max_median_s: Field required*"),
@@ -273,3 +274,11 @@ def test_a_graph_that_is_replaced_between_trials_is_not_measured_under_the_old_n
     assert result.ret == 1
     result.stdout.fnmatch_lines(["*tier edge has loaded files of toy-identity other than the artifact's (SHA-256 *"])
     assert project.verdicts() == {"toy-identity-edge": "invalid"}
+
+
+def test_an_accuracy_below_its_floor_is_exit_code_1_whatever_the_baseline_has(project: Project) -> None:
+    project.settings(SETTINGS + "[budgets.accuracy_floor.operators]\nidentity = 99\nworse = 99\n")
+    result = project.run("--benchmark-only")
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    result.stdout.fnmatch_lines(["toy-worse-edge: fail: top1 is * % (floor 99 %), beyond doubt: *"])
+    assert project.verdicts()["toy-identity-edge"] == "pass"
