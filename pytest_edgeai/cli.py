@@ -188,6 +188,7 @@ def _clean(options: argparse.Namespace) -> int:
     The next session builds what it needs. The store is that of --store, else of the project's settings, else
     $EDGEAI_STORE, else in the user's cache folder; of a folder that is not a store nothing is removed.
     """
+    from pytest_edgeai import scratch
     from pytest_edgeai.settings import SettingsError, load_settings
 
     try:
@@ -197,6 +198,8 @@ def _clean(options: argparse.Namespace) -> int:
         return 2
     code = 0 if options.containers else _clean_store(options, settings)
     if code == 0:
+        if not (options.containers or options.dry_run):
+            print(f"removed {len(scratch.sweep())} temporary folders of sessions that were killed")
         _clean_containers(settings, dry_run=options.dry_run)
     return code
 

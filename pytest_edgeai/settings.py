@@ -336,10 +336,8 @@ class Settings(Spec):
     @property
     def operator_names(self) -> tuple[str, ...]:
         """The operators, and chains of them, that any setting names."""
-        budgets = (self.budgets.accuracy_drop_pp, self.budgets.accuracy_floor)
-        budgeted = itertools.chain.from_iterable(
-            itertools.chain(one.operators, *one.models.values()) for one in budgets
-        )
+        drops, floors = self.budgets.accuracy_drop_pp, self.budgets.accuracy_floor
+        budgeted = itertools.chain(drops.operators, *drops.models.values(), floors.operators, *floors.models.values())
         return tuple(dict.fromkeys((*self.operators, self.baseline, *budgeted)))
 
 

@@ -49,6 +49,6 @@ def judge_floor(metric: Metric, evaluation: Evaluation, floor_percent: float, *,
     doubt = "beyond doubt" if high < floor_percent - _ROUNDING else "though not beyond doubt"
     return Verdict(
         "fail",
-        f"{metric.name} is {percent:.2f} % (floor {floor_percent:g} %), {doubt}: its {100 * (1 - alpha):g} % interval is "
-        f"{low:.2f} to {high:.2f} %",
+        f"{metric.name} is {percent:.2f} % (floor {floor_percent:g} %), {doubt}: its {100 * (1 - alpha):g} % interval "
+        f"is {low:.2f} to {high:.2f} %",
     )
