@@ -175,6 +175,7 @@ def trial(
         edgeai_session.settings.tolerances,
         prepared.validation,
         prepared.evaluation,
+        prepared.artifact.graph_digests,
         slower_references(record.reference for record in edgeai_session.records.values()),
     )
 

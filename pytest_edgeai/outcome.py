@@ -21,6 +21,7 @@ from pytest_edgeai.subjects.metrics import METRICS
 from pytest_edgeai.verdicts import Verdict, worst
 from pytest_edgeai.verdicts.accuracy import AccuracyResult, judge_accuracy
 from pytest_edgeai.verdicts.benefit import judge_benefit
+from pytest_edgeai.verdicts.floor import judge_floor
 from pytest_edgeai.verdicts.latency import judge_latency
 from pytest_edgeai.verdicts.trials import InvalidTrial, blame_host, judge_trials, short_of_trials
 
@@ -201,6 +202,10 @@ def _result(
         verdicts.append(Verdict("invalid", "there is no accuracy to compare with the baseline's"))
     else:
         verdicts.append(accuracy.verdict)
+        floor_percent = settings.budgets.accuracy_floor.floor_percent(strategy.model, strategy.operator)
+        if artifact is not None and floor_percent is not None:
+            metric = METRICS[accuracy.metric]
+            verdicts.append(judge_floor(metric, artifact.evaluation, floor_percent, alpha=settings.alpha))
     medians_s = [float(np.median(record.latencies_s)) for record in valid]
     link_errors_s = [abs(record.link_errors.largest_s) for record in valid if record.link_errors is not None]
     link_error_s = max(link_errors_s, default=None)

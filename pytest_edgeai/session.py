@@ -9,14 +9,13 @@ from __future__ import annotations
 import itertools
 import random
 import secrets
-import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pytest_edgeai import artifacts
+from pytest_edgeai import artifacts, scratch
 from pytest_edgeai.attempts import Attempts, Fate
 from pytest_edgeai.matrix import Cell, Placement, Strategy, place_again, schedule
 from pytest_edgeai.measure.host import Host, this_host
@@ -163,7 +162,8 @@ class MeasuringSession:
 
         store = self.settings.store
         root = self.root / store if store is not None else artifacts.default_root()
-        return Plan(root, self.registered.subjects, self.registered.operators, self.host)
+        idle_s = self.settings.build_idle_s
+        return Plan(root, self.registered.subjects, self.registered.operators, self.host, build_idle_s=idle_s)
 
     @property
     def backend(self) -> Backend:
@@ -191,13 +191,14 @@ class MeasuringSession:
         """
         from pytest_edgeai.tiers.registry import open_backend
 
-        folder = self._stack.enter_context(tempfile.TemporaryDirectory(prefix="edgeai-session-"))
+        scratch.sweep()
+        folder = self._stack.enter_context(scratch.folder("edgeai-session-"))
         site = Site(
             self.settings.topology,
             self.allotments,
             self.placements,
             secrets.token_hex(4),
-            Path(folder),
+            folder,
             self.settings.image,
             note,
         )
@@ -405,11 +406,13 @@ class MeasuringSession:
     def finish(self) -> SessionOutcome:
         """Run the statistics, judge, and write the reports."""
         from pytest_edgeai.outcome import conclude
-        from pytest_edgeai.reporting.tiers import unproven_sentences
+        from pytest_edgeai.reporting.tiers import saturation_sentences, unproven_sentences
 
         self.outcome = conclude(self.strategies, self.cells, self.attempts, self.prepared, self.settings)
         unproven = unproven_sentences(self.records.values())
-        self.outcome = replace(self.outcome, remarks=(*self.outcome.remarks, *unproven), comparison=self.compare())
+        unfit = saturation_sentences(self.own_records.values(), self.prepared)
+        remarks = (*self.outcome.remarks, *unproven, *unfit)
+        self.outcome = replace(self.outcome, remarks=remarks, comparison=self.compare())
         if self.report is not None:
             self.report.finish(self, self.outcome)
         return self.outcome

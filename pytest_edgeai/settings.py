@@ -12,7 +12,7 @@ import tomllib
 import typing
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, ValidationError, model_validator
 
@@ -103,9 +103,44 @@ class AccuracyBudgets(Spec):
 
     def budget_pp(self, model: str, operator: str) -> float:
         """The budget of an operator on a model, in percentage points."""
-        by_model, family = self.models.get(model, {}), family_of(operator)
-        by_operator = self.operators.get(operator, self.operators.get(family, self.default))
-        return by_model.get(operator, by_model.get(family, by_operator))
+        specific = _most_specific(self.models, self.operators, model, operator)
+        return self.default if specific is None else specific
+
+
+class AccuracyFloors(Spec):
+    """What accuracy has to reach, in percent, whatever the baseline operator reaches; none where nothing is said.
+
+    The most specific entry holds, as in `AccuracyBudgets`.
+
+    Parameters
+    ----------
+    default
+        For every operator, or None.
+    operators
+        By operator.
+    models
+        By model, then operator.
+    """
+
+    default: float | None = Field(default=None, ge=0, le=100)
+    operators: Mapping[str, Annotated[float, Field(ge=0, le=100)]] = {}
+    models: Mapping[str, Mapping[str, Annotated[float, Field(ge=0, le=100)]]] = {}
+
+    def floor_percent(self, model: str, operator: str) -> float | None:
+        """The floor of an operator on a model, in percent, or None."""
+        specific = _most_specific(self.models, self.operators, model, operator)
+        return self.default if specific is None else specific
+
+
+def _most_specific(
+    models: Mapping[str, Mapping[str, float]], operators: Mapping[str, float], model: str, operator: str
+) -> float | None:
+    """The entry of model and operator, else of the operator; one for `partition` holds for `partition.3` as well."""
+    by_model, family = models.get(model, {}), family_of(operator)
+    for entries, name in ((by_model, operator), (by_model, family), (operators, operator), (operators, family)):
+        if name in entries:
+            return entries[name]
+    return None
 
 
 class LatencyBudget(Spec):
@@ -127,6 +162,7 @@ class Budgets(Spec):
     """What must hold for a green verdict."""
 
     accuracy_drop_pp: AccuracyBudgets = AccuracyBudgets()
+    accuracy_floor: AccuracyFloors = AccuracyFloors()
     latency: tuple[LatencyBudget, ...] = ()
 
 
@@ -246,6 +282,8 @@ class Settings(Spec):
         What the tier image of the `docker` backend is made from.
     store
         Folder of the artifact store, or None for the user's cache folder.
+    build_idle_s
+        How long the process that builds artifacts may give no sign of progress: no message, no use of the processor.
     report
         Folder in which each session's folder of reports is made.
     alpha
@@ -275,6 +313,7 @@ class Settings(Spec):
     topology: Topology = Field(default_factory=lambda: Topology.model_validate(paper_topology()))
     backend: str = "auto"
     store: Path | None = None
+    build_idle_s: float = Field(default=600.0, gt=0)
     report: Path = Path("reports")
     alpha: float = Field(default=0.05, gt=0, lt=1)
     p_adjust: str = "holm"
@@ -319,8 +358,8 @@ class Settings(Spec):
     @property
     def operator_names(self) -> tuple[str, ...]:
         """The operators, and chains of them, that any setting names."""
-        budgets = self.budgets.accuracy_drop_pp
-        budgeted = itertools.chain(budgets.operators, *budgets.models.values())
+        drops, floors = self.budgets.accuracy_drop_pp, self.budgets.accuracy_floor
+        budgeted = itertools.chain(drops.operators, *drops.models.values(), floors.operators, *floors.models.values())
         return tuple(dict.fromkeys((*self.operators, self.baseline, *budgeted)))
 
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_edgeai.settings import AccuracyBudgets, Settings, SettingsError, load_settings
+from pytest_edgeai.settings import AccuracyBudgets, AccuracyFloors, Settings, SettingsError, load_settings
 
 
 def _load(folder: Path, text: str, **overrides: object) -> Settings:
@@ -109,3 +109,15 @@ def test_the_most_specific_budget_holds(
             candidates = [models.get(model, {}).get(operator), operators.get(operator), default]
             expected = next(value for value in candidates if value is not None)
             assert budgets.budget_pp(model, operator) == expected
+
+
+def test_the_most_specific_floor_holds_and_there_is_none_by_default() -> None:
+    assert AccuracyFloors().floor_percent("bert", "sptq") is None
+    floors = AccuracyFloors(operators={"sptq": 80.0, "partition": 70.0}, models={"bert": {"sptq": 90.0}})
+    assert [floors.floor_percent(*one) for one in (("bert", "sptq"), ("resnet", "sptq"), ("resnet", "qat"))] == [
+        90.0,
+        80.0,
+        None,
+    ]
+    assert floors.floor_percent("resnet", "partition.3") == 70.0
+    assert AccuracyFloors(default=50.0).floor_percent("resnet", "qat") == 50.0

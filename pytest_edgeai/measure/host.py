@@ -13,8 +13,7 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-# What decides which kernels ONNX Runtime runs, and with int8 also what they return.
-_INSTRUCTIONS = ("avx2", "avx512f", "avx512_vnni", "avx_vnni", "amx_int8", "asimd", "asimddp", "i8mm")
+from pytest_edgeai.serving import processor
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,11 +47,10 @@ class Host:
 
 def this_host() -> Host:
     """The host this process runs on."""
-    described = _cpu_description()
-    flags = described.get("flags", described.get("Features", "")).split()
+    described = processor.description()
     return Host(
         processor=described.get("model name") or platform.processor() or platform.machine(),
-        instructions=tuple(name for name in _INSTRUCTIONS if name in flags),
+        instructions=processor.instructions(described),
         cores=usable_cores(),
         memory_bytes=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
         system=f"{platform.system()} {platform.machine()}",
@@ -208,12 +206,3 @@ def _text(path: str) -> str:
     with contextlib.suppress(OSError):
         return Path(path).read_text(encoding="ascii", errors="replace")
     return ""
-
-
-def _cpu_description() -> dict[str, str]:
-    described: dict[str, str] = {}
-    with contextlib.suppress(OSError):
-        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").partition("\n\n")[0].splitlines():
-            key, _, value = line.partition(":")
-            described[key.strip()] = value.strip()
-    return described

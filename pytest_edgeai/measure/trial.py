@@ -30,9 +30,9 @@ from pytest_edgeai.serving.protocol import Array
 from pytest_edgeai.serving.timing import SPAN_NAMES, Span
 from pytest_edgeai.settings import Profile, Tolerances
 from pytest_edgeai.subjects.samples import Samples
-from pytest_edgeai.tiers.backend import Cause, Deployment, TierError
+from pytest_edgeai.tiers.backend import Cause, Deployment, TierError, TierState
 from pytest_edgeai.tiers.probe import Probe, check_concurrent_rate, probe_link
-from pytest_edgeai.tiers.specs import Hop
+from pytest_edgeai.tiers.specs import Hop, tier_of
 
 Status: TypeAlias = Literal["valid", "invalid"]
 # A clock that differs by more than this from the client's own at every request is not measuring wall time.
@@ -221,6 +221,8 @@ class Assignment:
         The samples of which the largest are sent.
     evaluation
         The local predictions to compare with.
+    graphs
+        SHA-256 of the files of each of the artifact's graphs, by name.
     references
         What the reference took in the session's other trials so far, by tier (`contention.slower_references`).
     """
@@ -231,6 +233,7 @@ class Assignment:
     tolerances: Tolerances
     validation: Samples
     evaluation: Evaluation
+    graphs: Sequence[Mapping[str, str]]
     references: Mapping[str, Sequence[float]] = field(default_factory=dict)
 
 
@@ -262,6 +265,7 @@ def run_trial(deployment: Deployment, assignment: Assignment, stopwatch: Stopwat
     watch = HostWatch()
     try:
         before = deployment.states()
+        unproven = _check_graphs(before, assignment)
         reference_before = deployment.reference()
         probes = _probe(deployment, assignment)
         with deployment.client() as client, _apart_from(deployment.cores):
@@ -296,13 +300,29 @@ def run_trial(deployment: Deployment, assignment: Assignment, stopwatch: Stopwat
         link_errors=link_errors,
         remarks=remarks,
         tiers={now.tier: {"before": then.limits, "after": now.limits} for then, now in zip(before, after, strict=True)},
-        unproven=tuple(f"{state.tier}: {what}" for state in after for what in state.unproven),
+        unproven=(*(f"{state.tier}: {what}" for state in after for what in state.unproven), *unproven),
         load_s={state.tier: sum(state.limits.get("load_s", {}).values()) for state in before},
         started_at=started_at,
         duration_s=time.perf_counter() - started,
         host=host,
         reference=references,
     )
+
+
+def _check_graphs(states: Sequence[TierState], assignment: Assignment) -> list[str]:
+    """Every tier that computes has loaded the artifact's own files; those that do not say what they loaded."""
+    unproven = []
+    for state in states:
+        loaded = state.limits.get("digests", {}).get(assignment.model)
+        if loaded is not None and loaded not in assignment.graphs:
+            told = ", ".join(f"{name} {digest[:12]}" for name, digest in loaded.items())
+            raise TrialInvalid(
+                f"tier {state.tier} has loaded files of {assignment.model} other than the artifact's (SHA-256 {told}): "
+                "they were changed meanwhile, or are of another build"
+            )
+        if loaded is None and tier_of(state.tier) in assignment.cell.strategy.placement.tiers:
+            unproven.append(f"{state.tier}: graph files")
+    return unproven
 
 
 def _probe(deployment: Deployment, assignment: Assignment) -> list[Probe]:

@@ -21,6 +21,7 @@ from pytest_edgeai.serving import protocol, timing
 from pytest_edgeai.serving.http1 import MessageError, whole_number
 from pytest_edgeai.serving.limits import read_limits, whereabouts
 from pytest_edgeai.serving.pipeline import SampleError
+from pytest_edgeai.serving.processor import description, instructions
 from pytest_edgeai.serving.reference import Reference
 from pytest_edgeai.serving.repository import Model, ModelError
 from pytest_edgeai.serving.settings import ServerSettings
@@ -239,8 +240,10 @@ class Endpoints:
                 "compute_scale": execution.compute_scale,
                 "session": execution.session,
                 "takes_turns": execution.turns is not None,
+                "instructions": instructions(description()),
                 "load_s": {model.name: model.load_s for model in self._models.values()},
                 "providers": {model.name: model.providers for model in self._models.values()},
+                "digests": {model.name: model.digests for model in self._models.values()},
             }
         )
 

@@ -7,6 +7,7 @@ model without a pipeline takes and gives the graph's own tensors. HTTP is not kn
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import itertools
 import os
 import time
@@ -98,9 +99,15 @@ class Model:
         self._execution = execution
         self.pipeline = _read_pipeline(folder)
         threads = thread_numbers()
+        self._graph_files = sorted(folder.glob(f"{GRAPH_NAME}*"))  # the graph, and its weights where they are apart
+        self._stamps = self._stamp()
         started = time.perf_counter()
         session = self._open()
         self.load_s = time.perf_counter() - started
+        self.digests = self._hashed()
+        """SHA-256 of the files that were loaded, by name."""
+        if self._stamp() != self._stamps:  # else what was hashed is what was loaded
+            raise ModelError(f"{folder / GRAPH_NAME} was changed while it was loaded")
         self.providers = tuple(session.get_providers())
         stays = execution.session == "per_deployment"
         alone = self.providers == ("CPUExecutionProvider",)
@@ -138,6 +145,7 @@ class Model:
             session = self._session
             if session is None:
                 session = self._open()
+                self._check_unchanged()
                 clock.lap("load")
             if self.pipeline.preprocess is not None:
                 tensors = self.pipeline.preprocess(tensors, self._folder)
@@ -182,6 +190,21 @@ class Model:
             got = ", ".join(session.get_providers())
             raise ModelError(f"{path} cannot be loaded on {', '.join(wanted)}, only on {got}")
         return session
+
+    def _stamp(self) -> list[tuple[int, ...]]:
+        """What changes whenever the graph's files do."""
+        stats = [path.stat() for path in self._graph_files]
+        return [(one.st_ino, one.st_size, one.st_mtime_ns, one.st_ctime_ns) for one in stats]
+
+    def _hashed(self) -> dict[str, str]:
+        return {path.name: _sha256(path) for path in self._graph_files}
+
+    def _check_unchanged(self) -> None:
+        """Refuse files with other content than those that were loaded first."""
+        stamps = self._stamp()
+        if stamps != self._stamps and self._hashed() != self.digests:
+            raise ModelError(f"{self._folder / GRAPH_NAME} was changed after it was loaded")
+        self._stamps = stamps
 
     def _run(self, session: Any, tensors: Mapping[str, Array]) -> dict[str, Array]:
         feeds = {
@@ -287,6 +310,11 @@ class _Clock:
         """What this thread alone has taken of the processor since the last lap."""
         cpu_s = time.thread_time() - self._last_cpu_s
         return CpuUse(cpu_s, max(0.0, time.perf_counter() - self._last - cpu_s))
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _read_pipeline(folder: Path) -> Pipeline:

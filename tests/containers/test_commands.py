@@ -70,10 +70,9 @@ def test_clean_removes_what_a_killed_session_left_behind(
     owner = engine.labels("gone")[engine.OWNER_LABEL].rpartition("/")[0]
     labels = {engine.SESSION_LABEL: "gone", engine.OWNER_LABEL: f"{owner}/{ended.pid}"}
     client.networks.create("edgeai-gone-entry", labels=labels)
-    store = ["--store", str(tmp_path)]
-    assert cli.main(["clean", "--dry-run", *store]) == 0
+    assert cli.main(["clean", "--dry-run", "--containers", "--root", str(tmp_path)]) == 0
     assert "would remove 1 containers and networks" in capsys.readouterr().out
-    assert cli.main(["clean", *store]) == 0
+    assert cli.main(["clean", "--containers", "--root", str(tmp_path)]) == 0
     assert "removed 1 containers and networks" in capsys.readouterr().out
     assert client.networks.list(names=["edgeai-gone-entry"]) == []
 

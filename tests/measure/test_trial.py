@@ -26,6 +26,7 @@ from pytest_edgeai.tiers.probe import ProbeLines
 from pytest_edgeai.tiers.specs import Hop, LinkSpec
 
 CELL = Cell(Strategy("toy", "identity", Placement(("edge",))), 3)
+GRAPHS = ({"model.onnx": "11" * 32}, {"model.onnx": "22" * 32, "model.onnx.data": "33" * 32})
 HOP = Hop("mobile", "edge", LinkSpec.model_validate({"rate": "8 Mbit/s"}))
 
 
@@ -58,6 +59,7 @@ class Tier:
     more_spans: tuple[Span, ...] = ()
     reference_s: float = 0.001
     slows_down: float = 1.0
+    loaded: Mapping[str, str] | None = field(default_factory=lambda: GRAPHS[1])
 
     @contextmanager
     def client(self) -> Iterator[Any]:
@@ -89,7 +91,8 @@ class Tier:
         self.states_left -= 1
         if self.states_left < 0:
             raise TierError("tier edge was killed by signal 9")
-        return (TierState("edge", {"load_s": {"toy": 0.5}}, ("memory",)),)
+        limits = {"load_s": {"toy": 0.5}} | ({} if self.loaded is None else {"digests": {"toy": self.loaded}})
+        return (TierState("edge", limits, ("memory",)),)
 
     def reference(self) -> Mapping[str, Mapping[str, Any]]:
         runs = {"wall_s": self.reference_s * 1.1, "cpu_s": self.reference_s}
@@ -162,7 +165,7 @@ def _run(
         np.stack([numbers, numbers + 1], axis=1), np.tile([0.9, 0.1], (4, 1)), numbers, {"top1": 100.0}
     )
     known = references or {}
-    assignment = Assignment(CELL, "toy", _profile(**profile), ANY_HOST, validation, evaluation, known)
+    assignment = Assignment(CELL, "toy", _profile(**profile), ANY_HOST, validation, evaluation, GRAPHS, known)
     return run_trial(tier, assignment, stopwatch or _stopwatch(), time.perf_counter())
 
 
@@ -344,3 +347,12 @@ def test_what_is_wrong_with_an_answer_is_the_products_fault(validation: Samples)
     with pytest.raises(TrialInvalid, match="parity") as wrong:
         _run(Tier(scores=lambda number: [0.8, 0.2]), validation)
     assert wrong.value.cause == "product"
+
+
+def test_a_tier_that_loaded_other_files_than_the_artifacts_makes_a_trial_invalid(validation: Samples) -> None:
+    with pytest.raises(TrialInvalid, match=r"^tier edge has loaded files of toy other than the artifact's \(SHA-256"):
+        _run(Tier(loaded={"model.onnx": "11" * 32, "model.onnx.data": "33" * 32}), validation)
+
+
+def test_a_tier_that_does_not_say_what_it_loaded_has_not_proven_it(validation: Samples) -> None:
+    assert _run(Tier(loaded=None), validation).unproven == ("edge: memory", "edge: graph files")

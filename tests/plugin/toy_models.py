@@ -198,7 +198,9 @@ class _Deployment:
         if os.environ.get("TOY_FAULT") == "limits":
             raise TierError("tier edge was given 1 core and has 2")
         unproven = tuple(filter(None, os.environ.get("TOY_UNPROVEN", "").split(",")))
-        return (TierState(str(self._order.placement), {"load_s": {"toy": 0.001}}, unproven),)
+        digests = Model(self._order.folder, Execution()).digests
+        said = {"load_s": {"toy": 0.001}, "digests": {self._order.name: digests}}
+        return (TierState(str(self._order.placement), said, unproven),)
 
     def reference(self) -> dict[str, dict[str, Any]]:
         """What the fixed computation is said to take: the milliseconds of TOY_REFERENCE_MS, in turn."""
