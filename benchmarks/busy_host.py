@@ -94,8 +94,8 @@ def main() -> int:
         try:
             with CONDITIONS[name]() as environment:
                 document, last_line = _session(options, environment)
-        except SkippedError as reason:
-            print(f"{name}: skipped: {reason}", flush=True)
+        except SkippedError as error:
+            print(f"{name}: skipped: {error}", flush=True)
             continue
         except subprocess.TimeoutExpired:
             print(f"{name}: ended after {options.timeout:g} s", flush=True)
