@@ -86,6 +86,7 @@ class Fate:
 def main() -> int:
     """Measure and print; exit code 1 where a trial is wrong or a session did not come to its end."""
     options = _options()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that what was started is ended
     fates: dict[str, Fate] = {}
     usual_s: dict[str, float] = {}
     code = 0
@@ -93,8 +94,8 @@ def main() -> int:
         try:
             with CONDITIONS[name]() as environment:
                 document, last_line = _session(options, environment)
-        except SkippedError as skipped:
-            print(f"{name}: skipped: {skipped}", flush=True)
+        except SkippedError as error:
+            print(f"{name}: skipped: {error}", flush=True)
             continue
         except subprocess.TimeoutExpired:
             print(f"{name}: ended after {options.timeout:g} s", flush=True)

@@ -149,7 +149,9 @@ def _write(about: Path, holder: Holder) -> None:
 
 
 def _own_command() -> str:
-    command = shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
+    program = Path(sys.argv[0])
+    name = program.parent.name if program.name == "__main__.py" else program.name  # python -m pytest
+    command = shlex.join([name, *sys.argv[1:]])
     return command if len(command) <= _LONGEST_COMMAND else command[: _LONGEST_COMMAND - 1] + "…"
 
 

@@ -12,6 +12,7 @@ import pytest
 
 from pytest_edgeai.matrix import Placement
 from pytest_edgeai.measure.client import Client, RequestError
+from pytest_edgeai.measure.host import family_of, observe
 from pytest_edgeai.tiers import cgroups
 from pytest_edgeai.tiers.backend import Backend, Deployment, Order, TierError
 from pytest_edgeai.tiers.process import ProcessBackend
@@ -66,6 +67,21 @@ def test_a_deployment_is_fresh_each_time(backend: ProcessBackend, order: OrderOn
             ports.add(deployment._servers["mobile"].pid)  # noqa: SLF001  # shown nowhere else
 
     assert len(ports) == 2
+
+
+def test_tiers_that_run_the_model_compute_the_reference_and_those_on_the_way_do_not(
+    backend: ProcessBackend, order: OrderOn
+) -> None:
+    with backend.deploy(order("cloud")) as deployment:
+        found = deployment.reference()
+    assert list(found) == ["cloud"]
+    assert found["cloud"]["fastest"]["cpu_s"] > 0
+
+
+def test_processes_of_a_deployment_belong_to_the_session(backend: ProcessBackend, order: OrderOn) -> None:
+    with backend.deploy(order("cloud")) as deployment:
+        ours = family_of(os.getpid(), observe().processes)
+        assert {server.pid for server in deployment._servers.values()} <= ours  # noqa: SLF001  # shown nowhere else
 
 
 @pytest.mark.parametrize("failure", [None, RuntimeError, KeyboardInterrupt])

@@ -63,6 +63,7 @@ def test_a_tier_elsewhere_answers_and_what_cannot_be_proven_is_said(
         assert deployment.hops == ()
         assert state.unproven == ("links",)
         assert list(state.limits["load_s"]) == ["tiny-identity"]
+        assert deployment.reference()["edge"]["fastest"]["wall_s"] > 0
         assert deployment.diagnose() is None
     assert resources() == before
 
@@ -193,6 +194,7 @@ def test_of_a_server_that_is_not_ours_everything_is_unproven(order: OrderOn, tmp
         backend = RemoteBackend(remote_site(tmp_path, f"http://127.0.0.1:{port}"))
         with backend.deploy(order("edge")) as deployment:
             (state,) = deployment.states()
+            assert deployment.reference() == {}
             diagnosis = deployment.diagnose()
 
     assert dict(state.limits) == {}
