@@ -43,7 +43,7 @@ class UndecidedTrials:
         wanted = more_trials(changes, most)
         if not wanted:
             return []
-        self._levels |= {name: session.rule.alpha for name in changes.keys() - wanted.keys() - self._levels.keys()}
+        self._levels |= dict.fromkeys(changes.keys() - wanted.keys() - self._levels.keys(), session.rule.alpha)
         self._looks += 1
         return [
             Cell(strategy, replicate, version)
