@@ -188,7 +188,7 @@ def test_tables_are_printed_without_colours_where_there_is_no_terminal(
     assert main(["analyze", str(file)]) == 0
     printed = capsys.readouterr()
     assert "Operators of bert on edge" in printed.out
-    assert "Kruskal–Wallis H = 3.857 on 1 df, p = 0.0495." in printed.out
+    assert "Kruskal–Wallis H = 3.857 on 1 df, p = 0.0495, ε² = 0.771." in printed.out
     assert "\x1b[" not in printed.out
     assert printed.err == ""
 

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 METHODS = (
     "Kruskal–Wallis over the groups of a table (effect ε²), Conover–Iman for its pairs (adjusted by {method}), Cliff's "
     "delta with Feng and Cliff's interval as effect size: a positive delta says that the first is slower, a / b is the "
-    "ratio of medians. N, S, M and L are negligible, small, medium and large. A pair is significant where its table's p "
-    "and its own adjusted p are both below {alpha:g}."
+    "ratio of medians. N, S, M and L are negligible, small, medium and large. A pair is significant where the p of its "
+    "table and its own adjusted p are both below {alpha:g}."
 )
 STRATEGY_HEADINGS = ("strategy", "n", "median", "p95", "IQR", "Shapiro–Wilk W", "p")
 PAIR_HEADINGS = ("a", "b", "a / b", "t", "p", "p adjusted", "delta", "its interval", "magnitude", "significant")
