@@ -354,7 +354,8 @@ class MeasuringSession:
 
     def place_again(self, remaining: Sequence[Cell | None]) -> int:
         """Before which of the remaining tests a trial is put that is to be measured again; None is no trial."""
-        return place_again([None if cell is None else cell.strategy for cell in remaining], self._chance)
+        together = [None if cell is None else (cell.replicate, cell.strategy) for cell in remaining]
+        return place_again(together, self._chance)
 
     def further_trials(self) -> list[Cell]:
         """Trials that suppliers want beyond the planned ones, in the order in which to make them; now planned, too.

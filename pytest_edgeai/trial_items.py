@@ -11,6 +11,7 @@ from collections.abc import Generator, Sequence
 from typing import TYPE_CHECKING, Final
 
 import pytest
+from _pytest.outcomes import Failed  # pytest.fail.Exception, which type checkers do not take for a class
 
 from pytest_edgeai.parametrization import AXES
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from pytest_edgeai.matrix import Cell
     from pytest_edgeai.reporting.progress import ProgressLines
     from pytest_edgeai.session import MeasuringSession
+    from pytest_edgeai.tiers.backend import Cause
 
 CELL: pytest.StashKey[Cell] = pytest.StashKey()
 """Which trial an item is."""
@@ -29,7 +31,7 @@ _STATUS: Final[dict[Fate, tuple[str, str, str]]] = {
 }
 
 
-class Spoiled(pytest.fail.Exception):
+class Spoiled(Failed):
     """A trial that the host has spoiled: no failure of the test while there are retries or other trials."""
 
     def __init__(self, sentence: str) -> None:
@@ -67,7 +69,7 @@ class TrialItems:
             return report
         value = call.excinfo.value
         reason = str(getattr(value, "msg", None) or call.excinfo.exconly(tryshort=True))
-        cause = "host" if isinstance(value, Spoiled) else "product"
+        cause: Cause = "host" if isinstance(value, Spoiled) else "product"
         fate = self._edgeai.invalidate(item.stash[CELL], reason, cause)
         if fate != "failed":
             path, line, _ = item.location
@@ -135,4 +137,5 @@ def _replicate(item: pytest.Item, cell: Cell) -> pytest.Item:
 def _renumbered(mark: pytest.Mark, cell: Cell) -> pytest.Mark:
     if mark.name != "strategy":
         return mark
-    return pytest.mark.strategy(**{**mark.kwargs, "replicate": cell.replicate}).mark
+    renumbered: pytest.MarkDecorator = pytest.mark.strategy(**{**mark.kwargs, "replicate": cell.replicate})
+    return renumbered.mark

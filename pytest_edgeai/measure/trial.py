@@ -124,7 +124,8 @@ class TrialRecord:
     host
         Load average and stolen CPU seconds.
     reference
-        Seconds of CPU that the reference computation took, by tier; nothing where it was not measured.
+        Seconds of the fixed computation by tier or node: `cpu_s` and `wall_s`, and the CPU time before and after the
+        requests. Empty where servers are not ours.
     """
 
     cell: Cell
@@ -141,7 +142,7 @@ class TrialRecord:
     started_at: float = 0.0
     duration_s: float = 0.0
     host: Mapping[str, float | None] = field(default_factory=dict)
-    reference: Mapping[str, float] = field(default_factory=dict)
+    reference: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
     @property
     def latencies_s(self) -> Array:

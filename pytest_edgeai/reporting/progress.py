@@ -122,7 +122,8 @@ class ProgressLines:
             figures = f"{'to measure again' if again else 'invalid'}: {record.reason}"
         width, waiting = len(str(len(self._trials))), len(self._session.attempts.waiting)
         retries = f" ({waiting} to measure again)" if waiting else ""
-        line = f"  trial {len(self._settled):{width}}/{len(self._trials)}{retries}, {self._left()} left: {cell.id}, {figures}"
+        done = f"{len(self._settled):{width}}/{len(self._trials)}{retries}"
+        line = f"  trial {done}, {self._left()} left: {cell.id}, {figures}"
         if self._writer.hasmarkup:
             line = line[: max(40, self._writer.fullwidth - _MARGIN)]
         self._writer.write(f"\n{line}", flush=True)

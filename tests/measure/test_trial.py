@@ -169,8 +169,9 @@ def test_links_are_probed_before_and_after_in_both_directions(validation: Sample
 @pytest.mark.parametrize("factor", [0.9, 1.1])
 def test_a_link_of_another_rate_makes_the_trial_invalid(validation: Samples, factor: float) -> None:
     tier = Tier(rate_bps=8e6 * factor)
-    with pytest.raises(TrialInvalid, match=rf"link mobile-edge up lets {8 * factor:.3g} Mbit/s through \("):
+    with pytest.raises(TrialInvalid, match=rf"link mobile-edge up lets {8 * factor:.3g} Mbit/s through \(") as raised:
         _run(tier, validation)
+    assert raised.value.cause == "host"
     assert tier.sent == []
 
 
@@ -181,8 +182,9 @@ def test_a_busy_moment_does_not_make_a_trial_invalid(validation: Samples) -> Non
 
 
 def test_a_tier_that_is_gone_afterwards_makes_the_trial_invalid(validation: Samples) -> None:
-    with pytest.raises(TrialInvalid, match="tier edge was killed by signal 9"):
+    with pytest.raises(TrialInvalid, match="tier edge was killed by signal 9") as raised:
         _run(Tier(states_left=1), validation)
+    assert raised.value.cause == "product"
 
 
 def test_a_request_without_an_answer_makes_the_trial_invalid(validation: Samples) -> None:

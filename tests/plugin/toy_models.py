@@ -1,7 +1,8 @@
 """A subject model, operators and a backend that take no time: for tests of the plugin in projects of their own.
 
 This file is copied into the temporary projects of tests; faults are asked for by the environment variable TOY_FAULT.
-Where TOY_BUILDS names a file, it gets a line for each build.
+Where TOY_BUILDS names a file, it gets a line for each build. TOY_SPOILS says how many of the first trials of a strategy
+the host spoils: {"toy-worse-edge": 1}.
 """
 
 from __future__ import annotations
@@ -179,8 +180,9 @@ class _Client:
 class _Deployment:
     hops = ()
 
-    def __init__(self, order: Order) -> None:
+    def __init__(self, order: Order, spoils: bool) -> None:
         self._order = order
+        self._spoils = spoils
 
     def client(self) -> Any:
         """A connection."""
@@ -191,6 +193,8 @@ class _Deployment:
 
     def states(self) -> tuple[TierState, ...]:
         """Limits that are as they should be."""
+        if self._spoils:
+            raise TierError(f"the host was busy for {time.perf_counter():.3f} s", cause="host")
         if os.environ.get("TOY_FAULT") == "limits":
             raise TierError("tier edge was given 1 core and has 2")
         unproven = tuple(filter(None, os.environ.get("TOY_UNPROVEN", "").split(",")))
@@ -209,6 +213,7 @@ class InstantBackend:
     def __init__(self, site: Site) -> None:
         if os.environ.get("TOY_FAULT") == "backend":
             raise TierError("the toy backend has no tiers")
+        self._spoils: dict[str, int] = json.loads(os.environ.get("TOY_SPOILS", "{}"))
 
     def describe(self) -> str:
         """How it runs tiers."""
@@ -219,4 +224,9 @@ class InstantBackend:
         """Start nothing."""
         if os.environ.get("TOY_FAULT") == f"deploy {order.placement}":
             raise TierError(f"tier {order.placement} was not ready after 60 s")
-        yield _Deployment(order)
+        strategy = f"{order.name}-{order.placement}"
+        left = self._spoils.get(strategy, 0)
+        self._spoils[strategy] = left - 1
+        if left > 0 and os.environ.get("TOY_FAULT") == "slow to start":
+            raise TierError(f"tier {order.placement} was not ready after 60 s", cause="host")
+        yield _Deployment(order, left > 0)

@@ -64,8 +64,9 @@ def test_a_child_that_does_not_get_ready_is_named_with_its_last_words(
 def test_a_child_that_takes_too_long_to_start_is_named(spawn: Callable[..., Child]) -> None:
     with family(0.1) as children:
         children.append(spawn("import sys, time\nprint('loading', file=sys.stderr, flush=True)\ntime.sleep(60)", 0.5))
-        with pytest.raises(TierError, match=r"^tier edge was not ready after 0.5 s; its log ends: loading$"):
+        with pytest.raises(TierError, match=r"^tier edge was not ready after 0.5 s; its log ends: loading$") as raised:
             children[0].said()
+    assert raised.value.cause == "host"
 
 
 def test_only_the_end_of_a_long_log_is_told(spawn: Callable[..., Child]) -> None:
