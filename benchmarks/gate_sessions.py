@@ -179,7 +179,7 @@ def _rows(side: int, trials: Sequence[Mapping[str, Any]]) -> Iterator[tuple[Any,
         ]
         states = list(trial["tiers"].values())
         peak = states[0]["after"].get("peak_memory_bytes") if states else None
-        reference = {tier: round(1e6 * seconds) for tier, seconds in trial.get("reference", {}).items()}
+        reference = {place: round(1e6 * seconds["cpu_s"]) for place, seconds in trial.get("reference", {}).items()}
         yield (
             "-".join((trial["model"], trial["operator"], trial["tier"])),
             trial["replicate"],

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pytest_edgeai.stats import Analysis
 
 _STANDARD_OUTPUT = "-"
-_NARROWEST = 130
+_NARROWEST = 150
 """Columns that no table is wider than; where output goes to a file, it is no narrower."""
 
 DESCRIPTION = f"""Compare the strategies in FILE: operators within a model and tier, tiers within a model and operator.
@@ -28,10 +28,11 @@ DESCRIPTION = f"""Compare the strategies in FILE: operators within a model and t
 FILE is a CSV with the columns {",".join(COLUMNS)} in any order, others being ignored; or a JSON file of
 pytest-benchmark, a session's results.json, or the folder of its reports; or - for standard input.
 """
-EPILOG = """Every table has Kruskal-Wallis over its groups and, for each pair, Conover-Iman's test and Cliff's delta
-(positive: the first is slower). Partitioned strategies (partition, sptq_partition on mobile+edge or mobile_edge) stand
-beside the tiers of the operators they split. Where runs, or the column input, tell which measurements were made on
-the same input, every table is compared within inputs as well (Friedman's test, paired differences).
+EPILOG = """Every table has Kruskal-Wallis over its groups (effect: epsilon squared) and, for each pair,
+Conover-Iman's test and Cliff's delta with an interval (positive: the first is slower). Partitioned strategies
+(partition, sptq_partition on mobile+edge or mobile_edge) stand beside the tiers of the operators they split. Where
+runs, or the column input, tell which measurements were made on the same input, every table is compared within inputs
+as well (Friedman's test, paired differences).
 
 exit code: 0 the tables are written; 2 a file or an option cannot be used
 """

@@ -112,6 +112,7 @@ def read_latencies(paths: Iterable[str]) -> Latencies:
         reading.rows += _json_rows(name, text) if text.lstrip().startswith("{") else _csv_rows(name, text, reading)
         if len(reading.rows) == before:
             raise LatencyFileError(f"{name} holds no latencies: there is nothing below its header")
+    reading.cautions += _duplicates(reading.rows)
     latencies = Latencies(reading.rows, reading.cautions)
     _check_strategies(latencies)
     return latencies
@@ -268,6 +269,23 @@ def _latency_s(place: Place, text: str) -> float:
     if value < 0:
         raise LatencyFileError(f"{place}: latency_s is {text.strip()}, which is negative; mend or delete the row")
     return value
+
+
+def _duplicates(rows: Iterable[Row]) -> list[str]:
+    """A caution where rows are copies: counted twice, they make everything look twice as sure."""
+    first: dict[tuple[Any, ...], Place] = {}
+    copies: list[tuple[Place, Place]] = []
+    for row in rows:
+        original = first.setdefault(row[1:], row.place)
+        if original is not row.place:
+            copies.append((original, row.place))
+    if not copies:
+        return []
+    (original, copy), *_ = copies
+    return [
+        f"{len(copies)} {'rows repeat others' if len(copies) > 1 else 'row repeats another'} in model, operator, tier, "
+        f"run and latency (first {copy}, as {original}): each copy counts as a measurement of its own; leave copies out"
+    ]
 
 
 def _check_strategies(latencies: Latencies) -> None:

@@ -72,8 +72,8 @@ class RecordedStrategy:
     failure
         Why it could not be measured at all, as what is said of the version; or empty.
     reference_s
-        Of each valid trial, seconds of CPU that the reference computation took, by tier; empty where it was not
-        measured.
+        Of each valid trial, seconds of CPU that the reference computation took, by tier or node; empty where it was
+        not measured.
     places
         Of each valid trial, its place among the strategy's trials: those of two versions at one place are neighbours.
     """
@@ -241,7 +241,7 @@ def _trial(record: TrialRecord | None) -> dict[str, Any]:
         "input": [one.input for one in record.measurements],
         "latency_s": [one.latency_s for one in record.measurements],
         "peak_memory_bytes": peaks[0] if peaks else None,
-        "reference_s": {place: one["cpu_s"] for place, one in record.reference.items()},
+        "reference_s": {place: seconds["cpu_s"] for place, seconds in record.reference.items()},
     }
 
 

@@ -60,10 +60,13 @@ def test_the_json_has_the_promised_keys_and_independently_computed_values(
     for table, expected in zip(document["tables"], answers["tables"], strict=True):
         assert set(table) == {"dimension", "model", "operator", "tier", "groups", "kruskal", "pairs", "blocked"}
         assert table["groups"] == expected["groups"]
-        assert table["kruskal"] == pytest.approx(expected["kruskal"], rel=1e-9)
+        total = sum(group["n"] for group in table["groups"])
+        effect = expected["kruskal"]["h"] * (total + 1) / (total**2 - 1)
+        assert table["kruskal"] == pytest.approx(expected["kruskal"] | {"epsilon_squared": effect}, rel=1e-9)
         assert table["blocked"]["friedman"]["q"] == pytest.approx(expected["blocked"]["q"], rel=1e-9)
         for pair, wanted in zip(table["pairs"], expected["pairs"], strict=True):
             texts = ("a", "b", "magnitude")
+            assert pair.pop("delta_low") <= pair["delta_a_b"] <= pair.pop("delta_high")
             assert [pair.pop(key) for key in texts] == [wanted[key] for key in texts]
             assert pair == pytest.approx(without(wanted, *texts, "delta_num", "delta_den"), rel=1e-8)
     for strategy in document["strategies"]:
@@ -132,6 +135,17 @@ def test_a_caution_and_a_number_are_given_where_nothing_can_be_compared(
     ]
 
 
+def test_a_file_that_is_given_twice_is_read_with_a_caution(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    for name in ("one.csv", "two.csv"):
+        (tmp_path / name).write_text(GOOD, encoding="utf-8")
+    rows = len(GOOD.splitlines()) - 1
+    assert analysed(capsys, tmp_path / "one.csv")["cautions"] == []
+    document = analysed(capsys, tmp_path / "one.csv", tmp_path / "two.csv")
+    (caution,) = document["cautions"]
+    assert caution.startswith(f"{rows} rows repeat others in model, operator, tier, run and latency (first ")
+    assert "two.csv, line 2, as " in caution
+
+
 def test_adjustment_and_level_are_as_asked(capsys: pytest.CaptureFixture[str]) -> None:
     reference = REFERENCE / "latencies.csv"
 
@@ -174,7 +188,7 @@ def test_tables_are_printed_without_colours_where_there_is_no_terminal(
     assert main(["analyze", str(file)]) == 0
     printed = capsys.readouterr()
     assert "Operators of bert on edge" in printed.out
-    assert "Kruskal–Wallis H = 3.857 on 1 df, p = 0.0495." in printed.out
+    assert "Kruskal–Wallis H = 3.857 on 1 df, p = 0.0495, ε² = 0.771." in printed.out
     assert "\x1b[" not in printed.out
     assert printed.err == ""
 

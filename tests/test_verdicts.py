@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import typing
 
 import numpy as np
 import numpy.typing as npt
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 
 from pytest_edgeai.measure.accuracy import Evaluation
 from pytest_edgeai.subjects.metrics import METRICS
-from pytest_edgeai.verdicts import Verdict, worst
+from pytest_edgeai.verdicts import OUTCOMES, Outcome, Verdict, is_green, worst
 from pytest_edgeai.verdicts.accuracy import AccuracyResult, judge_accuracy
 from pytest_edgeai.verdicts.benefit import judge_benefit
 from pytest_edgeai.verdicts.floor import judge_floor
@@ -126,6 +127,17 @@ def test_what_is_not_valid_is_graver_than_what_is_broken() -> None:
     assert worst([]) == Verdict("pass")
 
 
+def test_there_is_one_list_of_outcomes_and_only_what_is_well_is_green() -> None:
+    assert typing.get_args(Outcome) == OUTCOMES
+    assert {outcome for outcome in OUTCOMES if is_green(outcome)} == {"pass", "improvement", "new", "no benefit"}
+
+
+def test_what_is_tolerated_does_not_fail_and_is_not_green() -> None:
+    tolerated = Verdict("inconclusive", "few trials", tolerated=True)
+    assert (tolerated.green, tolerated.fails) == (False, False)
+    assert worst([tolerated, Verdict("inconclusive", "other")]).fails
+
+
 def test_reasons_of_equal_gravity_are_joined_once_each() -> None:
     assert worst([Verdict("fail", "a"), Verdict("fail", "b"), Verdict("fail", "a")]).reason == "a; b"
 
@@ -171,20 +183,42 @@ def test_the_trials_needed_are_the_fewest_that_can_decide() -> None:
     assert judge_latency([0.5] * (needed - 1), 1.0).outcome == "inconclusive"
 
 
+def _benefit(ratios: list[float]) -> Verdict:
+    """Trials that take so many times as long as the baseline's of the same replicate."""
+    baseline_s = {replicate: 1.0 + replicate for replicate in range(len(ratios))}
+    compute_s = {replicate: ratio * baseline_s[replicate] for replicate, ratio in enumerate(ratios)}
+    return judge_benefit(compute_s, baseline_s, min_change=0.03)
+
+
 @pytest.mark.parametrize(
-    ("compute_s", "baseline_s", "outcome"),
+    ("ratios", "outcome", "said"),
     [
-        (0.5, 1.0, "pass"),
-        (1.0, 1.0, "no benefit"),
-        (2.0, 1.0, "no benefit"),
-        (math.nan, 1.0, "pass"),
-        (1, math.nan, "pass"),
+        ([0.5, 0.5, 0.6, 0.5, 0.4], "pass", ""),
+        ([2.0, 2.1, 1.9, 2.0, 2.2], "no benefit", "× 2.00 of the baseline's time (× 1.90 to × 2.20 over 5 trials)"),
+        ([1.13, 0.99, 1.2, 1.15, 1.1], "pass", "whether it computes faster is inconclusive: computing takes × 1.13"),
+        ([1.01, 1.02, 1.01, 1.01, 1.02], "pass", "less than 3% counts as nothing"),
+        ([0.99, 0.98, 0.99, 0.99, 0.98], "pass", "less than 3% counts as nothing"),
+        ([2.0] * 4, "pass", "4 trials cannot show it, 5 can"),
+        ([], "pass", ""),
     ],
 )
-def test_there_is_no_benefit_in_what_computes_as_long_as_the_baseline(
-    compute_s: float, baseline_s: float, outcome: str
-) -> None:
-    assert judge_benefit(compute_s, baseline_s).outcome == outcome
+def test_promised_speed_is_judged_by_the_trials(ratios: list[float], outcome: str, said: str) -> None:
+    found = _benefit(ratios)
+    assert found.outcome == outcome
+    assert (said in found.reason) if said else not found.reason
+
+
+def test_a_renamed_baseline_has_neither_benefit_nor_none() -> None:
+    generator = np.random.default_rng(2)
+    decided = [_benefit(np.exp(generator.normal(0, 0.05, 5)).tolist()) for _ in range(400)]
+    assert sum(not one.reason for one in decided) <= 24  # 3.1 % is 12.5; more than 24 has a probability of 0.1 %
+    assert sum(one.outcome == "no benefit" for one in decided) <= 24
+
+
+def test_only_trials_of_one_replicate_are_compared() -> None:
+    machine = {0: 1.0, 1: 5.0, 2: 0.2, 3: 9.0, 4: 3.0, 5: 7.0}
+    faster = {replicate: 0.7 * seconds for replicate, seconds in machine.items() if replicate}
+    assert judge_benefit(faster, machine, min_change=0.03) == Verdict("pass")
 
 
 def test_no_benefit_is_graver_than_a_pass_and_nothing_else() -> None:

@@ -11,13 +11,13 @@ if TYPE_CHECKING:
     from pytest_edgeai.stats import Analysis, BlockedPair, Pair, StrategySummary, Table
 
 METHODS = (
-    "Kruskal–Wallis over the groups of a table, Conover–Iman for its pairs (adjusted by {method}), Cliff's delta as "
-    "effect size: a positive delta says that the first is slower, a / b is the ratio of medians. N, S, M and L are "
-    "negligible, small, medium and large. A pair is significant where its table's p and its own adjusted p are both "
-    "below {alpha:g}."
+    "Kruskal–Wallis over the groups of a table (effect ε²), Conover–Iman for its pairs (adjusted by {method}), Cliff's "
+    "delta with Feng and Cliff's interval as effect size: a positive delta says that the first is slower, a / b is the "
+    "ratio of medians. N, S, M and L are negligible, small, medium and large. A pair is significant where the p of its "
+    "table and its own adjusted p are both below {alpha:g}."
 )
 STRATEGY_HEADINGS = ("strategy", "n", "median", "p95", "IQR", "Shapiro–Wilk W", "p")
-PAIR_HEADINGS = ("a", "b", "a / b", "t", "p", "p adjusted", "delta", "magnitude", "significant")
+PAIR_HEADINGS = ("a", "b", "a / b", "t", "p", "p adjusted", "delta", "its interval", "magnitude", "significant")
 BLOCKED_HEADING = "a - b per input"
 
 
@@ -52,7 +52,10 @@ def title(table: Table) -> str:
 def sentences(table: Table) -> list[str]:
     """What the tests over all groups say, and whether the input hides what is compared."""
     kruskal, blocked = table.kruskal, table.blocked
-    lines = [f"Kruskal–Wallis H = {kruskal.h:.4g} on {kruskal.df} df, p = {p_words(kruskal.p, kruskal.log10_p)}."]
+    lines = [
+        f"Kruskal–Wallis H = {kruskal.h:.4g} on {kruskal.df} df, p = {p_words(kruskal.p, kruskal.log10_p)}, "
+        f"ε² = {kruskal.epsilon_squared:.3f}."
+    ]
     if blocked is not None:
         test = blocked.friedman
         lines.append(
@@ -92,6 +95,7 @@ def _pair(pair: Pair, ratio: str, blocked: BlockedPair | None) -> tuple[str, ...
         p_words(pair.p, pair.log10_p),
         p_words(pair.p_adjusted),
         f"{pair.delta_a_b:+.3f}",
+        f"{pair.delta_low:+.2f} to {pair.delta_high:+.2f}",
         pair.magnitude,
         "yes" if pair.significant else "no",
     )

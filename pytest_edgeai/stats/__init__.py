@@ -19,7 +19,14 @@ from pytest_edgeai.stats.blocked import (
     paired_difference,
 )
 from pytest_edgeai.stats.describe import Description, ShapiroWilk, describe, shapiro_wilk
-from pytest_edgeai.stats.effect import Magnitude, cliffs_delta, cliffs_delta_counts, magnitude
+from pytest_edgeai.stats.effect import (
+    DeltaInterval,
+    Magnitude,
+    cliffs_delta,
+    cliffs_delta_counts,
+    cliffs_delta_interval,
+    magnitude,
+)
 from pytest_edgeai.stats.order import chain_of, is_chain, ordered_operators, ordered_placements
 from pytest_edgeai.stats.paired import (
     AccuracyDrop,
@@ -54,6 +61,7 @@ __all__ = [
     "Blocked",
     "BlockedPair",
     "ConoverIman",
+    "DeltaInterval",
     "Description",
     "Dimension",
     "Friedman",
@@ -79,6 +87,7 @@ __all__ = [
     "chi2_tail",
     "cliffs_delta",
     "cliffs_delta_counts",
+    "cliffs_delta_interval",
     "compare_accuracies",
     "concordance",
     "conover_iman",

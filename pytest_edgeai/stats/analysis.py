@@ -16,7 +16,7 @@ from pytest_edgeai.cut_numbers import family_of
 from pytest_edgeai.stats import blocked
 from pytest_edgeai.stats.adjust import adjust_p, check_method
 from pytest_edgeai.stats.describe import describe
-from pytest_edgeai.stats.effect import cliffs_delta, magnitude
+from pytest_edgeai.stats.effect import cliffs_delta_interval, magnitude
 from pytest_edgeai.stats.order import is_chain, ordered_operators, ordered_placements
 from pytest_edgeai.stats.ranks import KruskalWallis, conover_iman, kruskal_wallis
 from pytest_edgeai.stats.samples import FloatArray, between_zero_and_one
@@ -151,7 +151,7 @@ def _table(dimension: Dimension, members: Mapping[str, Strategy], measured: Meas
     adjusted = adjust_p([c.p for c in comparisons], settings.p_adjust, alpha=settings.alpha)
     pairs = []
     for comparison, p_adjusted in zip(comparisons, adjusted.tolist(), strict=True):
-        delta = cliffs_delta(samples[comparison.a], samples[comparison.b])
+        found = cliffs_delta_interval(samples[comparison.a], samples[comparison.b], 1 - settings.alpha)
         pairs.append(
             Pair(
                 a=labels[comparison.a],
@@ -160,9 +160,11 @@ def _table(dimension: Dimension, members: Mapping[str, Strategy], measured: Meas
                 p=comparison.p,
                 p_adjusted=p_adjusted,
                 log10_p=comparison.log10_p,
-                delta_a_b=delta,
-                magnitude=magnitude(delta),
+                delta_a_b=found.delta,
+                magnitude=magnitude(found.delta),
                 significant=kruskal.p < settings.alpha and p_adjusted < settings.alpha,
+                delta_low=found.low,
+                delta_high=found.high,
             )
         )
     groups = tuple(

@@ -14,17 +14,27 @@ from pytest_edgeai.stats.tails import chi2_tail, t_two_sided
 
 @dataclass(frozen=True)
 class KruskalWallis:
-    """Result of a Kruskal-Wallis test; `p_lower` near 0: the groups are more alike than chance allows."""
+    """Result of a Kruskal-Wallis test; `p_lower` near 0: the groups are more alike than chance allows.
+
+    `epsilon_squared` is the effect: the share of the variance of the ranks that lies between the groups, from 0 to 1.
+    """
 
     h: float
     df: int
     p: float
     log10_p: float
     p_lower: float
+    epsilon_squared: float
 
     def as_json(self) -> dict[str, float]:
         """Return the fields that `edgeai analyze --json` promises."""
-        return {"h": self.h, "df": self.df, "p": self.p, "log10_p": self.log10_p}
+        return {
+            "h": self.h,
+            "df": self.df,
+            "p": self.p,
+            "log10_p": self.log10_p,
+            "epsilon_squared": self.epsilon_squared,
+        }
 
 
 @dataclass(frozen=True)
@@ -78,10 +88,12 @@ def kruskal_wallis(groups: Sequence[npt.ArrayLike]) -> KruskalWallis:
     -----
     With ranks r of the pooled samples, H = (N - 1) SS_between(r) / SS_total(r). This equals the usual
     12/(N(N+1)) sum(R_i^2/n_i) - 3(N+1) over the tie correction, without its cancellation when H is near 0.
+    Epsilon squared is H (N + 1) / (N^2 - 1) = H / (N - 1), which is SS_between(r) / SS_total(r).
 
     References
     ----------
-    Kruskal, Wallis (1952), Use of ranks in one-criterion variance analysis, JASA 47, 583-621.
+    Kruskal, Wallis (1952), Use of ranks in one-criterion variance analysis, JASA 47, 583-621. Tomczak, Tomczak (2014),
+    The need to report effect size estimates revisited, Trends in Sport Sciences 1(21), 19-25.
     """
     from scipy import special
 
@@ -90,7 +102,8 @@ def kruskal_wallis(groups: Sequence[npt.ArrayLike]) -> KruskalWallis:
     total = ranked.between + ranked.within
     h = (ranked.n - 1) * ranked.between / total if total else 0.0
     p, log10_p = chi2_tail(h, df)
-    return KruskalWallis(h, df, p, log10_p, p_lower=float(special.gammainc(df / 2.0, h / 2.0)))
+    p_lower = float(special.gammainc(df / 2.0, h / 2.0))
+    return KruskalWallis(h, df, p, log10_p, p_lower, ranked.between / total if total else 0.0)
 
 
 def conover_iman(groups: Sequence[npt.ArrayLike]) -> tuple[ConoverIman, ...]:

@@ -47,6 +47,8 @@ class Pair:
     delta_a_b: float
     magnitude: Magnitude
     significant: bool
+    delta_low: float
+    delta_high: float
 
     def as_json(self) -> dict[str, Any]:
         """Return the pair as JSON has it."""
@@ -58,6 +60,8 @@ class Pair:
             "p_adjusted": self.p_adjusted,
             "log10_p": self.log10_p,
             "delta_a_b": self.delta_a_b,
+            "delta_low": self.delta_low,
+            "delta_high": self.delta_high,
             "magnitude": self.magnitude,
             "significant": self.significant,
         }

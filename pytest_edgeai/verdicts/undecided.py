@@ -41,11 +41,14 @@ def more_trials(changes: Mapping[str, LatencyChange], most: int) -> dict[str, in
     -------
     dict
         Only of strategies that get any: as many as they need by the spread of their trials, no more than they have
-        (the spread is not known that well), and no more than there may be.
+        (the spread is not known that well), and no more than there may be. Where nothing looks slower, and even the
+        most would not show whether it is, they are spared.
     """
     wanted = {}
     for name, change in changes.items():
         if change.outcome != "inconclusive" or change.trials_needed is None:
+            continue
+        if change.trials_needed > most and not change.slower:
             continue
         have = min(change.trials)
         more = min(change.trials_needed, 2 * have, most) - have

@@ -16,6 +16,7 @@ from tests.plugin.conftest import CONFTEST, Project
 from tests.plugin.test_gate import SETTINGS, outcomes
 from tests.plugin.test_gate_commits import OPERATOR, commit, git
 
+AGAINST = SETTINGS.replace("replicates = 4", "replicates = 6")
 WORSE = OPERATOR.replace("DETOURS = 0", "DETOURS = 16").replace("KEPT = CLASSES", "KEPT = CLASSES - 1")
 BOTH = {f"toy-{name}-{tier}" for name in ("identity", "worse") for tier in ("mobile", "edge")}
 OF_WORSE = {name for name in BOTH if "worse" in name}
@@ -25,7 +26,7 @@ OF_WORSE = {name for name in BOTH if "worse" in name}
 def repository(project: Project, monkeypatch: pytest.MonkeyPatch) -> Project:
     """A repository with one commit of a project."""
     monkeypatch.setenv("TOY_SLEEP_MS", json.dumps({"toy-identity": 1, "toy-worse": 1}))
-    project.settings(SETTINGS)
+    project.settings(AGAINST)
     with_rounded = CONFTEST.replace("toy_models.Worse", "rounded.Rounded").replace("import", "import rounded, ", 1)
     project.path.joinpath("conftest.py").write_text(with_rounded, encoding="utf-8")
     project.path.joinpath(".gitignore").write_text(".benchmarks/\nreports/\n__pycache__/\n", encoding="utf-8")
@@ -65,18 +66,18 @@ def test_a_worse_operator_is_measured_in_both_versions_and_red_and_nothing_else(
     for name in OF_WORSE:
         assert rows[name]["latency"]["outcome"] == "regression"
         assert rows[name]["latency"]["change"] > 1
-        assert rows[name]["latency"]["trials"] == [4, 4]
+        assert rows[name]["latency"]["trials"] == [6, 6]
         assert rows[name]["accuracy_pp"] < -10
     for name in BOTH - OF_WORSE:
         assert rows[name]["same_artifact"]
         assert rows[name]["outcome"] == "pass"
     results = repository.results
     order = {one["id"]: one["order"] for one in (*results["trials"], *results["against"]["trials"])}
-    assert len(order) == 16 + 8
+    assert len(order) == 24 + 12
     assert all(abs(place - order[name.partition("@")[0]]) == 1 for name, place in order.items() if "@" in name)
     ours = (repository.report / "samples.csv").read_text(encoding="utf-8").splitlines()
     theirs = (repository.report / "samples-against.csv").read_text(encoding="utf-8").splitlines()
-    assert (len(ours) - 1, len(theirs) - 1) == (4 * 4 * 4, 2 * 4 * 4)
+    assert (len(ours) - 1, len(theirs) - 1) == (4 * 6 * 4, 2 * 6 * 4)
     assert 'name="edgeai.gate" value="red"' in repository.path.joinpath("junit.xml").read_text(encoding="utf-8")
 
 
@@ -89,7 +90,7 @@ def test_a_better_operator_is_an_improvement(repository: Project) -> None:
 
 
 def test_what_differs_takes_more_trials_than_usual_and_nothing_else_does(repository: Project) -> None:
-    repository.settings(SETTINGS.replace("replicates = 4\n", "").replace("[gate]", "[gate]\nreplicates = 6"))
+    repository.settings(AGAINST.replace("replicates = 6\n", "", 1).replace("[gate]", "[gate]\nreplicates = 6"))
     commit(repository, OPERATOR)
     repository.path.joinpath("rounded.py").write_text(WORSE, encoding="utf-8")
     result = repository.run("--benchmark-only", "--edgeai-against=main")
@@ -101,13 +102,35 @@ def test_what_differs_takes_more_trials_than_usual_and_nothing_else_does(reposit
     assert trials == dict.fromkeys(OF_WORSE, 6) | dict.fromkeys(BOTH - OF_WORSE, 5)
 
 
+def test_what_five_trials_cannot_decide_gets_more_until_it_is_decided(repository: Project) -> None:
+    """All five pairs of both strategies have one sign: as rare as 1 in 16 by chance, which is not rare enough."""
+    repository.settings(AGAINST.replace("replicates = 6", "replicates = 5").replace("s = 1\n", "s = 16\n"))
+    repository.path.joinpath("rounded.py").write_text(WORSE, encoding="utf-8")
+    result = repository.run("--benchmark-only", "--edgeai-against=main")
+    assert result.ret == 1
+    rows = compared(repository)
+    for name in OF_WORSE:
+        assert rows[name]["outcome"] == "regression", result.stdout.str()
+        assert rows[name]["latency"]["trials"][0] == rows[name]["latency"]["trials"][1] > 5
+    trials = {row["id"]: row["trials"] for row in repository.results["strategies"]}
+    assert {trials[name] for name in BOTH - OF_WORSE} == {5}
+
+
+def test_too_few_trials_to_decide_anything_are_refused(repository: Project) -> None:
+    result = repository.run("--benchmark-only", "--edgeai-against=main", "--edgeai-replicates=4")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(
+        ["ERROR: --edgeai-against: 4 trials of toy-* cannot tell a change from chance: it takes 5 a side at least*"]
+    )
+
+
 def test_what_is_the_same_can_be_measured_twice(repository: Project) -> None:
-    repository.settings(SETTINGS + "measure_same = true\n")
+    repository.settings(AGAINST + "measure_same = true\n")
     result = repository.run("--benchmark-only", "--edgeai-against=main", "-k", "identity")
     assert result.ret == 0, result.stdout.str()
     assert measured_twice(repository) == BOTH - OF_WORSE
     rows = compared(repository)
-    assert all(not row["same_artifact"] and row["latency"]["trials"] == [4, 4] for row in rows.values())
+    assert all(not row["same_artifact"] and row["latency"]["trials"] == [6, 6] for row in rows.values())
 
 
 def test_what_the_other_version_does_not_have_is_new(repository: Project) -> None:
@@ -117,14 +140,14 @@ def test_what_the_other_version_does_not_have_is_new(repository: Project) -> Non
     toys = repository.path.joinpath("toy_models.py")
     second = '\n\nclass Worse2(Worse):\n    """Another."""\n\n    name = "worse2"\n'
     toys.write_text(toys.read_text(encoding="utf-8") + second, encoding="utf-8")
-    repository.settings(SETTINGS.replace('"worse"]', '"worse", "worse2"]'))
+    repository.settings(AGAINST.replace('"worse"]', '"worse", "worse2"]'))
     result = repository.run("--benchmark-only", "--edgeai-against=main", "-k", "worse2")
     assert result.ret == 0, result.stdout.str()
     assert outcomes(repository) == {"toy-worse2-mobile": "new", "toy-worse2-edge": "new"}
 
 
 def test_what_only_the_other_version_measures_is_missing(repository: Project) -> None:
-    repository.settings(SETTINGS.replace('["identity", "worse"]', '["identity"]'))
+    repository.settings(AGAINST.replace('["identity", "worse"]', '["identity"]'))
     result = repository.run("--benchmark-only", "--edgeai-against=main")
     assert result.ret == 1
     assert {name for name, outcome in outcomes(repository).items() if outcome == "missing"} == OF_WORSE

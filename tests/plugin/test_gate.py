@@ -29,6 +29,7 @@ default = 100
 [gate]  # wide, because these sessions are really timed, on a host that may be busy
 min_change = 1.0
 must_see = 9.0
+max_replicates = 1
 """
 SLOWER = {"toy-worse-mobile", "toy-worse-edge"}
 STEADY = {"toy-identity": 5, "toy-worse": 5}
@@ -68,7 +69,79 @@ def test_a_session_like_the_saved_one_is_green(gated: Project) -> None:
     result = gated.run("--benchmark-only", "--edgeai-compare=main")
     assert result.ret == 0, result.stdout.str()
     assert set(outcomes(gated).values()) <= {"pass", "inconclusive", "improvement"}
-    result.stdout.fnmatch_lines(["*this session against main: *(green)"])
+    result.stdout.fnmatch_lines(["*this session against main: *"])
+
+
+@pytest.mark.parametrize("where", ["this session", "the saved one"])
+def test_a_comparison_that_cannot_decide_is_refused_at_collection(gated: Project, where: str) -> None:
+    given = ["--edgeai-replicates=1"]
+    if where == "the saved one":
+        gated.run("--benchmark-only", "--benchmark-save=once", *given)
+        given = []
+    name = "main" if given else "once"
+    result = gated.run("--benchmark-only", f"--edgeai-compare={name}", *given)
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["ERROR: --edgeai-compare: *1 trial of toy-*2 a side at least*--edgeai-replicates 10"])
+
+
+def test_what_cannot_be_decided_is_not_green(gated: Project, capsys: pytest.CaptureFixture[str]) -> None:
+    """One trial a side, thirty times as slow: nothing is sure, and nothing is well."""
+    path = saved(gated)
+    document = json.loads(path.read_text(encoding="utf-8"))
+    for strategy in document["edgeai"]["strategies"].values():
+        del strategy["trials"][1:]
+    path.with_name("0007_before.json").write_text(json.dumps(document), encoding="utf-8")
+    for strategy in document["edgeai"]["strategies"].values():
+        strategy["trials"][0]["latency_s"] = [30 * one for one in strategy["trials"][0]["latency_s"]]
+    path.with_name("0008_after.json").write_text(json.dumps(document), encoding="utf-8")
+    assert compare(gated, "before", "after") == 1
+    assert "4 inconclusive (not green)" in capsys.readouterr().out
+    assert compare(gated, "after", "before") == 0  # faster, or not: no failure, and not green
+    assert "4 inconclusive (not green, tolerated)" in capsys.readouterr().out
+    gated.settings(SETTINGS + 'inconclusive = "pass"\n')
+    assert compare(gated, "before", "after") == 0
+    assert "4 inconclusive (not green, tolerated)" in capsys.readouterr().out
+
+
+def test_a_slowdown_of_everything_is_red_where_the_reference_stayed_and_where_there_is_none(
+    gated: Project, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = saved(gated)
+    document = json.loads(path.read_text(encoding="utf-8"))
+
+    def save(name: str, factor: float, reference_s: float | None) -> None:
+        document["edgeai"]["strategies"] = {
+            f"s{number}": {
+                "artifact": "",
+                "trials": [
+                    {
+                        "input": [0, 1, 2],
+                        "latency_s": [factor * (0.1 + 0.001 * trial + 0.01 * one) for one in range(3)],
+                        "peak_memory_bytes": None,
+                        **({} if reference_s is None else {"reference_s": {"mobile": reference_s}}),
+                    }
+                    for trial in range(10)
+                ],
+            }
+            for number in range(6)
+        }
+        path.with_name(f"{name}.json").write_text(json.dumps(document), encoding="utf-8")
+
+    save("0011_quick", 1.0, 0.002)
+    save("0012_slow", 2.82, 0.00202)
+    save("0013_slow-host", 2.82, 0.006)
+    save("0014_unknown", 2.82, None)
+    gated.settings(SETTINGS.replace("min_change = 1.0", "min_change = 0.03"))
+    assert compare(gated, "quick", "slow") == 1
+    assert "6 regression (not green)" in capsys.readouterr().out
+    assert compare(gated, "quick", "slow-host") == 1
+    printed = capsys.readouterr().out
+    assert "6 inconclusive (not green)" in printed
+    assert "but so is the reference computation of its tiers (+200.0%)" in printed
+    assert compare(gated, "quick", "unknown") == 1
+    printed = capsys.readouterr().out
+    assert "6 inconclusive (not green)" in printed
+    assert "the reference computation was not measured in both sessions for 6 of the strategies" in printed
 
 
 def test_what_is_slower_is_red_and_nothing_else(gated: Project, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -181,6 +254,10 @@ def test_a_session_is_found_by_the_revision_that_it_was_saved_at(gated: Project)
     path.write_text(json.dumps(document), encoding="utf-8")
     git("commit", "-qm", "two", "--allow-empty")
     assert gated.run("--benchmark-only", "--edgeai-compare=v1").ret == 0
+    document["commit_info"]["dirty"] = True
+    path.write_text(json.dumps(document), encoding="utf-8")
+    result = gated.run("--benchmark-only", "--edgeai-compare=v1")
+    result.stdout.fnmatch_lines(["*v1 (*main.json) was saved with changes that were not committed: it is not of that*"])
     assert gated.run("--benchmark-only", "--edgeai-compare=HEAD~1").ret == 0
     assert gated.run("--benchmark-only", "--edgeai-compare=HEAD").ret == pytest.ExitCode.USAGE_ERROR
 

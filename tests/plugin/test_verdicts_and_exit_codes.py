@@ -235,6 +235,15 @@ def test_a_latency_budget_is_judged_on_the_medians_of_trials(project: Project, l
     assert project.verdicts()["toy-worse-mobile"] == "pass"
 
 
+def test_a_latency_budget_of_a_tier_that_is_not_measured_is_said(project: Project) -> None:
+    budget = '[[budgets.latency]]\nstrategies = "toy-*-cloud"\nmax_median_s = 1e-9\n'
+    project.settings(SETTINGS + budget)
+    result = project.run("--benchmark-only")
+    result.stdout.fnmatch_lines(
+        ["*budgets.latency: 'toy-\\*-cloud' names no strategy of this session, so that it was not judged"]
+    )
+
+
 def test_too_few_trials_for_a_latency_budget_are_inconclusive_and_not_green(project: Project) -> None:
     project.settings(SETTINGS + '[[budgets.latency]]\nstrategies = "*"\nmax_median_s = 1\n')
     result = project.run("--benchmark-only")
@@ -243,12 +252,14 @@ def test_too_few_trials_for_a_latency_budget_are_inconclusive_and_not_green(proj
 
 
 def test_an_operator_that_promises_speed_and_is_slower_has_no_benefit_and_is_green(project: Project) -> None:
-    result = project.run("--edgeai-operators", "identity,slow")
+    result = project.run("--edgeai-operators", "identity,slow", "--edgeai-replicates", "5")
     assert result.ret == pytest.ExitCode.OK
     assert set(project.verdicts().values()) == {"pass", "no benefit"}
     assert project.verdicts()["toy-slow-edge"] == "no benefit"
-    result.stdout.fnmatch_lines(["toy-slow-edge: no benefit: computing takes * ms, the baseline's * ms (× *)"])
-    assert "## No benefit" in (project.report / "summary.md").read_text(encoding="utf-8")
+    result.stdout.fnmatch_lines(
+        ["toy-slow-edge: no benefit: computing takes × * of the baseline's time (× * over 5 trials)"]
+    )
+    assert "## Promised speed" in (project.report / "summary.md").read_text(encoding="utf-8")
 
 
 def test_nothing_is_said_about_benefit_where_the_baseline_is_not_measured(project: Project) -> None:

@@ -6,8 +6,15 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import norm
 
-from pytest_edgeai.stats import StatisticsInputError, cliffs_delta, cliffs_delta_counts, magnitude
+from pytest_edgeai.stats import (
+    StatisticsInputError,
+    cliffs_delta,
+    cliffs_delta_counts,
+    cliffs_delta_interval,
+    magnitude,
+)
 
 from . import slow
 
@@ -91,3 +98,52 @@ def test_each_threshold_belongs_to_the_larger_letter(counts: tuple[int, int], le
 def test_a_number_that_is_no_delta_has_no_letter(impossible: float) -> None:
     with pytest.raises(ValueError, match="between -1 and 1"):
         magnitude(impossible)
+
+
+def _slow_interval(a: list[float], b: list[float], confidence: float) -> tuple[float, float]:
+    """Feng and Cliff's interval, from the matrix of all pairs."""
+    signs = np.sign(np.subtract.outer(a, b))
+    n_a, n_b = signs.shape
+    d = signs.mean()
+    s2 = (
+        n_b**2 * np.square(signs.mean(axis=1) - d).sum()
+        + n_a**2 * np.square(signs.mean(axis=0) - d).sum()
+        - np.square(signs - d).sum()
+    ) / (n_a * n_b * (n_a - 1) * (n_b - 1))
+    s2 = max(s2, (1 - d**2) / (n_a * n_b - 1))
+    z = norm.ppf((1 + confidence) / 2)
+    within = z * np.sqrt(s2) * np.sqrt((1 - d**2) ** 2 + z**2 * s2)
+    low, high = ((d - d**3 + sign * within) / (1 - d**2 + z**2 * s2) for sign in (-1, 1))
+    return max(low, -1.0), min(high, 1.0)
+
+
+@given(
+    st.lists(st.integers(0, 12).map(float), min_size=2, max_size=15),
+    st.lists(st.integers(0, 12).map(float), min_size=2, max_size=15),
+    st.sampled_from([0.8, 0.95]),
+)
+def test_the_interval_of_delta_is_that_of_all_pairs(a: list[float], b: list[float], confidence: float) -> None:
+    found = cliffs_delta_interval(a, b, confidence)
+    assert found.delta == cliffs_delta(a, b)
+    assert -1 <= found.low <= found.delta <= found.high <= 1
+    if abs(found.delta) < 1:
+        assert (found.low, found.high) == pytest.approx(_slow_interval(a, b, confidence), abs=1e-9)
+    turned = cliffs_delta_interval(b, a, confidence)
+    assert (turned.low, turned.high) == pytest.approx((-found.high, -found.low))
+
+
+def test_the_interval_of_delta_holds_the_true_one_about_as_often_as_it_says() -> None:
+    generator = np.random.default_rng(5)
+    true = 2 * norm.cdf(0.8 / np.sqrt(2)) - 1
+    held = 0
+    for _ in range(1000):
+        found = cliffs_delta_interval(generator.normal(0.8, 1, 15), generator.normal(0, 1, 20))
+        held += found.low <= true <= found.high
+    assert 0.93 <= held / 1000 <= 0.975
+
+
+def test_samples_that_do_not_overlap_have_an_interval_that_their_number_narrows() -> None:
+    few, many = (cliffs_delta_interval(np.arange(n) + 1000.0, np.arange(n)) for n in (5, 500))
+    assert (few.delta, few.high, many.high) == (1, 1, 1)
+    assert few.low < 0.2 < 0.98 < many.low
+    assert cliffs_delta_interval([1.0], [0.0, 2.0]).low == -1

@@ -9,10 +9,10 @@ from pytest_edgeai.verdicts.undecided import more_trials, rule_of_look
 from tests.verdicts.test_regression import session
 
 
-def change(outcome: str, trials: int, needed: int | None) -> LatencyChange:
+def change(outcome: str, trials: int, needed: int | None, *, slower: bool = True) -> LatencyChange:
     """What a look found."""
     numbers = dict.fromkeys(("change", "low", "high", "p", "p_adjusted", "delta", "detectable"), 0.1)
-    return LatencyChange(outcome, "", **numbers, trials=(trials, trials), trials_needed=needed)  # type: ignore[arg-type]
+    return LatencyChange(outcome, "", **numbers, trials=(trials, trials), trials_needed=needed, slower=slower)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -25,6 +25,8 @@ def change(outcome: str, trials: int, needed: int | None) -> LatencyChange:
         (change("inconclusive", 20, 100), 30, 10),
         (change("inconclusive", 30, 100), 30, 0),
         (change("inconclusive", 10, None), 30, 0),
+        (change("inconclusive", 10, 100, slower=False), 30, 0),
+        (change("inconclusive", 10, 25, slower=False), 30, 10),
     ],
 )
 def test_only_what_is_undecided_gets_more_up_to_what_it_needs_and_may_have(
@@ -48,7 +50,7 @@ def test_what_is_undecided_is_decided_by_the_trials_that_it_gets() -> None:
         found = judge_changes(first, rule_of_look(Rule(), 0, last=False), together=True)
         if found["s0"].outcome == "inconclusive":
             undecided += 1
-            assert more_trials(found, 40)["s0"] > 0
+            assert more_trials(found, 400)["s0"] > 0
             decided += judge_changes(every, Rule(), together=True)["s0"].outcome == "regression"
     assert undecided >= 4
     assert decided >= undecided / 2
