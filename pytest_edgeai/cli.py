@@ -88,6 +88,10 @@ def _parser() -> argparse.ArgumentParser:
     clean.add_argument(
         "--unused-for", type=_days, metavar="DAYS", help="only entries that no session has used for so long"
     )
+    clean.add_argument(
+        "--containers", action="store_true", help="only containers and networks that killed sessions left behind"
+    )
+    clean.add_argument("--images", action="store_true", help="only tier images that no session holds")
     clean.add_argument("--dry-run", action="store_true", help="only say what would be removed")
     clean.set_defaults(command=_clean)
     return parser
@@ -176,18 +180,30 @@ def _clean(options: argparse.Namespace) -> int:
 
     The next session builds what it needs.
     """
+    if not (options.containers or options.images):
+        _clean_store(options)
+    return _clean_engines(options)
+
+
+def _clean_store(options: argparse.Namespace) -> None:
     import time
 
     from pytest_edgeai.artifacts import Store, default_root
-    from pytest_edgeai.settings import SettingsError, load_settings
-    from pytest_edgeai.tiers import engine
-    from pytest_edgeai.tiers.specs import USUAL_ENGINE
 
     store = Store(options.store or default_root())
     before = None if options.unused_for is None else time.time() - options.unused_for * 86400
     removed, size_bytes = store.clean(used_before=before, dry_run=options.dry_run)
     verb = "would remove" if options.dry_run else "removed"
     print(f"{verb} {removed} entries, {size_bytes / 1e6:.1f} MB, from {store.root}")
+
+
+def _clean_engines(options: argparse.Namespace) -> int:
+    from pytest_edgeai.settings import SettingsError, load_settings
+    from pytest_edgeai.tiers import engine
+    from pytest_edgeai.tiers.image import remove_images
+    from pytest_edgeai.tiers.specs import USUAL_ENGINE
+
+    verb = "would remove" if options.dry_run else "removed"
     try:
         tiers = load_settings(options.root, {}).topology.tiers.values()
     except SettingsError as error:
@@ -199,11 +215,15 @@ def _clean(options: argparse.Namespace) -> int:
     for address in sorted(addresses, key=str):
         try:
             with engine.reached(address) as there:
-                names = engine.sweep(engine.connect(there), dry_run=options.dry_run)
+                client = engine.connect(there)
+                if options.containers or not options.images:
+                    names = engine.sweep(client, dry_run=options.dry_run)
+                    print(f"{verb} {len(names)} containers and networks that were left behind on {address}")
+                if options.images:
+                    tags = remove_images(client, dry_run=options.dry_run)
+                    print(f"{verb} {len(tags)} tier images that no session holds on {address}")
         except engine.EngineError as error:
             print(f"left what may be on a container engine: {error}")
-        else:
-            print(f"{verb} {len(names)} containers and networks that were left behind on {address}")
     return 0
 
 
