@@ -150,7 +150,7 @@ def collect(folders: Sequence[Path], target: Path) -> None:
                 with (folder / name).open(encoding="utf-8", newline="") as source:
                     for row in csv.DictReader(source):
                         strategy = "-".join((row["model"], row["operator"], row["tier"]))
-                        larger_s = max(float(row["compute_s"]) + float(row["stretch_s"]), float(row["transmit_s"]))
+                        larger_s = max(float(row["compute_s"]) + float(row["stretch_s"] or 0), float(row["transmit_s"]))
                         sample = (int(row["input"]), round(1e6 * float(row["latency_s"])), round(1e6 * larger_s))
                         trials.setdefault((strategy, int(row["replicate"])), []).append(sample)
                 for (strategy, replicate), samples in sorted(trials.items()):

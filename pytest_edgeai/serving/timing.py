@@ -7,8 +7,9 @@ or for `transmit` the two tiers of the hop joined by a hyphen; what a header can
 from __future__ import annotations
 
 import functools
+import math
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias, get_args
 from urllib.parse import quote, unquote
@@ -16,18 +17,24 @@ from urllib.parse import quote, unquote
 HEADER = "Server-Timing"
 
 SpanName: TypeAlias = Literal[
-    "load", "preprocess", "compute", "stretch", "wait", "postprocess", "serialize", "transmit", "aggregate"
+    "load", "preprocess", "compute", "stretch", "wait", "postprocess", "serialize", "transmit", "exchange", "aggregate"
 ]
 SPAN_NAMES: tuple[SpanName, ...] = get_args(SpanName)
 
-_ENTRY = re.compile(r'\s*([a-z]+);dur=(-?[0-9]{1,15}(?:\.[0-9]{1,15})?);desc="([^",]*)"\s*')
+_ENTRY = re.compile(r'\s*([a-z]+);dur=([^;,"]*);desc="([^",]*)"\s*')
+_RESOLUTION_S = 1e-6
+_CLOCK_DRIFT = 500e-6  # by which two machines' clocks may run apart: what the kernel lets time synchronization do
 _encode_place = functools.lru_cache(maxsize=64)(quote)
 _decode_place = functools.lru_cache(maxsize=64)(unquote)
 
 
+class SpanError(ValueError):
+    """Spans that cannot be parts of the exchange in which they were told; one sentence."""
+
+
 @dataclass(frozen=True, slots=True)
 class Span:
-    """A part of a sample: what was done, where, and for how many seconds."""
+    """A part of a request: what was done, where, and for how many seconds."""
 
     name: SpanName
     place: str
@@ -50,6 +57,8 @@ def format_spans(spans: Iterable[Span]) -> str:
 def parse_spans(header: str | None) -> list[Span]:
     """The spans in a Server-Timing header; entries that are not ours are left out (a proxy may add its own).
 
+    A duration that cannot be read is NaN, which `check_spans` refuses.
+
     Examples
     --------
     >>> parse_spans('cache;desc="hit", compute;dur=2.5;desc="edge"')
@@ -60,5 +69,49 @@ def parse_spans(header: str | None) -> list[Span]:
         match = _ENTRY.fullmatch(entry)
         if match and match[1] in SPAN_NAMES:
             name: SpanName = match[1]
-            spans.append(Span(name, _decode_place(match[3]), float(match[2]) / 1e3))
+            spans.append(Span(name, _decode_place(match[3]), _seconds(match[2])))
     return spans
+
+
+def check_spans(spans: Sequence[Span], exchange_s: float) -> None:
+    """Whether spans can be what a server did during an exchange.
+
+    Parameters
+    ----------
+    spans
+        As it tells them.
+    exchange_s
+        How long the exchange took, by the clock of who asked.
+
+    Raises
+    ------
+    SpanError
+        One is negative or not a number, or they are longer than the exchange; names the span.
+
+    Examples
+    --------
+    >>> check_spans([Span("compute", "edge", 0.02)], exchange_s=0.01)
+    Traceback (most recent call last):
+      ...
+    pytest_edgeai.serving.timing.SpanError: compute of edge is 0.02 s, in an exchange of 0.01 s
+    """
+    slack_s = _RESOLUTION_S + _CLOCK_DRIFT * exchange_s
+    for span in spans:
+        what = f"{span.name} of {span.place or 'no place'}"
+        if not math.isfinite(span.duration_s):
+            raise SpanError(f"{what} is not a number")
+        if span.duration_s < -slack_s:
+            raise SpanError(f"{what} is negative, {span.duration_s:.6g} s")
+        if span.duration_s > exchange_s + slack_s:
+            raise SpanError(f"{what} is {span.duration_s:.6g} s, in an exchange of {exchange_s:.6g} s")
+    known_s = sum(span.duration_s for span in spans)
+    if known_s > exchange_s + slack_s:
+        names = ", ".join(f"{span.name} of {span.place or 'no place'}" for span in spans)
+        raise SpanError(f"{names} add up to {known_s:.6g} s, in an exchange of {exchange_s:.6g} s")
+
+
+def _seconds(milliseconds: str) -> float:
+    try:
+        return float(milliseconds) / 1e3
+    except ValueError:
+        return math.nan

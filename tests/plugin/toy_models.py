@@ -172,6 +172,8 @@ class _Client:
         if fault == "parity":
             outputs["labels"] = outputs["labels"][:, ::-1]
         latency_s = time.perf_counter() - started
+        if fault == "silent":
+            return Answer(outputs, latency_s, (Span("exchange", "", latency_s),))
         rest_s = latency_s - sum(span.duration_s for span in spans)
         return Answer(outputs, latency_s, (*spans, Span("transmit", "", rest_s)))
 
@@ -194,7 +196,8 @@ class _Deployment:
         if os.environ.get("TOY_FAULT") == "limits":
             raise TierError("tier edge was given 1 core and has 2")
         unproven = tuple(filter(None, os.environ.get("TOY_UNPROVEN", "").split(",")))
-        return (TierState(str(self._order.placement), {"load_s": {"toy": 0.001}}, unproven),)
+        told = {} if os.environ.get("TOY_FAULT") == "silent" else {"load_s": {"toy": 0.001}}
+        return (TierState(str(self._order.placement), told, unproven),)
 
     def diagnose(self) -> str | None:
         """Why requests fail."""
