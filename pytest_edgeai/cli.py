@@ -102,6 +102,7 @@ def _parser() -> argparse.ArgumentParser:
         "--containers", action="store_true", help="only what killed sessions left on container engines, no artifacts"
     )
     clean.add_argument("--yes", action="store_true", help="do not ask before artifacts are removed")
+    clean.add_argument("--images", action="store_true", help="only tier images that no session holds")
     clean.add_argument("--dry-run", action="store_true", help="only say what would be removed")
     clean.set_defaults(command=_clean)
     return parser
@@ -207,11 +208,12 @@ def _clean(options: argparse.Namespace) -> int:
     except SettingsError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    code = 0 if options.containers else _clean_store(options, settings)
+    only_engines = options.containers or options.images
+    code = 0 if only_engines else _clean_store(options, settings)
     if code == 0:
-        if not (options.containers or options.dry_run):
+        if not (only_engines or options.dry_run):
             print(f"removed {len(scratch.sweep())} temporary folders of sessions that were killed")
-        _clean_containers(settings, dry_run=options.dry_run)
+        _clean_engines(options, settings)
     return code
 
 
@@ -260,23 +262,28 @@ def _clean_store(options: argparse.Namespace, settings: Settings) -> int:
     return 0
 
 
-def _clean_containers(settings: Settings, *, dry_run: bool) -> None:
-    """Remove what killed sessions left on the container engines that the settings name, and on the usual one."""
+def _clean_engines(options: argparse.Namespace, settings: Settings) -> None:
+    """Remove what is of no use on the container engines that the settings name, and on the usual one."""
     from pytest_edgeai.tiers import engine
+    from pytest_edgeai.tiers.image import remove_images
     from pytest_edgeai.tiers.specs import USUAL_ENGINE
 
-    verb = "would remove" if dry_run else "removed"
+    verb = "would remove" if options.dry_run else "removed"
     addresses = {tier.engine for tier in settings.topology.tiers.values()} - {USUAL_ENGINE}
     if engine.socket_is_there():
         addresses.add(USUAL_ENGINE)
     for address in sorted(addresses, key=str):
         try:
             with engine.reached(address) as there:
-                names = engine.sweep(engine.connect(there), dry_run=dry_run)
+                client = engine.connect(there)
+                if options.containers or not options.images:
+                    names = engine.sweep(client, dry_run=options.dry_run)
+                    print(f"{verb} {len(names)} containers and networks that were left behind on {address}")
+                if options.images:
+                    tags = remove_images(client, dry_run=options.dry_run)
+                    print(f"{verb} {len(tags)} tier images that no session holds on {address}")
         except engine.EngineError as error:
             print(f"left what may be on a container engine: {error}")
-        else:
-            print(f"{verb} {len(names)} containers and networks that were left behind on {address}")
 
 
 def _days(text: str) -> float:

@@ -215,6 +215,7 @@ def _result(
         if medians_s and fnmatchcase(strategy.id, budget.strategies)
     ]
     quartiles = np.percentile(latencies_s, [25, 50, 75, 95])
+    loads_s = [sum(record.load_s.values()) for record in valid if record.load_s]
     return StrategyResult(
         strategy=strategy,
         verdict=worst(verdicts),
@@ -225,7 +226,7 @@ def _result(
         p95_s=float(quartiles[3]),
         iqr_s=float(quartiles[2] - quartiles[0]),
         spans_s=_span_medians(valid),
-        load_s=float(np.median([sum(record.load_s.values()) for record in valid])) if valid else float("nan"),
+        load_s=float(np.median(loads_s)) if loads_s else float("nan"),
         link_error_s=link_error_s,
         size_bytes=None if artifact is None else artifact.artifact.graph_bytes,
         accuracy=accuracy,
@@ -334,7 +335,7 @@ def _accuracy_pairs(results: Sequence[StrategyResult]) -> tuple[AccuracyPair, ..
 def _span_medians(valid: Sequence[TrialRecord]) -> dict[str, float]:
     spans = [one.spans_s for record in valid for one in record.measurements]
     names = dict.fromkeys(name for one in spans for name in one)
-    return {name: float(np.median([one.get(name, 0.0) for one in spans])) for name in names}
+    return {name: float(np.median([one[name] for one in spans if name in one])) for name in names}
 
 
 def _analyze(valid: Sequence[TrialRecord], settings: Settings) -> Analysis:

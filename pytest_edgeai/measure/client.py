@@ -40,7 +40,8 @@ class Answer:
     latency_s
         From before the request is encoded until after the answer is decoded.
     spans
-        The parts of the latency; they add up to it. What no tier accounts for is `transmit` on the client's link.
+        The parts of the latency; they add up to it. What no tier accounts for is `transmit` on the client's link, or
+        `exchange` where the server tells no spans at all.
     slowest
         Of several nodes that worked on the request, the one whose answer was waited for longest; spans are its.
     missing
@@ -79,7 +80,8 @@ class Received:
     outputs
         The model's outputs.
     spans
-        What the tiers account for, and `transmit` on the client's link for the rest of the exchange.
+        What the tiers account for, and `transmit` on the client's link for the rest of the exchange; of a server that
+        accounts for nothing, `exchange`.
     exchange_s
         From before the request is sent until the answer is there; the spans add up to it.
     ended_at
@@ -197,7 +199,7 @@ class Client:
         Raises
         ------
         RequestError
-            There is no answer, or it is an error.
+            There is no answer, it is an error, or the spans in it cannot be true.
         """
         headers = {"Content-Type": body.content_type}
         if body.json_length is not None:
@@ -211,12 +213,15 @@ class Client:
         except ValueError as error:
             raise RequestError(f"{self._connection.address} sent no inference response: {error}") from None
         spans = timing.parse_spans(response.headers.get(timing.HEADER.lower()))
-        known_s = sum(span.duration_s for span in spans)
+        try:
+            timing.check_spans(spans, exchange_s)
+        except timing.SpanError as error:
+            raise RequestError(f"{self._connection.address} tells a duration that cannot be: {error}") from None
         spans.append(
             Span(
-                "transmit",
+                "transmit" if spans else "exchange",
                 self._link,
-                exchange_s - known_s,
+                max(0.0, exchange_s - sum(span.duration_s for span in spans)),
                 sent_bytes=response.sent_bytes,
                 received_bytes=response.received_bytes,
             )

@@ -143,7 +143,7 @@ class TrialRecord:
     unproven
         What was asked of the tiers and could not be read back.
     load_s
-        Seconds until a tier had loaded its models, by tier.
+        Seconds until a tier had loaded its models, by tier; only of those that tell.
     started_at
         Seconds since the epoch.
     duration_s
@@ -198,7 +198,7 @@ class TrialRecord:
             "input": [one.input for one in self.measurements],
             "latency_s": [one.latency_s for one in self.measurements],
             "late_s": [one.late_s for one in self.measurements],
-            "spans_s": {name: [one.spans_s.get(name, 0.0) for one in self.measurements] for name in names},
+            "spans_s": {name: [one.spans_s.get(name) for one in self.measurements] for name in names},
             "cpu_s": [one.cpu_s for one in self.measurements],
             "waited_s": [one.waited_s for one in self.measurements],
             **({"slowest": [one.slowest for one in self.measurements]} if strategy.placement.nodes > 1 else {}),
@@ -301,7 +301,7 @@ def run_trial(deployment: Deployment, assignment: Assignment, stopwatch: Stopwat
         remarks=remarks,
         tiers={now.tier: {"before": then.limits, "after": now.limits} for then, now in zip(before, after, strict=True)},
         unproven=(*(f"{state.tier}: {what}" for state in after for what in state.unproven), *unproven),
-        load_s={state.tier: sum(state.limits.get("load_s", {}).values()) for state in before},
+        load_s={state.tier: sum(state.limits["load_s"].values()) for state in before if "load_s" in state.limits},
         started_at=started_at,
         duration_s=time.perf_counter() - started,
         host=host,

@@ -83,11 +83,13 @@ class ReportFolder:
             writer = csv.writer(file)
             for one in record.measurements:
                 spans = dict(one.spans_s)
-                spans["transmit"] = sum(value for name, value in spans.items() if name.startswith("transmit"))
+                transmits_s = [value for name, value in spans.items() if name.startswith("transmit")]
+                if transmits_s:
+                    spans["transmit"] = sum(transmits_s)
                 run = replicate * self._requests + one.run  # numbered through, so that it tells the input
                 row = [*names, run, one.input, repr(one.latency_s)]
                 waiting = ["" if value is None else repr(value) for value in (one.cpu_s, one.waited_s)]
-                writer.writerow([*row, *(repr(spans.get(name, 0.0)) for name in self._spans), *waiting])
+                writer.writerow([*row, *(repr(spans[name]) if name in spans else "" for name in self._spans), *waiting])
 
     def remove(self, record: TrialRecord) -> None:
         """Take a trial's samples out again: its test was repeated."""

@@ -8,8 +8,9 @@ Spans that compute go on with `;cpu=milliseconds;waited=milliseconds`, where the
 from __future__ import annotations
 
 import functools
+import math
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias, get_args
 from urllib.parse import quote, unquote
@@ -17,17 +18,23 @@ from urllib.parse import quote, unquote
 HEADER = "Server-Timing"
 
 SpanName: TypeAlias = Literal[
-    "load", "preprocess", "compute", "stretch", "wait", "postprocess", "serialize", "transmit", "aggregate"
+    "load", "preprocess", "compute", "stretch", "wait", "postprocess", "serialize", "transmit", "exchange", "aggregate"
 ]
 SPAN_NAMES: tuple[SpanName, ...] = get_args(SpanName)
 
 _MILLISECONDS = r"[0-9]{1,15}(?:\.[0-9]{1,15})?"
 _ENTRY = re.compile(
-    rf'\s*([a-z]+);dur=(-?{_MILLISECONDS});desc="([^",]*)"(?:;cpu=({_MILLISECONDS}))?(?:;waited=({_MILLISECONDS}))?'
+    rf'\s*([a-z]+);dur=([^;,"]*);desc="([^",]*)"(?:;cpu=({_MILLISECONDS}))?(?:;waited=({_MILLISECONDS}))?'
     r"(?:;sent=([0-9]{1,15});received=([0-9]{1,15}))?\s*"
 )
+_RESOLUTION_S = 1e-6
+_CLOCK_DRIFT = 500e-6  # by which two machines' clocks may run apart: what the kernel lets time synchronization do
 _encode_place = functools.lru_cache(maxsize=64)(quote)
 _decode_place = functools.lru_cache(maxsize=64)(unquote)
+
+
+class SpanError(ValueError):
+    """Spans that cannot be parts of the exchange in which they were told; one sentence."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +80,8 @@ def format_spans(spans: Iterable[Span]) -> str:
 def parse_spans(header: str | None) -> list[Span]:
     """The spans in a Server-Timing header; entries that are not ours are left out (a proxy may add its own).
 
+    A duration that cannot be read is NaN, which `check_spans` refuses.
+
     Examples
     --------
     >>> (span,) = parse_spans('cache;desc="hit", compute;dur=2.5;desc="edge"')
@@ -86,7 +95,7 @@ def parse_spans(header: str | None) -> list[Span]:
             name: SpanName = match[1]
             cpu_s, waited_s = (None if text is None else float(text) / 1e3 for text in match.group(4, 5))
             sent, received = (None if text is None else int(text) for text in match.group(6, 7))
-            spans.append(Span(name, _decode_place(match[3]), float(match[2]) / 1e3, cpu_s, waited_s, sent, received))
+            spans.append(Span(name, _decode_place(match[3]), _seconds(match[2]), cpu_s, waited_s, sent, received))
     return spans
 
 
@@ -96,3 +105,47 @@ def _parameter(name: str, duration_s: float | None) -> str:
 
 def _bytes(span: Span) -> str:
     return "" if span.sent_bytes is None else f";sent={span.sent_bytes};received={span.received_bytes}"
+
+
+def check_spans(spans: Sequence[Span], exchange_s: float) -> None:
+    """Whether spans can be what a server did during an exchange.
+
+    Parameters
+    ----------
+    spans
+        As it tells them.
+    exchange_s
+        How long the exchange took, by the clock of who asked.
+
+    Raises
+    ------
+    SpanError
+        One is negative or not a number, or they are longer than the exchange; names the span.
+
+    Examples
+    --------
+    >>> check_spans([Span("compute", "edge", 0.02)], exchange_s=0.01)
+    Traceback (most recent call last):
+      ...
+    pytest_edgeai.serving.timing.SpanError: compute of edge is 0.02 s, in an exchange of 0.01 s
+    """
+    slack_s = _RESOLUTION_S + _CLOCK_DRIFT * exchange_s
+    for span in spans:
+        what = f"{span.name} of {span.place or 'no place'}"
+        if not math.isfinite(span.duration_s):
+            raise SpanError(f"{what} is not a number")
+        if span.duration_s < -slack_s:
+            raise SpanError(f"{what} is negative, {span.duration_s:.6g} s")
+        if span.duration_s > exchange_s + slack_s:
+            raise SpanError(f"{what} is {span.duration_s:.6g} s, in an exchange of {exchange_s:.6g} s")
+    known_s = sum(span.duration_s for span in spans)
+    if known_s > exchange_s + slack_s:
+        names = ", ".join(f"{span.name} of {span.place or 'no place'}" for span in spans)
+        raise SpanError(f"{names} add up to {known_s:.6g} s, in an exchange of {exchange_s:.6g} s")
+
+
+def _seconds(milliseconds: str) -> float:
+    try:
+        return float(milliseconds) / 1e3
+    except ValueError:
+        return math.nan

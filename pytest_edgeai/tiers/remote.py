@@ -7,6 +7,7 @@ nothing is set there, and what cannot be read back is reported as unproven.
 from __future__ import annotations
 
 import contextlib
+import math
 import re
 from collections.abc import Iterator
 from typing import Any, ClassVar
@@ -176,8 +177,15 @@ class RemoteDeployment:
                 f"for: start its server with --session {self._order.session}"
             )
         # The server may have loaded other models as well.
-        loads = {name: load_s for name, load_s in limits.get("load_s", {}).items() if name == self._order.name}
-        return (TierState(self._tier, {**limits, "load_s": loads}, ("links",)),)
+        told = limits.pop("load_s", None)
+        load_s = told.get(self._order.name) if isinstance(told, dict) else None
+        if load_s is None:
+            return (TierState(self._tier, limits, ("links", "load")),)
+        if not isinstance(load_s, int | float) or not 0 <= load_s < math.inf:
+            raise TierError(
+                f"tier {self._tier} tells a duration that cannot be: load of {self._order.name} is {load_s!r} s"
+            )
+        return (TierState(self._tier, {**limits, "load_s": {self._order.name: load_s}}, ("links",)),)
 
     def reference(self) -> dict[str, dict[str, Any]]:
         """What a fixed computation takes now, where the server is one of ours."""

@@ -167,7 +167,7 @@ def test_nothing_is_left_of_a_session_that_was_killed(
 ) -> None:
     process, session = _session(tmp_path, artifact)
     try:
-        assert len(left_of(client, session)) == 6  # three containers, two links and the entry
+        assert len(left_of(client, session)) == 7  # three containers, one that holds the image, two links and the entry
     finally:
         process.send_signal(number)
         process.communicate()
@@ -188,15 +188,15 @@ def test_the_next_session_sweeps_what_was_left_when_even_the_watchdog_was_killed
         ]
         assert len(watchdogs) == 1
         engine.sweep(client)
-        assert len(left_of(client, session)) == 6, "a session that is alive is nobody's to sweep"
+        assert len(left_of(client, session)) == 7, "a session that is alive is nobody's to sweep"
         os.kill(watchdogs[0], signal.SIGKILL)
     finally:
         process.kill()
         process.communicate()
-    assert len(left_of(client, session)) == 6
-    assert len(engine.sweep(client, dry_run=True)) >= 6
+    assert len(left_of(client, session)) == 7
+    assert len(engine.sweep(client, dry_run=True)) >= 7
     removed = engine.sweep(client)
-    assert len([name for name in removed if session in name]) == 6
+    assert len([name for name in removed if session in name]) == 7
     assert left_of(client, session) == []
 
 

@@ -173,6 +173,8 @@ class _Client:
         if fault == "parity":
             outputs["labels"] = outputs["labels"][:, ::-1]
         latency_s = time.perf_counter() - started
+        if fault == "silent":
+            return Answer(outputs, latency_s, (Span("exchange", "", latency_s),))
         rest_s = latency_s - sum(span.duration_s for span in spans)
         return Answer(outputs, latency_s, (*spans, Span("transmit", "", rest_s)))
 
@@ -199,7 +201,8 @@ class _Deployment:
             raise TierError("tier edge was given 1 core and has 2")
         unproven = tuple(filter(None, os.environ.get("TOY_UNPROVEN", "").split(",")))
         digests = Model(self._order.folder, Execution()).digests
-        said = {"load_s": {"toy": 0.001}, "digests": {self._order.name: digests}}
+        told = {} if os.environ.get("TOY_FAULT") == "silent" else {"load_s": {"toy": 0.001}}
+        said = {**told, "digests": {self._order.name: digests}}
         return (TierState(str(self._order.placement), said, unproven),)
 
     def reference(self) -> dict[str, dict[str, Any]]:
