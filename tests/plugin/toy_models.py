@@ -181,6 +181,7 @@ class _Client:
 
 class _Deployment:
     hops = ()
+    cores: frozenset[int] = frozenset()
 
     def __init__(self, order: Order, spoils: bool) -> None:
         self._order = order
