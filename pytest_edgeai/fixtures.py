@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import pytest
 
 from pytest_edgeai.plugin import SESSION
-from pytest_edgeai.trial_items import Spoiled
 
 if TYPE_CHECKING:
     from pytest_benchmark.fixture import BenchmarkFixture
@@ -208,4 +207,6 @@ def trial(
 
 def _fail(reason: str, cause: str) -> NoReturn:
     """Fail the test, in a way that tells whose fault it is."""
+    from pytest_edgeai.trial_items import Spoiled
+
     raise Spoiled(reason) if cause == "host" else pytest.fail.Exception(reason, pytrace=False)
