@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import pytest
 
 from pytest_edgeai.plugin import SESSION
-from pytest_edgeai.trial_items import Spoiled
 
 if TYPE_CHECKING:
     from pytest_benchmark.fixture import BenchmarkFixture
@@ -218,4 +217,6 @@ def _fail(
     reference: Mapping[str, Mapping[str, float]] | None = None,
 ) -> NoReturn:
     """Fail the test, in a way that tells whose fault it is and what is known of the host."""
+    from pytest_edgeai.trial_items import Spoiled
+
     raise Spoiled(reason, host, reference) if cause == "host" else pytest.fail.Exception(reason, pytrace=False)

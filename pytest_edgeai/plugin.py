@@ -12,8 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_edgeai.trial_items import CELL, TrialItems
-
 if TYPE_CHECKING:
     from pytest_edgeai.matrix import Cell
     from pytest_edgeai.reporting.preparation import PreparationLines
@@ -30,6 +28,8 @@ _PROGRESS: pytest.StashKey[ProgressLines] = pytest.StashKey()
 _PREPARATION: pytest.StashKey[PreparationLines] = pytest.StashKey()
 _SEED: pytest.StashKey[int] = pytest.StashKey()
 _ERROR: pytest.StashKey[str] = pytest.StashKey()
+CELL: pytest.StashKey[Cell] = pytest.StashKey()
+"""Which trial an item is."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -244,6 +244,7 @@ def pytest_runtestloop(session: pytest.Session) -> Generator[None, object, objec
     measures = SESSION in config.stash and not config.option.edgeai_prepare
     if measures and not config.option.collectonly and not broken and not _is_worker(config):
         from pytest_edgeai.reporting.progress import ProgressLines
+        from pytest_edgeai.trial_items import TrialItems
 
         edgeai = config.stash[SESSION]
         trials = {item.nodeid: item.stash[CELL] for item in session.items if CELL in item.stash}

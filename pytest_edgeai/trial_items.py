@@ -14,6 +14,7 @@ import pytest
 from _pytest.outcomes import Failed  # pytest.fail.Exception, which type checkers do not take for a class
 
 from pytest_edgeai.parametrization import AXES
+from pytest_edgeai.plugin import CELL
 
 if TYPE_CHECKING:
     from pytest_edgeai.attempts import Fate
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
     from pytest_edgeai.reporting.progress import ProgressLines
     from pytest_edgeai.session import MeasuringSession
 
-CELL: pytest.StashKey[Cell] = pytest.StashKey()
-"""Which trial an item is."""
 _FATE: Final = "edgeai_fate"
 _STATUS: Final[dict[Fate, tuple[str, str, str]]] = {
     "again": ("retried", "R", "RETRIED"),
