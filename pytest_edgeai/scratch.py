@@ -15,7 +15,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-PREFIXES = ("edgeai-session-", "edgeai-build-")
+PREFIXES = ("edgeai-session-", "edgeai-build-", "edgeai-profile-")
 """What the names of our temporary folders begin with."""
 _OWNER = ".owner"
 _NEW = "edgeai-new-"

@@ -249,7 +249,10 @@ def test_all_that_cuts_decides_the_artifact() -> None:
 
 
 def test_a_graph_without_a_cut_is_refused_with_what_ties_it(tmp_path: Path) -> None:
-    operators = {"identity": Plain(NoParameters()), "partition": Partition(PartitionParameters())}
+    operators: dict[str, Operator[Any]] = {
+        "identity": Plain(NoParameters()),
+        "partition": Partition(PartitionParameters()),
+    }
     plan = Plan(tmp_path, {"toy": toy_subject("toy")}, operators, this_host())
     with pytest.raises(BuildError, match="partition: the graph has no cut: it has only one node that computes"):
         plan.prepare("toy", "partition", lambda stage: None, lambda note: None)

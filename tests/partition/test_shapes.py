@@ -119,7 +119,8 @@ def test_a_unet_for_images_of_any_size_sends_what_the_example_makes(tmp_path: Pa
 
 def test_a_transformer_for_texts_of_any_length_sends_what_the_example_makes(tmp_path: Path) -> None:
     _, _, cuts = cuts_of(_t5(tmp_path / "t5.onnx"), _tokens(80))
-    assert {cut.name: cut.crossing_bytes for cut in cuts}["first"] == 80 * 64 * 4
+    crossing = {cut.name: (cut.crossing, cut.crossing_bytes) for cut in cuts}
+    assert crossing["q"] == (("embedded", "q", "tokens"), 2 * 80 * 64 * 4 + 80 * 8)
 
 
 @pytest.mark.parametrize("size", [24, 80])
