@@ -56,7 +56,8 @@ class Estimate:
     median_shift
         Difference of the medians over all inputs and trials of log latency against each input's mean.
     mean_shift
-        Difference of the logarithm of the plain mean of all requests, each against its input's mean before.
+        Difference of the logarithm of the plain mean of requests, each against its input's mean, over all trials but
+        the one with the largest mean on each side: a single pause is the machine's.
     trials
         How many there are on each side.
     differences
@@ -164,7 +165,7 @@ def estimate_changes(
             sd=np.sqrt(variances[number]),
             delta=_deltas(before, after, *values[name]),
             median_shift=_median_shift(before, after),
-            mean_shift=float(np.log((after / before.mean(axis=(0, 2), keepdims=True)).mean())),
+            mean_shift=_mean_shift(before, after),
             trials=(len(before), len(after)),
             differences=side.differences,
             lent_variance=lent[number][0],
@@ -243,6 +244,13 @@ def _deltas(before: Array, after: Array, values_before: Array, values_after: Arr
     )
     between = [cliffs_delta(values_after[:, view], values_before[:, view]) for view in range(1, values_after.shape[1])]
     return np.array([within, *between])
+
+
+def _mean_shift(before: Array, after: Array) -> float:
+    typical = np.median(np.vstack([before, after]), axis=(0, 2), keepdims=True)
+    means = [np.sort((side / typical).mean(axis=(1, 2))) for side in (before, after)]
+    was, now = (side[:-1] if len(side) > 1 else side for side in means)
+    return float(np.log(now.mean() / was.mean()))
 
 
 def _median_shift(before: Array, after: Array) -> float:

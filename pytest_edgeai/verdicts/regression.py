@@ -271,7 +271,7 @@ def _decide(one: Estimate, found: Significance, rule: Rule, family: _Family, con
         needed = _trials_needed(one, it.view, abs(float(one.shift[it.view])), rule, family)
         outcome, slower = "inconclusive", it.sign > 0
         reason = f"{_words(one, found, it)} is not significant: it would take {needed} trials a side"
-    elif one.mean_shift >= math.log1p(_SUSPICIOUS_MEAN):
+    elif one.mean_shift >= math.log1p(max(_SUSPICIOUS_MEAN, rule.must_see)):
         slowest = next(number for number, view in enumerate(one.views) if view.name == "slowest quarter")
         needed = _trials_needed(one, slowest, one.mean_shift, rule, family)
         outcome, slower = "inconclusive", True
