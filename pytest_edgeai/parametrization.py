@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from pytest_edgeai.checkouts import Commit
     from pytest_edgeai.matrix import Cell, Placement
     from pytest_edgeai.operators.worker import Progress
@@ -45,11 +47,13 @@ def open_session(config: pytest.Config, seed: int) -> MeasuringSession:
     from pytest_edgeai.plugin import SETTINGS
     from pytest_edgeai.selection import Registered
     from pytest_edgeai.session import MeasuringSession
-    from pytest_edgeai.settings import SettingsError, load_settings
+    from pytest_edgeai.settings import SettingsError, validated
+    from pytest_edgeai.settings_files import find_settings
 
     hook = config.hook
     topologies = [one for one in hook.pytest_edgeai_tiers(config=config) if one is not None]
-    settings = load_settings(config.rootpath, _overrides(config), topologies[0] if topologies else None)
+    file, content = find_settings(*_folders(config))
+    settings = validated(file, content, _overrides(config), topologies[0] if topologies else None)
     config.stash[SETTINGS] = settings
     subjects: dict[str, Any] = {}
     for subject in itertools.chain.from_iterable(reversed(hook.pytest_edgeai_subjects(config=config))):
@@ -64,12 +68,15 @@ def open_session(config: pytest.Config, seed: int) -> MeasuringSession:
         backends.update(named or {})
     operators = registry.instantiate(classes, settings.operator_parameters)
     registered = Registered(subjects, chains.with_chains(operators, settings.operator_names), backends)
-    against, usual = _against(config), None
+    root = config.rootpath if file is None else file.parent
+    against, usual = _against(config, root), None
     if against is not None and settings.replicates is None:
         usual = settings.measurement.replicates
         settings = settings.model_copy(update={"replicates": max(usual, settings.gate.replicates)})
         config.stash[SETTINGS] = settings
-    session = MeasuringSession(settings, registered, seed, config.rootpath, against=against, usual_replicates=usual)
+    session = MeasuringSession(
+        settings, registered, seed, root, settings_file=file, against=against, usual_replicates=usual
+    )
     session.expand(_progress(config, session))
     return session
 
@@ -90,7 +97,7 @@ def baseline_of(config: pytest.Config) -> Recording | None:
 
     try:
         storage = config.getoption("benchmark_storage", DEFAULT_STORAGE)
-        return find_recording(wanted, config.rootpath, storage)
+        return find_recording(wanted, config.invocation_params.dir, storage)  # as pytest-benchmark's own paths start
     except SettingsError as error:
         raise SettingsError(f"--edgeai-compare: {error}") from None
 
@@ -247,7 +254,7 @@ def _progress(config: pytest.Config, session: MeasuringSession) -> Callable[[Pro
     return ProgressLines(config.get_terminal_writer(), verbosity, session, {}).cuts
 
 
-def _against(config: pytest.Config) -> Commit | None:
+def _against(config: pytest.Config, root: Path) -> Commit | None:
     """The commit that is to be measured beside the working copy; preparing artifacts is not measuring."""
     wanted = config.getoption("edgeai_against")
     if wanted is None or config.getoption("edgeai_prepare"):
@@ -258,9 +265,20 @@ def _against(config: pytest.Config) -> Commit | None:
     if config.getoption("edgeai_compare") is not None:
         raise SettingsError("--edgeai-against and --edgeai-compare: a session is compared with one version")
     try:
-        return find_commit(wanted, config.rootpath)
+        return find_commit(wanted, root)
     except SettingsError as error:
         raise SettingsError(f"--edgeai-against: {error}") from None
+
+
+def _folders(config: pytest.Config) -> list[Path]:
+    """Where settings are looked for: the root folder, that of the call, and those of the tests.
+
+    The root folder alone would not do: pytest takes any existing path among the options for a place of tests, also the
+    one in `--edgeai-store ../store`, and chooses the root folder by it.
+    """
+    places = [config.invocation_params.dir / argument.partition("::")[0] for argument in config.args]
+    tests = [place if place.is_dir() else place.parent for place in places if place.exists()]
+    return [config.rootpath, config.invocation_params.dir, *tests]
 
 
 def _overrides(config: pytest.Config) -> dict[str, Any]:

@@ -49,13 +49,15 @@ class MeasuringSession:
     seed
         Of the order of trials.
     root
-        The project's root folder; relative paths in the settings file start there.
+        The project's folder: that of its settings file, or pytest's root folder. Reports are made there.
     """
 
     settings: Settings
     registered: Registered
     seed: int
     root: Path
+    settings_file: Path | None = None
+    """Where the settings come from, or None where there are only defaults and options."""
     selection: Selection = field(init=False)
     host: Host = field(init=False)
     allotments: Mapping[str, Allotment] = field(init=False)
