@@ -195,7 +195,8 @@ class Store:
             What was removed, or would be.
         """
         count = size_bytes = 0
-        for folder in sorted(path for kind in KINDS for path in (self.root / kind).glob("*") if path.is_dir()):
+        every = (path for kind in KINDS for path in (self.root / kind).glob("*"))
+        for folder in sorted(path for path in every if path.is_dir() and not path.is_symlink()):
             if used_before is not None and folder.stat().st_mtime >= used_before:
                 continue
             with self._locked(folder.parent / f"{folder.name.removeprefix('.partial-')}.lock"):
@@ -231,7 +232,9 @@ class Store:
         final = shelf / recipe.digest
         partial = shelf / f".partial-{recipe.digest}"
         for leftover in (final, partial):  # we hold the lock, so nobody is at work in them
-            if leftover.exists():
+            if leftover.is_symlink():  # somebody's: what it leads to is not ours
+                leftover.unlink()
+            elif leftover.exists():
                 shutil.rmtree(leftover)
         partial.mkdir()
         try:
