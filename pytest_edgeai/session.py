@@ -63,8 +63,8 @@ class MeasuringSession:
     allotments: Mapping[str, Allotment] = field(init=False)
     cells: tuple[Cell, ...] = ()
     """The trials that are to be made, in their order."""
-    skipped: int = 0
-    """How many trials are marked to be skipped."""
+    skipped: tuple[Strategy, ...] = ()
+    """The strategies that were selected, where every trial is marked to be skipped."""
     placements: tuple[Placement, ...] = ()
     """Where something is to be deployed."""
     artifacts: tuple[tuple[str, str], ...] = ()
@@ -191,6 +191,18 @@ class MeasuringSession:
         if isinstance(self._backend, AbstractContextManager):
             self._stack.enter_context(self._backend)
 
+    def open_report(self) -> None:
+        """Make the folder of reports.
+
+        Raises
+        ------
+        SettingsError
+            It cannot be made.
+        """
+        from pytest_edgeai.reporting.files import ReportFolder
+
+        self.report = ReportFolder.open(self.root / self.settings.report, self.settings)
+
     def refuse_unusable_subjects(self) -> None:
         """Refuse subject models that are needed and lack weights or data, or that an operator cannot be used on.
 
@@ -245,10 +257,7 @@ class MeasuringSession:
             Is told about progress.
         """
         from pytest_edgeai.operators.worker import Failure, prepare_all
-        from pytest_edgeai.reporting.files import ReportFolder
 
-        if self.cells:
-            self.report = ReportFolder.open(self.root / self.settings.report, self.settings)
         for one, result in prepare_all(self.plan, self.wanted, report).items():
             if isinstance(result, Failure):
                 self.failures[one] = result.sentence
@@ -321,11 +330,17 @@ class MeasuringSession:
         return Order(artifact.name, artifact.entry.folder, strategy.placement, profile.session, profile.wire)
 
     def add(self, record: TrialRecord) -> TrialRecord:
-        """Keep a trial, on disk at once."""
+        """Keep a trial, on disk at once; what cannot be written was not measured."""
+        from pytest_edgeai.measure.trial import TrialRecord
+        from pytest_edgeai.reporting.files import ReportError
+
         record = replace(record, order=len(self.records))
-        self.records[record.cell] = record
         if self.report is not None:
-            self.report.append(record)
+            try:
+                self.report.append(record)
+            except ReportError as error:
+                record = TrialRecord(record.cell, "invalid", f"its samples were not kept: {error}", record.order)
+        self.records[record.cell] = record
         return record
 
     def invalidate(self, cell: Cell, reason: str) -> None:
@@ -335,16 +350,33 @@ class MeasuringSession:
         if cell not in self.records:
             self.add(TrialRecord(cell, "invalid", reason))
 
-    def finish(self) -> SessionOutcome:
-        """Run the statistics, judge, and write the reports."""
+    def finish(self, interrupted: str = "") -> SessionOutcome:
+        """Run the statistics, judge, and write the reports.
+
+        Parameters
+        ----------
+        interrupted
+            What ended the session before its last trial, or empty.
+        """
         from pytest_edgeai.outcome import conclude
+        from pytest_edgeai.reporting.files import ReportError
         from pytest_edgeai.reporting.tiers import unproven_sentences
 
         self.outcome = conclude(self.strategies, self.cells, self.own_records, self.prepared, self.settings)
         unproven = unproven_sentences(self.records.values())
-        self.outcome = replace(self.outcome, remarks=(*self.outcome.remarks, *unproven), comparison=self._compare())
+        remarks = [*self.outcome.remarks, *unproven]
+        if interrupted:
+            valid = sum(record.status == "valid" for record in self.records.values())
+            planned = len(self.cells) + len(self.twins)
+            remarks.append(f"the session was interrupted {interrupted}: {valid} of {planned} trials are valid")
+        self.outcome = replace(
+            self.outcome, remarks=tuple(remarks), comparison=self._compare(), interrupted=interrupted
+        )
         if self.report is not None:
-            self.report.finish(self, self.outcome)
+            try:
+                self.report.finish(self, self.outcome)
+            except ReportError as error:
+                self.outcome = replace(self.outcome, unwritten=str(error))
         return self.outcome
 
     def _compare(self) -> Comparison | None:

@@ -174,9 +174,10 @@ class Tolerances(Spec):
 
 
 class Data(Spec):
-    """Where data sets are that subject models of full size are judged on; relative paths start at the folder of the settings file.
+    """Where data sets are that subject models of full size are judged on.
 
-    Each may also be `generated`: samples of realistic size without meaning, for runs that measure latency only.
+    Relative paths start at the folder of the settings file. Each may also be `generated`: samples of realistic size
+    without meaning, for runs that measure latency only.
 
     Parameters
     ----------

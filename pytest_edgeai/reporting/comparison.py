@@ -1,16 +1,15 @@
-"""A comparison of two sessions for people and for programs: on a terminal, in Markdown, as properties of JUnit."""
+"""A comparison of two sessions for people: on a terminal and in Markdown."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
-from xml.etree import ElementTree as ET
 
 import pytest
 
 from pytest_edgeai.reporting.drawing import drawn
-from pytest_edgeai.verdicts.comparison import GREEN, Comparison, GateOutcome, Row
+from pytest_edgeai.verdicts.comparison import Comparison, GateOutcome, Row
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -81,43 +80,6 @@ def markdown(comparison: Comparison) -> str:
         lines += ["", f"<details><summary>{len(passed)} without a change</summary>", ""]
         lines += [*_markdown_table(passed), "", "</details>"]
     return "\n".join(lines) + "\n"
-
-
-def junit_properties(comparison: Comparison) -> list[tuple[str, str]]:
-    """Name and value for the test suite of a JUnit report."""
-    found = [("edgeai.gate", "green" if comparison.green else "red"), ("edgeai.baseline", comparison.before)]
-    for row in comparison.rows:
-        found.append((f"edgeai.gate.{row.strategy}", row.outcome))
-        if row.latency is not None:
-            found.append((f"edgeai.change.{row.strategy}", f"{row.latency.change:.4f}"))
-    return found
-
-
-def add_junit_properties(config: pytest.Config, comparison: Comparison) -> None:
-    """Put them into the report that `--junit-xml` asks for."""
-    from _pytest.junitxml import xml_key  # what the fixture record_testsuite_property uses; there is no public name
-
-    xml = config.stash.get(xml_key, None)
-    if xml is not None:
-        for name, value in junit_properties(comparison):
-            xml.add_global_property(name, value)
-
-
-def junit(comparison: Comparison) -> str:
-    """A JUnit report of its own: a test case for each strategy."""
-    suite = ET.Element("testsuite", name="edgeai compare", tests=str(len(comparison.rows)))
-    properties = ET.SubElement(suite, "properties")
-    for name, value in junit_properties(comparison):
-        ET.SubElement(properties, "property", name=name, value=value)
-    failures = 0
-    for row in comparison.rows:
-        case = ET.SubElement(suite, "testcase", classname="edgeai.compare", name=row.strategy)
-        if row.outcome not in GREEN:
-            failures += 1
-            ET.SubElement(case, "failure", message=f"{row.outcome}: {'; '.join(row.reasons)}")
-    suite.set("failures", str(failures))
-    ET.indent(suite)
-    return ET.tostring(suite, encoding="unicode", xml_declaration=True) + "\n"
 
 
 def table(comparison: Comparison) -> Table:

@@ -57,9 +57,8 @@ def test_a_settings_file_that_would_not_be_used_is_refused_and_both_are_named(pr
     assert result.ret == 0  # nobody expects settings to be taken from a folder that is not named
     result = project.run("--benchmark-only", "suites")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
-    result.stderr.fnmatch_lines(
-        [f"ERROR: there are settings in {project.path}/edgeai.toml and in {suites}/edgeai.toml, and a session uses one*"]
-    )
+    both = f"{project.path}/edgeai.toml and in {suites}/edgeai.toml"
+    result.stderr.fnmatch_lines([f"ERROR: there are settings in {both}, and a session uses one file: *"])
 
 
 def test_paths_in_the_settings_file_start_at_its_folder(
