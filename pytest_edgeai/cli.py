@@ -133,6 +133,8 @@ def _compare(options: argparse.Namespace) -> int:
 
     from pytest_edgeai.baselines import find_recording
     from pytest_edgeai.reporting import comparison as written
+    from pytest_edgeai.reporting import junit
+    from pytest_edgeai.reporting.files import finite
     from pytest_edgeai.settings import SettingsError, load_settings
     from pytest_edgeai.verdicts.comparison import compare, rules
 
@@ -143,9 +145,9 @@ def _compare(options: argparse.Namespace) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     for path, text in (
-        (options.json, json.dumps(found.as_json(), indent=1, allow_nan=False) + "\n"),
+        (options.json, json.dumps(finite(found.as_json()), indent=1, allow_nan=False) + "\n"),
         (options.markdown, written.markdown(found)),
-        (options.junit, written.junit(found)),
+        (options.junit, junit.comparison_report(found)),
     ):
         if path == "-":
             print(text, end="")

@@ -197,11 +197,16 @@ def trial(
             record = run_trial(deployment, assignment, stopwatch, started)
         except TrialInvalid as invalid:
             spoiled = invalid
+        finally:
+            # pytest-benchmark then leaves it out of its files and comparisons, also after Ctrl-C in its midst.
+            benchmark.has_error = record is None
         if record is None:
             assert spoiled is not None
-            benchmark.has_error = True  # pytest-benchmark then leaves it out of its files and comparisons
             _fail(str(spoiled), spoiled.cause, spoiled.host, spoiled.reference)
         record = edgeai_session.add(record)
+        if record.status != "valid":
+            benchmark.has_error = True
+            pytest.fail(record.reason, pytrace=False)
         details = record.as_json()
         del details["latency_s"]  # pytest-benchmark's own data
         benchmark.extra_info["edgeai"] = details | {"artifact": prepared.artifact.entry.digest}

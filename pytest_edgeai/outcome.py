@@ -97,6 +97,10 @@ class SessionOutcome:
         Operators compared over models, metrics and tiers.
     comparison
         With an earlier session, where one is named.
+    interrupted
+        What ended the session before its last trial, as a sentence goes on, or empty.
+    unwritten
+        Why its reports could not be written, or empty.
     """
 
     results: tuple[StrategyResult, ...]
@@ -104,17 +108,21 @@ class SessionOutcome:
     remarks: tuple[str, ...] = ()
     accuracy_pairs: tuple[AccuracyPair, ...] = ()
     comparison: Comparison | None = None
+    interrupted: str = ""
+    unwritten: str = ""
 
     @property
     def green(self) -> bool:
-        """Whether every verdict is green, and nothing is worse than in the session compared with."""
+        """Whether the session is whole, every verdict green, and nothing worse than in the session compared with."""
+        if self.interrupted or self.unwritten:
+            return False
         green = all(result.verdict.green for result in self.results)
         return green and (self.comparison is None or self.comparison.green)
 
     @property
     def fails(self) -> bool:
         """Whether the session ends with exit code 1: what is not green fails, unless it is tolerated."""
-        fails = any(result.verdict.fails for result in self.results)
+        fails = bool(self.interrupted or self.unwritten) or any(result.verdict.fails for result in self.results)
         return fails or (self.comparison is not None and self.comparison.fails)
 
 

@@ -52,20 +52,22 @@ class MeasuringSession:
     seed
         Of the order of trials.
     root
-        The project's root folder; relative paths in the settings file start there.
+        The project's folder: that of its settings file, or pytest's root folder. Reports are made there.
     """
 
     settings: Settings
     registered: Registered
     seed: int
     root: Path
+    settings_file: Path | None = None
+    """Where the settings come from, or None where there are only defaults and options."""
     selection: Selection = field(init=False)
     host: Host = field(init=False)
     allotments: Mapping[str, Allotment] = field(init=False)
     cells: tuple[Cell, ...] = ()
     """The trials that are to be made, in their order."""
-    skipped: int = 0
-    """How many trials are marked to be skipped."""
+    skipped: tuple[Strategy, ...] = ()
+    """The strategies that were selected, where every trial is marked to be skipped."""
     placements: tuple[Placement, ...] = ()
     """Where something is to be deployed."""
     artifacts: tuple[tuple[str, str], ...] = ()
@@ -225,6 +227,18 @@ class MeasuringSession:
 
         self._stack.enter_context(only_session(wait_s, note))
 
+    def open_report(self) -> None:
+        """Make the folder of reports.
+
+        Raises
+        ------
+        SettingsError
+            It cannot be made.
+        """
+        from pytest_edgeai.reporting.files import ReportFolder
+
+        self.report = ReportFolder.open(self.root / self.settings.report, self.settings)
+
     def refuse_unusable_subjects(self) -> None:
         """Refuse subject models that are needed and lack weights or data, or that an operator cannot be used on.
 
@@ -279,10 +293,7 @@ class MeasuringSession:
             Is told about progress.
         """
         from pytest_edgeai.operators.worker import Failure, prepare_all
-        from pytest_edgeai.reporting.files import ReportFolder
 
-        if self.cells:
-            self.report = ReportFolder.open(self.root / self.settings.report, self.settings)
         for one, result in prepare_all(self.plan, self.wanted, report).items():
             if isinstance(result, Failure):
                 self.failures[one] = result.sentence
@@ -355,12 +366,20 @@ class MeasuringSession:
         return Order(artifact.name, artifact.entry.folder, strategy.placement, profile.session, profile.wire)
 
     def add(self, record: TrialRecord) -> TrialRecord:
-        """Keep the outcome of a trial's attempt, on disk at once."""
+        """Keep the outcome of a trial's attempt, on disk at once; what cannot be written was not measured."""
+        from pytest_edgeai.measure.trial import TrialRecord
+        from pytest_edgeai.reporting.files import ReportError
+
         record, replaced = self.attempts.add(record)
         if self.report is not None:
-            if replaced is not None:
-                self.report.remove(replaced)
-            self.report.append(record)
+            try:
+                if replaced is not None:
+                    self.report.remove(replaced)
+                self.report.append(record)
+            except ReportError as error:
+                reason = f"its samples were not kept: {error}"
+                record = TrialRecord(record.cell, "invalid", reason, "product", record.attempt, record.order)
+                self.attempts.records[record.cell] = record
         return record
 
     def invalidate(
@@ -403,18 +422,32 @@ class MeasuringSession:
                 return schedule([(cell.replicate, cell.strategy, cell) for cell in cells], self._chance.getrandbits(32))
         return []
 
-    def finish(self) -> SessionOutcome:
-        """Run the statistics, judge, and write the reports."""
+    def finish(self, interrupted: str = "") -> SessionOutcome:
+        """Run the statistics, judge, and write the reports.
+
+        Parameters
+        ----------
+        interrupted
+            What ended the session before its last trial, or empty.
+        """
         from pytest_edgeai.outcome import conclude
+        from pytest_edgeai.reporting.files import ReportError
         from pytest_edgeai.reporting.tiers import saturation_sentences, unproven_sentences
 
         self.outcome = conclude(self.strategies, self.cells, self.attempts, self.prepared, self.settings)
         unproven = unproven_sentences(self.records.values())
         unfit = saturation_sentences(self.own_records.values(), self.prepared)
-        remarks = (*self.outcome.remarks, *unproven, *unfit)
-        self.outcome = replace(self.outcome, remarks=remarks, comparison=self.compare())
+        remarks = [*self.outcome.remarks, *unproven, *unfit]
+        if interrupted:
+            valid = sum(record.status == "valid" for record in self.records.values())
+            planned = len(self.cells) + len(self.twins)
+            remarks.append(f"the session was interrupted {interrupted}: {valid} of {planned} trials are valid")
+        self.outcome = replace(self.outcome, remarks=tuple(remarks), comparison=self.compare(), interrupted=interrupted)
         if self.report is not None:
-            self.report.finish(self, self.outcome)
+            try:
+                self.report.finish(self, self.outcome)
+            except ReportError as error:
+                self.outcome = replace(self.outcome, unwritten=str(error))
         return self.outcome
 
     def compare(self) -> Comparison | None:

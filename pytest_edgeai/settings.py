@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import difflib
 import itertools
-import tomllib
 import typing
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -17,14 +16,11 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, ValidationError, model_validator
 
 from pytest_edgeai.cut_numbers import family_of
+from pytest_edgeai.settings_files import SettingsError as SettingsError
+from pytest_edgeai.settings_files import find_settings as find_settings
 from pytest_edgeai.tiers.specs import ImageSpec, Spec, Topology, paper_topology
 
-FILE_NAME = "edgeai.toml"
 _PATHS = ("store", "report")
-
-
-class SettingsError(ValueError):
-    """Settings that cannot be used; names the file, the setting and the mend."""
 
 
 class Profile(Spec):
@@ -236,9 +232,10 @@ class Tolerances(Spec):
 
 
 class Data(Spec):
-    """Where data sets are that subject models of full size are judged on; relative paths start at the project's root.
+    """Where data sets are that subject models of full size are judged on.
 
-    Each may also be `generated`: samples of realistic size without meaning, for runs that measure latency only.
+    Relative paths start at the folder of the settings file. Each may also be `generated`: samples of realistic size
+    without meaning, for runs that measure latency only.
 
     Parameters
     ----------
@@ -370,32 +367,36 @@ def unknown(kind: str, name: str, known: Sequence[str] | Mapping[str, Any]) -> s
     return f"there is no {kind} {name!r}{hint} (known: {', '.join(known) or 'none'})"
 
 
-def find_settings(root: Path) -> tuple[Path | None, Mapping[str, Any]]:
-    """The settings file of a project and its content, not yet validated.
-
-    Raises
-    ------
-    SettingsError
-        A file is not TOML, or both files have settings.
-    """
-    own, shared = root / FILE_NAME, root / "pyproject.toml"
-    in_own = _read_toml(own) if own.is_file() else None
-    tools = _read_toml(shared).get("tool", {}) if shared.is_file() else {}
-    in_shared = tools.get("edgeai") if isinstance(tools, dict) else None
-    if in_own is not None and in_shared is not None:
-        raise SettingsError(f"both {own} and [tool.edgeai] in {shared} have settings: keep one")
-    if in_own is not None:
-        return own, in_own
-    return (shared, in_shared) if in_shared is not None else (None, {})
-
-
-def load_settings(root: Path, overrides: Mapping[str, Any], topology: Mapping[str, Any] | None = None) -> Settings:
-    """Read and validate a project's settings.
+def load_settings(root: Path, overrides: Mapping[str, Any]) -> Settings:
+    """Find, read and validate a project's settings.
 
     Parameters
     ----------
     root
-        The project's root folder.
+        The project's folder.
+    overrides
+        As for `validated`.
+
+    Raises
+    ------
+    SettingsError
+        A setting is unknown or wrong; the message has one line for each.
+    """
+    return validated(*find_settings(root), overrides)
+
+
+def validated(
+    path: Path | None,
+    content: Mapping[str, Any],
+    overrides: Mapping[str, Any],
+    topology: Mapping[str, Any] | None = None,
+) -> Settings:
+    """The settings that a file and the command line give.
+
+    Parameters
+    ----------
+    path, content
+        The settings file and what it holds (`find_settings`).
     overrides
         Top-level settings from the command line; they win. Relative paths among them start at the current folder.
     topology
@@ -406,7 +407,6 @@ def load_settings(root: Path, overrides: Mapping[str, Any], topology: Mapping[st
     SettingsError
         A setting is unknown or wrong; the message has one line for each.
     """
-    path, content = find_settings(root)
     defaults = {} if topology is None else {"topology": topology}
     given = {key: Path(value).absolute() if key in _PATHS else value for key, value in overrides.items()}
     try:
@@ -453,10 +453,3 @@ def _merge(base: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, Any]
         known = merged.get(key)
         merged[key] = _merge(known, value) if isinstance(known, Mapping) and isinstance(value, Mapping) else value
     return merged
-
-
-def _read_toml(path: Path) -> dict[str, Any]:
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise SettingsError(f"{path} cannot be read: {error}") from None

@@ -78,14 +78,15 @@ class TrialItems:
     ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
         """Keep the reason of a trial that failed; it is no failure if it is measured again or can be done without."""
         report = yield
-        if CELL not in item.stash or not report.failed or call.excinfo is None:
+        if CELL not in item.stash or report.passed or call.excinfo is None:
             return report
         value = call.excinfo.value
         reason = str(getattr(value, "msg", None) or call.excinfo.exconly(tryshort=True))
         if isinstance(value, Spoiled):
             fate = self._edgeai.invalidate(item.stash[CELL], reason, "host", value.host, value.reference)
         else:
-            fate = self._edgeai.invalidate(item.stash[CELL], reason)
+            skipped = "its test was skipped: " if report.skipped else ""
+            fate = self._edgeai.invalidate(item.stash[CELL], f"{skipped}{reason}")
         if fate != "failed":
             path, line, _ = item.location
             report.outcome = "skipped"  # what other reporters, such as JUnit's, know

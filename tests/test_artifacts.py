@@ -259,3 +259,18 @@ def test_a_library_that_is_not_installed_has_no_version() -> None:
     versions = library_versions(("numpy", "no-such-distribution-anywhere"))
     assert versions["numpy"] is not None
     assert versions["no-such-distribution-anywhere"] is None
+
+
+@pytest.mark.parametrize("target", ["nowhere", "folder", "file"])
+def test_a_link_on_a_shelf_is_replaced_and_what_it_leads_to_is_left_alone(tmp_path: Path, target: str) -> None:
+    (tmp_path / "folder").mkdir()
+    for path in (tmp_path / "folder" / "thesis.txt", tmp_path / "file"):
+        path.write_text("years of work", encoding="utf-8")
+    store = Store(tmp_path / "store")
+    shelf = tmp_path / "store" / RECIPE.kind
+    shelf.mkdir(parents=True)
+    (shelf / RECIPE.digest).symlink_to(tmp_path / target)
+    (shelf / "more").symlink_to(tmp_path / "folder")
+    assert store.find_or_build(RECIPE, _writes("graph")).folder.joinpath("model.onnx").is_file()
+    assert (tmp_path / "folder" / "thesis.txt").is_file()
+    assert (tmp_path / "file").is_file()

@@ -36,6 +36,7 @@ def header_lines(session: MeasuringSession) -> list[str]:
     )
     links = f"links {rates}; " if rates else ""
     return [
+        f"edgeai: settings {session.settings_file or 'by default, as there is no edgeai.toml and no [tool.edgeai]'}",
         f"edgeai: {', '.join(chosen.models)} × {', '.join(abbreviated(chosen.operators))} × {placements}: "
         f"{len(session.strategies)} strategies, {_trials(session)}",
         f"edgeai: profile {settings.profile}: {profile.replicates} replicates of {profile.warmup} warm-up and "

@@ -35,13 +35,14 @@ OrderOn = Callable[[str], Order]
 Enter = Callable[[Site], DockerBackend]
 
 SESSION = """
-import sys, time
+import signal, sys, time
 from pathlib import Path
 from pytest_edgeai.matrix import Placement
 from pytest_edgeai.tiers.backend import Order
 from pytest_edgeai.tiers.containers import DockerBackend
 from tests.containers.conftest import make_site
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # as on a terminal, also where these tests run under nohup
 site = make_site(Path(sys.argv[1]))
 with DockerBackend(site) as backend:
     with backend.deploy(Order("tiny-identity", Path(sys.argv[2]), Placement(("cloud",)))):

@@ -150,16 +150,18 @@ def test_a_backend_that_cannot_be_opened_ends_the_session_before_anything_is_bui
     assert not (project.path / "reports").exists()
 
 
+def test_a_report_folder_that_cannot_be_made_ends_the_session_before_trials(project: Project) -> None:
+    project.path.joinpath("taken").write_text("a file", encoding="utf-8")
+    result = project.run("--benchmark-only", "--edgeai-report=taken")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["ERROR: report (--edgeai-report): */taken cannot be written: File exists"])
+    assert "INTERNALERROR" not in result.stdout.str()
+
+
 def test_disabled_benchmarks_are_refused(project: Project) -> None:
     result = project.run("--benchmark-disable")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines(["ERROR: 8 trials are selected but benchmarks are disabled, so nothing would be*"])
-
-
-def test_skipped_benchmarks_measure_nothing_and_say_so(project: Project) -> None:
-    result = project.run("--benchmark-skip")
-    result.assert_outcomes(skipped=8)
-    result.stdout.fnmatch_lines(["edgeai: nothing was measured: all 8 trials were skipped"])
 
 
 def test_parallel_workers_measure_nothing_and_fail(project: Project) -> None:
@@ -188,7 +190,7 @@ def test_a_missing_cell_is_invalid(project: Project) -> None:
     result = project.run("--benchmark-only")
     assert result.ret == pytest.ExitCode.TESTS_FAILED
     result.stdout.fnmatch_lines(
-        ["toy-worse-edge: invalid: 1 of 2 trials are invalid, the first because no trial was made"]
+        ["toy-worse-edge: invalid: 1 of 2 trials are invalid, the first because its test was skipped: not today"]
     )
     assert project.verdicts()["toy-identity-edge"] == "pass"
 

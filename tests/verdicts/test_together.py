@@ -57,7 +57,7 @@ def test_neighbours_are_pairs_where_another_trial_is_lacking() -> None:
         )
         for label, name, latencies_s in (("main", "was", before), ("this version", "now", 1.1 * after))
     ]
-    (row,) = compare(*sides, *rules(Settings()), together=True).rows
+    (row,) = compare(sides[0], sides[1], *rules(Settings()), together=True).rows
     assert row.outcome == "regression"
     assert row.latency is not None
     assert row.latency.trials == (10, 10)
