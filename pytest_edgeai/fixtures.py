@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from pytest_edgeai.subjects import SubjectModel
     from pytest_edgeai.tiers.backend import Deployment
 
-_BENCHMARK: pytest.StashKey[BenchmarkFixture] = pytest.StashKey()
+BENCHMARK: pytest.StashKey[BenchmarkFixture] = pytest.StashKey()
 
 
 @pytest.fixture
@@ -159,10 +159,10 @@ def trial(
             "nothing was measured: benchmarks are disabled (by -n of pytest-xdist or by --benchmark-disable)",
             pytrace=False,
         )
-    before = request.node.stash.get(_BENCHMARK, None)
+    before = request.node.stash.get(BENCHMARK, None)
     if before is not None:
         before.has_error = True  # what a rerun repeats is left out like what failed
-    request.node.stash[_BENCHMARK] = benchmark
+    request.node.stash[BENCHMARK] = benchmark
     started = time.perf_counter()
     request.getfixturevalue("artifact")
     deployment: Deployment = request.getfixturevalue("deployment")

@@ -398,6 +398,20 @@ class MeasuringSession:
         self.add(TrialRecord(cell, "invalid", reason, cause, host=host or {}, reference=reference or {}))
         return self.attempts.settle(cell, (*self.cells, *self.twins))
 
+    def take_back_slow_trials(self) -> dict[Cell, Fate]:
+        """Make trials invalid in which the host computed slowly, by all that is known by now; what becomes of each."""
+        from pytest_edgeai.measure.contention import judge_speeds
+
+        references = {cell: record.reference for cell, record in self.records.items()}
+        fates: dict[Cell, Fate] = {}
+        for cell, reason in judge_speeds(references, self.settings.tolerances.slow_host).items():
+            if self.records[cell].status == "valid":
+                before = self.attempts.take_back(cell, reason)
+                if self.report is not None:
+                    self.report.remove(before)
+                fates[cell] = self.attempts.settle(cell, (*self.cells, *self.twins))
+        return fates
+
     def place_again(self, remaining: Sequence[Cell | None]) -> int:
         """Before which of the remaining tests a trial is put that is to be measured again; None is no trial."""
         together = [None if cell is None else (cell.replicate, cell.strategy) for cell in remaining]

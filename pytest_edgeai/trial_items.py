@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 import pytest
 from _pytest.outcomes import Failed  # pytest.fail.Exception, which type checkers do not take for a class
 
+from pytest_edgeai.fixtures import BENCHMARK
 from pytest_edgeai.parametrization import AXES
 from pytest_edgeai.plugin import CELL
 
@@ -111,9 +112,25 @@ class TrialItems:
         if CELL in item.stash and item.stash[CELL] in self._edgeai.attempts.waiting:
             first = len(items) - remaining
             items.insert(first + self._edgeai.place_again([one.stash.get(CELL, None) for one in items[first:]]), item)
-        elif not remaining and not item.session.shouldfail and not item.session.shouldstop:
+        elif remaining or item.session.shouldfail or item.session.shouldstop:
+            return result
+        elif not self._measure_slow_trials_again(items):
             self._add(item.session, self._edgeai.further_trials())
         return result
+
+    def _measure_slow_trials_again(self, items: list[pytest.Item]) -> bool:
+        """Put trials behind the last one in which the host turned out to have been slow; whether there are any."""
+        known = {one.stash[CELL]: one for one in items if CELL in one.stash}
+        again = []
+        for cell, fate in self._edgeai.take_back_slow_trials().items():
+            benchmark = known[cell].stash.get(BENCHMARK, None)
+            if benchmark is not None:
+                benchmark.has_error = True  # pytest-benchmark then leaves it out of its files
+            if fate == "again":
+                again.append(known[cell])
+        self._progress.take_back([one.nodeid for one in again])
+        items += again
+        return bool(again)
 
     def _add(self, session: pytest.Session, cells: Sequence[Cell]) -> None:
         items = {item.stash[CELL]: item for item in session.items if CELL in item.stash}
