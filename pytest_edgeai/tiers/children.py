@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from pytest_edgeai.tiers.backend import TierError
+from pytest_edgeai.tiers.fork_server import ForkedProcess, ForkServer
 
 _LOG_LINES = 5
 _LOG_LINE_LENGTH = 300
@@ -41,6 +42,8 @@ class Child:
         How long it may take until it is ready.
     explain
         What else is known of its end, to go on with the sentence that it has ended.
+    forks
+        What starts it, where it is a tier server; it waits for `begin` then.
 
     Raises
     ------
@@ -55,6 +58,7 @@ class Child:
         folder: Path,
         start_timeout_s: float,
         explain: Callable[[], str] = str,
+        forks: ForkServer | None = None,
     ) -> None:
         self.name = name
         self._explain = explain
@@ -62,8 +66,12 @@ class Child:
         self._start_timeout_s = start_timeout_s
         self._deadline = time.monotonic() + start_timeout_s
         self._said: Mapping[str, Any] | None = None
+        self._process: ForkedProcess | subprocess.Popen[bytes]
         try:
             with self._log.open("wb") as log:
+                if forks is not None:
+                    self._process = forks.start([*command[1:], "--exit-with-parent"], log)
+                    return
                 self._process = subprocess.Popen(
                     # Without -P the current folder, the user's project, would come before the standard library.
                     [sys.executable, "-P", "-m", *command, "--exit-with-parent"],
@@ -71,7 +79,7 @@ class Child:
                     stdout=subprocess.PIPE,
                     stderr=log,
                     bufsize=0,
-                    env=_environment(),
+                    env=environment(),
                     process_group=0,  # Ctrl-C is for us, who then end our children in order
                 )
         except OSError as error:
@@ -105,6 +113,11 @@ class Child:
         if self._said is None:
             self._said = self._first_line()
         return self._said
+
+    def begin(self) -> None:
+        """Let a forked server begin, whose limits are set now; others have begun by themselves."""
+        if isinstance(self._process, ForkedProcess):
+            self.tell("")
 
     def tell(self, line: str) -> None:
         """Write a line to its standard input.
@@ -219,7 +232,8 @@ def is_alive(pid: int) -> bool:
     return True
 
 
-def _environment() -> dict[str, str]:
+def environment() -> dict[str, str]:
+    """The environment of children: without threads that they were not given, and with output that is not held back."""
     return {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
 
 

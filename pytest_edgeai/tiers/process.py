@@ -17,13 +17,15 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from types import TracebackType
+from typing import Any, ClassVar, Self
 
 from pytest_edgeai.measure.client import Client, RequestError
 from pytest_edgeai.serving.endpoints import LIMITS_PATH, REFERENCE_PATH
-from pytest_edgeai.tiers import cgroups
+from pytest_edgeai.tiers import cgroups, fork_server
 from pytest_edgeai.tiers.backend import Order, Site, TierError, TierState, server_arguments, takes_turns
-from pytest_edgeai.tiers.children import Child, family
+from pytest_edgeai.tiers.children import Child, environment, family
+from pytest_edgeai.tiers.fork_server import ForkServer
 from pytest_edgeai.tiers.probe import ProbeLines
 from pytest_edgeai.tiers.proof import own_cpus, prove
 from pytest_edgeai.tiers.sharing import cpus_of_node
@@ -61,6 +63,9 @@ class Timeouts:
 class ProcessBackend:
     """Tiers as processes of this host.
 
+    As a context manager it keeps a process that starts the servers (`pytest_edgeai.tiers.fork_server`), which takes a
+    fraction of the time that each takes by itself.
+
     Parameters
     ----------
     site
@@ -84,9 +89,22 @@ class ProcessBackend:
         self._timeouts = timeouts
         self._numbers = itertools.count(1)
         self._token = secrets.token_urlsafe()
+        self._forks: ForkServer | None = None
         self._why_no_cgroups = cgroups.writable(f"{site.session_id}-check")
         if self._why_no_cgroups is None:
             cgroups.sweep()
+
+    def __enter__(self) -> Self:
+        if fork_server.available():
+            self._forks = ForkServer(environment())
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._forks is not None:
+            self._forks.close()
+            self._forks = None
 
     def describe(self) -> str:
         """How tiers are run and limited."""
@@ -129,7 +147,8 @@ class ProcessBackend:
             groups = {one: self._limit(stack, one, order, number) for one in names}
             children = stack.enter_context(family(self._timeouts.end_s))
             polls = _polls(order, cores)
-            launch = _Launch(self._site, order, folder, groups, children, self._timeouts.start_s, timeout_s, polls)
+            start_s, forks = self._timeouts.start_s, self._forks
+            launch = _Launch(self._site, order, folder, groups, children, start_s, timeout_s, polls, forks)
             servers: dict[str, Child] = {}
             for name, onward in zip(names, (None, *nears), strict=True):
                 server = launch.server(name, repositories.get(name, empty), inbound.get(name), onward, servers)
@@ -178,6 +197,7 @@ class _Launch:
     start_timeout_s: float
     answer_timeout_s: float
     polls: bool
+    forks: ForkServer | None
 
     def server(
         self, place: str, repository: Path, inbound: Hop | None, onward: Hop | None, started: Mapping[str, Child]
@@ -210,7 +230,7 @@ class _Launch:
             command.append("--poll")
         command += server_arguments(place, allotment, self.order, self.answer_timeout_s, str(self.site.folder))
         explain = functools.partial(_memory_note, groups, allotment)
-        server = Child(f"tier {place}", command, self.folder, self.start_timeout_s, explain)
+        server = Child(f"tier {place}", command, self.folder, self.start_timeout_s, explain, self.forks)
         self.children.append(server)
         try:
             if groups:
@@ -219,6 +239,7 @@ class _Launch:
                 os.sched_setaffinity(server.pid, cpus_of_node(allotment, self.order.node_at(place), own_cpus()))
         except OSError as error:
             raise TierError(server.obituary(wait_s=1) or f"tier {place} cannot be limited: {error}") from None
+        server.begin()
         return server
 
 
