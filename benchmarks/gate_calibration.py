@@ -222,7 +222,7 @@ def _print_simulated(
         for design, by_kind in counts.items():
             counter = by_kind[kind]
             sessions = counter["sessions"]
-            figures = {
+            figures: dict[str, Any] = {
                 "false alarms": rate(counter["alarmed"], sessions),
                 "false alarms by strategy": rate(counter["alarms"], counter["strategies"]),
                 "others undecided": rate(counter["undecided"], sessions),
@@ -235,10 +235,10 @@ def _print_simulated(
         if kind != NOTHING:
             table.add_row(kind, *cells)
     console.print(table)
-    for design, by_kind in found.items():
-        nothing = by_kind[NOTHING]
+    for title, figures_of in found.items():
+        nothing = figures_of[NOTHING]
         console.print(
-            f"{design}, equal versions: false alarms in {_words(nothing['false alarms'])} of sessions and of "
+            f"{title}, equal versions: false alarms in {_words(nothing['false alarms'])} of sessions and of "
             f"{_words(nothing['false alarms by strategy'])} of strategies; sessions that fail as inconclusive "
             f"{_words(nothing['others undecided'])}; {nothing['trials']:.0f} trials a session"
         )
@@ -273,12 +273,13 @@ def _print_real(console: Console, real: Sequence[Measured]) -> dict[str, Any]:
             undecided += any(map(_fails, changes.values()))
             per_session.append({"session": one.name, "alarms": slower})
         hit = sum(bool(one["alarms"]) for one in per_session)
-        found[f"{trials} a side"] = figures = {
+        figures: dict[str, Any] = {
             "false alarms": rate(hit, sessions),
             "false alarms by strategy": rate(alarms, strategies),
             "fail as inconclusive": rate(undecided, sessions),
             "sessions": per_session,
         }
+        found[f"{trials} a side"] = figures
         console.print(
             f"real sessions as they were, {trials} a side: false alarms in {hit} of {sessions}: "
             f"{_words(figures['false alarms'])}; of strategies {alarms} of {strategies}: "
