@@ -26,8 +26,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
-from pytest_edgeai.measure.host import load_average, stolen_s
-from pytest_edgeai.settings import FILE_NAME
+from pytest_edgeai.measure.host import load_average, observe
+from pytest_edgeai.settings_files import FILE_NAME
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 FOLDER: Final = Path(__file__).parent / "data" / "held_back"
@@ -60,7 +60,7 @@ def main() -> int:
     options.folder.mkdir(parents=True, exist_ok=True)
     for _ in range(options.sessions):
         with tempfile.TemporaryDirectory(prefix="gate-session-") as scratch:
-            before = stolen_s(), time.time()
+            before = observe().stolen_s, time.time()
             seed = random.SystemRandom().randrange(2**32)
             with loaded(options.load), settings_of(ROOT):
                 began = load_average()
@@ -70,7 +70,7 @@ def main() -> int:
                 print(f"pytest ended with {code} and no report: nothing is kept", file=sys.stderr)
                 return 1
             results = json.loads(found[-1].read_text(encoding="utf-8"))
-        stolen = stolen_s()
+        stolen = observe().stolen_s
         about = {
             "commit": _commit(),
             "seed": seed,

@@ -183,17 +183,16 @@ def _print_links(folder: Path, rounds: int, size_bytes: int) -> None:
     print("| --- | --- | --- | --- | --- |")
     with running(folder, "edge", _MOST, 1) as deployment:
         hops = deployment.hops
-        lines = [deployment.probe(hop) for hop in hops]
+        lines = [one.link for one in map(deployment.probe, hops) if one is not None]
         ideal_s = size_bytes * 8 / hops[0].link.rate_bps
         slowest_s: dict[int, list[float]] = {number: [] for number in _NUMBERS}
         with ThreadPoolExecutor(_MOST) as pool:
             for _ in range(rounds):
                 for number, found in slowest_s.items():
-                    sent = [pool.submit(line.upload, PROBE_PATH, size_bytes) for line in lines[:number] if line]
-                    found.append(max(one.result() for one in sent))
+                    sent = [pool.submit(line.upload, PROBE_PATH, size_bytes) for line in lines[:number]]
+                    found.append(max(one.result().took_s for one in sent))
         for line in lines:
-            if line is not None:
-                line.__exit__(None, None, None)
+            line.__exit__(None, None, None)
     medians_s = {number: statistics.median(found) for number, found in slowest_s.items()}
     for number, median_s in medians_s.items():
         print(

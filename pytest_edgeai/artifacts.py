@@ -2,7 +2,9 @@
 
 An entry is a folder named by the digest of its recipe (everything that decides its content). It is complete or it is
 not there: files are written elsewhere, the manifest with their checksums last, and the folder is then renamed into
-place. Whoever reads an entry gets it verified. What a recipe holds is decided by those who build.
+place. Whoever reads an entry gets it verified: its manifest is that of the folder's name, and it holds the manifest's
+files and no others. What a recipe holds is decided by those who build; what `edgeai clean` removes, by
+`pytest_edgeai.cleaning`.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
@@ -24,6 +26,11 @@ from filelock import FileLock, Timeout
 Kind: TypeAlias = Literal["artifacts", "networks", "samples", "evaluations", "cuts"]
 KINDS: tuple[Kind, ...] = ("artifacts", "networks", "samples", "evaluations", "cuts")
 MANIFEST = "manifest.json"
+MARKER = ".edgeai-store"
+"""A file that says that a folder is a store; `edgeai clean` touches no other."""
+PARTIAL = ".partial-"
+"""What the name of an entry that is being written begins with."""
+_MARKER_TEXT = "The artifact store of pytest-edgeai. `edgeai clean` removes entries.\n"
 _FORMAT = 1
 
 
@@ -73,6 +80,8 @@ class Entry:
         What its builder had to say: engine, durations, versions.
     files
         Size in bytes by name.
+    checksums
+        Hexadecimal SHA-256 by name.
     """
 
     folder: Path
@@ -80,6 +89,7 @@ class Entry:
     content: str
     provenance: Mapping[str, Any]
     files: Mapping[str, int]
+    checksums: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def size_bytes(self) -> int:
@@ -111,7 +121,16 @@ class Artifact:
     @property
     def graph_bytes(self) -> int:
         """Size of its graphs with their weights, wherever these are."""
-        return sum(size for name, size in self.entry.files.items() if Path(name).name.startswith("model.onnx"))
+        return sum(size for name, size in self.entry.files.items() if _is_of_graph(name))
+
+    @property
+    def graph_digests(self) -> tuple[Mapping[str, str], ...]:
+        """SHA-256 of the files of each of its graphs, by their names: a tier has to have loaded one of these."""
+        graphs: dict[Path, dict[str, str]] = {}
+        for name, digest in self.entry.checksums.items():
+            if _is_of_graph(name):
+                graphs.setdefault(Path(name).parent, {})[Path(name).name] = digest
+        return tuple(graphs.values())
 
 
 class Store:
@@ -163,6 +182,7 @@ class Store:
         shelf = self.root / recipe.kind
         try:
             shelf.mkdir(parents=True, exist_ok=True)
+            self.mark()
         except OSError as error:
             raise StoreError(f"the artifact store {self.root} cannot be made: {error.strerror}") from None
         with self._locked(shelf / f"{recipe.digest}.lock", note):
@@ -179,59 +199,55 @@ class Store:
             raise StoreError(f"{shelf / recipe.digest} vanished while it was used")
         return entry
 
-    def clean(self, *, used_before: float | None = None, dry_run: bool = False) -> tuple[int, int]:
-        """Remove entries.
+    @property
+    def marked(self) -> bool:
+        """Whether the folder is marked as a store."""
+        return (self.root / MARKER).is_file()
 
-        Parameters
-        ----------
-        used_before
-            Only those that were last read before this time (seconds since the epoch), or None for all.
-        dry_run
-            Remove nothing.
+    def mark(self) -> None:
+        """Mark the folder as a store, unless it is.
 
-        Returns
-        -------
-        count, size_bytes
-            What was removed, or would be.
+        Raises
+        ------
+        OSError
+            It cannot be written.
         """
-        count = size_bytes = 0
-        for folder in sorted(path for kind in KINDS for path in (self.root / kind).glob("*") if path.is_dir()):
-            if used_before is not None and folder.stat().st_mtime >= used_before:
-                continue
-            with self._locked(folder.parent / f"{folder.name.removeprefix('.partial-')}.lock"):
-                count += 1
-                size_bytes += sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-                if not dry_run:
-                    shutil.rmtree(folder)
-        return count, size_bytes
+        if not self.marked:
+            (self.root / MARKER).write_text(_MARKER_TEXT, encoding="utf-8")
 
     def _read(self, kind: Kind, digest: str) -> Entry | None:
         folder = self.root / kind / digest
-        if not folder.is_dir():
-            return None
         try:
+            if folder.is_symlink():
+                raise _Corrupt("it is a symbolic link")
+            if not folder.is_dir():
+                return None
             manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
             files: Mapping[str, Mapping[str, Any]] = manifest["files"]
             provenance = manifest["provenance"]
             expected = {name: described["sha256"] for name, described in files.items()}
+            if Recipe(kind, manifest["recipe"]).digest != digest:
+                raise _Corrupt("its manifest is that of another entry")
         except OSError:
             raise _Corrupt("it has no manifest") from None
         except (ValueError, KeyError, TypeError, AttributeError):
             raise _Corrupt("its manifest is broken") from None
-        for name, checksum in expected.items():
-            path = folder / name
-            if not path.is_file() or file_digest(path) != checksum:
-                raise _Corrupt(f"{name} is missing or differs")
-        sizes = {name: (folder / name).stat().st_size for name in expected}
+        try:
+            _verify(folder, expected)
+            sizes = {name: (folder / name).stat().st_size for name in expected}
+        except OSError as error:
+            raise _Corrupt(f"{error.filename} cannot be read: {error.strerror}") from None
         with contextlib.suppress(OSError):  # a store may be mounted read-only
-            os.utime(folder)  # tells `clean` that it is in use
-        return Entry(folder, digest, _content(expected), provenance, sizes)
+            os.utime(folder)  # tells `edgeai clean` that it is in use
+        return Entry(folder, digest, _content(expected), provenance, sizes, expected)
 
     def _build(self, recipe: Recipe, build: Callable[[Path], Mapping[str, Any]], shelf: Path) -> None:
         final = shelf / recipe.digest
-        partial = shelf / f".partial-{recipe.digest}"
+        partial = shelf / f"{PARTIAL}{recipe.digest}"
         for leftover in (final, partial):  # we hold the lock, so nobody is at work in them
-            if leftover.exists():
+            if leftover.is_symlink():
+                leftover.unlink()  # where it leads to is not ours
+            elif leftover.exists():
                 shutil.rmtree(leftover)
         partial.mkdir()
         try:
@@ -258,6 +274,8 @@ class Store:
             if note is not None:
                 note(f"another process is building {path.stem[:12]}: waiting for it")
             lock.acquire()
+        except OSError as error:
+            raise StoreError(f"{path} cannot be locked ({error.strerror}): remove it") from None
         try:
             yield
         finally:
@@ -303,6 +321,24 @@ def library_versions(names: tuple[str, ...]) -> dict[str, str | None]:
         except metadata.PackageNotFoundError:
             versions[name] = None
     return versions
+
+
+def _is_of_graph(name: str) -> bool:
+    """Whether a file is a graph, or holds its weights."""
+    return Path(name).name.startswith("model.onnx")
+
+
+def _verify(folder: Path, expected: Mapping[str, str]) -> None:
+    """Check that a folder has exactly the files of a manifest, with their content, and no symbolic links."""
+    for path in sorted(folder.rglob("*")):
+        name = str(path.relative_to(folder))
+        if path.is_symlink():
+            raise _Corrupt(f"{name} is a symbolic link")
+        if not path.is_dir() and name != MANIFEST and name not in expected:
+            raise _Corrupt(f"{name} is not in its manifest")
+    for name, checksum in expected.items():
+        if not (folder / name).is_file() or file_digest(folder / name) != checksum:
+            raise _Corrupt(f"{name} is missing or differs")
 
 
 def _content(checksums: Mapping[str, str]) -> str:

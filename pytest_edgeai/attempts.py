@@ -74,6 +74,12 @@ class Attempts:
         self.records[cell] = record
         return record, replaced
 
+    def take_back(self, cell: Cell, reason: str) -> TrialRecord:
+        """Make a valid attempt invalid: the host turns out to have spoiled it. The record as it was."""
+        before = self.records[cell]
+        self.records[cell] = replace(before, status="invalid", reason=reason, cause="host", measurements=())
+        return before
+
     def settle(self, cell: Cell, planned: Collection[Cell]) -> Fate:
         """What becomes of an invalid attempt.
 

@@ -6,8 +6,12 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pytest_edgeai import __version__, analyze
+
+if TYPE_CHECKING:
+    from pytest_edgeai.settings import Settings
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -25,7 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="edgeai",
-        description="Commands of pytest-edgeai that measure nothing. To measure: pytest suites/ --benchmark-only",
+        description="Commands of pytest-edgeai that run no trials. To measure: pytest suites/ --benchmark-only",
     )
     parser.add_argument("--version", action="version", version=f"pytest-edgeai {__version__}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
@@ -41,10 +45,13 @@ def _parser() -> argparse.ArgumentParser:
     latencies.set_defaults(command=analyze.run)
 
     doctor = commands.add_parser(
-        "doctor", help="say what works on this machine and what is missing", description=_doctor.__doc__
+        "doctor",
+        help="say what works on this machine, what is missing and how well it measures",
+        description=_doctor.__doc__,
     )
     doctor.add_argument("--root", type=Path, default=Path(), metavar="DIR", help="the project (default: here)")
     doctor.add_argument("--json", action="store_true", help="print JSON")
+    doctor.add_argument("--no-measure", action="store_true", help="leave out the ten seconds that measure this host")
     doctor.set_defaults(command=_doctor)
 
     image = commands.add_parser("image", help="the tier image of the docker backend")
@@ -79,27 +86,38 @@ def _parser() -> argparse.ArgumentParser:
     compare.set_defaults(command=_compare)
 
     clean = commands.add_parser(
-        "clean", help="remove built artifacts, and containers that were left behind", description=_clean.__doc__
+        "clean",
+        help="remove built artifacts, and what killed sessions left behind",
+        description=_clean.__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     clean.add_argument(
-        "--root", type=Path, default=Path(), metavar="DIR", help="the project, which may name engines (default: here)"
+        "--root", type=Path, default=Path(), metavar="DIR", help="the project, whose settings count (default: here)"
     )
     clean.add_argument("--store", type=Path, metavar="DIR", help="artifact store (default: as pytest would use it)")
     clean.add_argument(
         "--unused-for", type=_days, metavar="DAYS", help="only entries that no session has used for so long"
     )
+    clean.add_argument(
+        "--containers", action="store_true", help="only what killed sessions left on container engines, no artifacts"
+    )
+    clean.add_argument("--yes", action="store_true", help="do not ask before artifacts are removed")
+    clean.add_argument("--images", action="store_true", help="only tier images that no session holds")
     clean.add_argument("--dry-run", action="store_true", help="only say what would be removed")
     clean.set_defaults(command=_clean)
     return parser
 
 
 def _doctor(options: argparse.Namespace) -> int:
-    """Say what works on this machine and what is missing."""
+    """Say what works on this machine, what is missing, and how well it measures, which takes ten seconds."""
     import json
 
     from pytest_edgeai import doctor
 
     findings = doctor.examine(options.root)
+    if not options.no_measure:
+        print("measuring this host for ten seconds (--no-measure leaves it out) …", file=sys.stderr, flush=True)
+        findings += doctor.measure()
     if options.json:
         print(json.dumps([finding.as_json() for finding in findings], indent=2))
     else:
@@ -115,6 +133,8 @@ def _compare(options: argparse.Namespace) -> int:
 
     from pytest_edgeai.baselines import find_recording
     from pytest_edgeai.reporting import comparison as written
+    from pytest_edgeai.reporting import junit
+    from pytest_edgeai.reporting.files import finite
     from pytest_edgeai.settings import SettingsError, load_settings
     from pytest_edgeai.verdicts.comparison import compare, rules
 
@@ -125,9 +145,9 @@ def _compare(options: argparse.Namespace) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     for path, text in (
-        (options.json, json.dumps(found.as_json(), indent=1, allow_nan=False) + "\n"),
+        (options.json, json.dumps(finite(found.as_json()), indent=1, allow_nan=False) + "\n"),
         (options.markdown, written.markdown(found)),
-        (options.junit, written.junit(found)),
+        (options.junit, junit.comparison_report(found)),
     ):
         if path == "-":
             print(text, end="")
@@ -177,39 +197,95 @@ def _image_build(options: argparse.Namespace) -> int:
 
 
 def _clean(options: argparse.Namespace) -> int:
-    """Remove artifacts, samples and evaluations from the store, and what killed sessions left on a container engine.
+    """Remove artifacts, samples and evaluations from the store, and what killed sessions left behind.
 
-    The next session builds what it needs.
+    The next session builds what it needs. The store is that of --store, else of the project's settings, else
+    $EDGEAI_STORE, else in the user's cache folder; of a folder that is not a store nothing is removed.
     """
-    import time
-
-    from pytest_edgeai.artifacts import Store, default_root
+    from pytest_edgeai import scratch
     from pytest_edgeai.settings import SettingsError, load_settings
-    from pytest_edgeai.tiers import engine
-    from pytest_edgeai.tiers.specs import USUAL_ENGINE
 
-    store = Store(options.store or default_root())
-    before = None if options.unused_for is None else time.time() - options.unused_for * 86400
-    removed, size_bytes = store.clean(used_before=before, dry_run=options.dry_run)
-    verb = "would remove" if options.dry_run else "removed"
-    print(f"{verb} {removed} entries, {size_bytes / 1e6:.1f} MB, from {store.root}")
     try:
-        tiers = load_settings(options.root, {}).topology.tiers.values()
+        settings = load_settings(options.root, {})
     except SettingsError as error:
         print(f"error: {error}", file=sys.stderr)
+        return 2
+    only_engines = options.containers or options.images
+    code = 0 if only_engines else _clean_store(options, settings)
+    if code == 0:
+        if not (only_engines or options.dry_run):
+            print(f"removed {len(scratch.sweep())} temporary folders of sessions that were killed")
+        _clean_engines(options, settings)
+    return code
+
+
+def _clean_store(options: argparse.Namespace, settings: Settings) -> int:
+    """Remove entries of the store, after asking."""
+    import time
+
+    from pytest_edgeai import cleaning
+    from pytest_edgeai.artifacts import Store, default_root
+
+    named = options.store or (None if settings.store is None else options.root / settings.store)
+    store = Store(named or default_root())
+    try:
+        remark = cleaning.refuse_what_is_not_ours(store)
+    except (cleaning.NotOursError, OSError) as error:
+        print(f"error: nothing was removed: {error}", file=sys.stderr)
+        return 2
+    before = None if options.unused_for is None else time.time() - options.unused_for * 86400
+    found = cleaning.removable(store, used_before=before)
+    size_mb = sum(one.size_bytes for one in found) / 1e6
+    if remark:
+        print(remark)
+    for one in found:
+        used = time.strftime("%Y-%m-%d", time.localtime(one.used_at))
+        print(f"{one.kind}/{one.digest[:12]}  {one.size_bytes / 1e6:9.1f} MB  last used {used}  {one.what}".rstrip())
+    if options.dry_run or not found:
+        verb = "would remove" if options.dry_run else "removed"
+        print(f"{verb} {len(found)} entries, {size_mb:.1f} MB, from {store.root}")
+        return 0
+    if not options.yes:
+        if not (sys.stdin.isatty() and sys.stdout.isatty()):
+            print("error: nothing was removed: there is no terminal to ask on; give --yes", file=sys.stderr)
+            return 2
+        if input(f"Remove these {len(found)} entries, {size_mb:.1f} MB, from {store.root}? [y/N] ").lower() != "y":
+            print("nothing was removed")
+            return 1
+    try:
+        store.mark()
+        removed = [one for one in found if cleaning.remove(one)]
+    except OSError as error:
+        print(f"error: {error.filename} cannot be removed: {error.strerror}", file=sys.stderr)
         return 1
-    addresses = {tier.engine for tier in tiers} - {USUAL_ENGINE}
+    freed_mb = sum(one.size_bytes for one in removed) / 1e6
+    busy = "" if len(removed) == len(found) else f"; {len(found) - len(removed)} are being built and stay"
+    print(f"removed {len(removed)} entries, {freed_mb:.1f} MB, from {store.root}{busy}")
+    return 0
+
+
+def _clean_engines(options: argparse.Namespace, settings: Settings) -> None:
+    """Remove what is of no use on the container engines that the settings name, and on the usual one."""
+    from pytest_edgeai.tiers import engine
+    from pytest_edgeai.tiers.image import remove_images
+    from pytest_edgeai.tiers.specs import USUAL_ENGINE
+
+    verb = "would remove" if options.dry_run else "removed"
+    addresses = {tier.engine for tier in settings.topology.tiers.values()} - {USUAL_ENGINE}
     if engine.socket_is_there():
         addresses.add(USUAL_ENGINE)
     for address in sorted(addresses, key=str):
         try:
             with engine.reached(address) as there:
-                names = engine.sweep(engine.connect(there), dry_run=options.dry_run)
+                client = engine.connect(there)
+                if options.containers or not options.images:
+                    names = engine.sweep(client, dry_run=options.dry_run)
+                    print(f"{verb} {len(names)} containers and networks that were left behind on {address}")
+                if options.images:
+                    tags = remove_images(client, dry_run=options.dry_run)
+                    print(f"{verb} {len(tags)} tier images that no session holds on {address}")
         except engine.EngineError as error:
             print(f"left what may be on a container engine: {error}")
-        else:
-            print(f"{verb} {len(names)} containers and networks that were left behind on {address}")
-    return 0
 
 
 def _days(text: str) -> float:

@@ -1,4 +1,4 @@
-"""What works on this machine and what is missing, each with the mend. Nothing is changed."""
+"""What works on this machine, what is missing and how well it measures, each with what to do. Nothing is changed."""
 
 from __future__ import annotations
 
@@ -6,19 +6,18 @@ import platform
 import shutil
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING
 
 from pytest_edgeai.artifacts import default_root, library_versions
+from pytest_edgeai.findings import Finding, Level
 from pytest_edgeai.measure.host import Host, this_host
+from pytest_edgeai.session_lock import HostTakenError, only_session
 from pytest_edgeai.settings import Settings, SettingsError, find_settings, load_settings
 from pytest_edgeai.tiers.specs import USUAL_ENGINE, allot
 
 if TYPE_CHECKING:
     from rich.console import Console
-
-Level: TypeAlias = Literal["fine", "limited", "broken"]
 
 _EXTRAS = {
     "operators": ("torch", "transformers", "neural-compressor", "onnxscript", "safetensors", "scikit-learn"),
@@ -26,29 +25,6 @@ _EXTRAS = {
     "parallel": ("pytest-xdist",),
 }
 _STYLES: dict[Level, str] = {"fine": "green", "limited": "yellow", "broken": "red"}
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing that was looked at.
-
-    Parameters
-    ----------
-    what
-        What it is, in a word or two.
-    level
-        `limited` works less well or less; `broken` does not work.
-    sentence
-        What was found.
-    """
-
-    what: str
-    level: Level
-    sentence: str
-
-    def as_json(self) -> dict[str, str]:
-        """A JSON object with the fields of this class."""
-        return asdict(self)
 
 
 def examine(root: Path) -> list[Finding]:
@@ -77,6 +53,18 @@ def examine(root: Path) -> list[Finding]:
         findings.append(Finding("settings", "broken", str(error)))
     findings.append(_store(root, settings))
     return findings
+
+
+def measure() -> list[Finding]:
+    """Measure for about ten seconds how well this host measures, unless a session does so now."""
+    from pytest_edgeai.measure.host_advice import advise
+    from pytest_edgeai.measure.host_checks import check_host
+
+    try:
+        with only_session(0, print):
+            return list(advise(check_host()))
+    except HostTakenError as error:
+        return [Finding("measuring", "limited", f"nothing was measured: {error}")]
 
 
 def show(findings: Sequence[Finding], console: Console) -> None:

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import pytest
 
 from pytest_edgeai.plugin import SESSION
-from pytest_edgeai.trial_items import Spoiled
 
 if TYPE_CHECKING:
     from pytest_benchmark.fixture import BenchmarkFixture
@@ -27,7 +26,7 @@ if TYPE_CHECKING:
     from pytest_edgeai.subjects import SubjectModel
     from pytest_edgeai.tiers.backend import Deployment
 
-_BENCHMARK: pytest.StashKey[BenchmarkFixture] = pytest.StashKey()
+BENCHMARK: pytest.StashKey[BenchmarkFixture] = pytest.StashKey()
 
 
 @pytest.fixture
@@ -152,6 +151,7 @@ def trial(
     It fails the test when the trial is invalid, unless that is the host's fault and it is measured again.
     """
     from pytest_edgeai.matrix import Cell
+    from pytest_edgeai.measure.contention import slower_references
     from pytest_edgeai.measure.trial import Assignment, TrialInvalid, run_trial
 
     if benchmark.disabled:
@@ -159,10 +159,10 @@ def trial(
             "nothing was measured: benchmarks are disabled (by -n of pytest-xdist or by --benchmark-disable)",
             pytrace=False,
         )
-    before = request.node.stash.get(_BENCHMARK, None)
+    before = request.node.stash.get(BENCHMARK, None)
     if before is not None:
         before.has_error = True  # what a rerun repeats is left out like what failed
-    request.node.stash[_BENCHMARK] = benchmark
+    request.node.stash[BENCHMARK] = benchmark
     started = time.perf_counter()
     request.getfixturevalue("artifact")
     deployment: Deployment = request.getfixturevalue("deployment")
@@ -174,6 +174,8 @@ def trial(
         edgeai_session.settings.tolerances,
         prepared.validation,
         prepared.evaluation,
+        prepared.artifact.graph_digests,
+        slower_references(record.reference for record in edgeai_session.records.values()),
     )
 
     def stopwatch(
@@ -189,15 +191,22 @@ def trial(
 
     def measure() -> TrialRecord:
         benchmark.group = f"{strategy.model} on {strategy.placement}"
-        reason, cause, record = "", "", None
+        spoiled: TrialInvalid | None = None
+        record: TrialRecord | None = None
         try:
             record = run_trial(deployment, assignment, stopwatch, started)
         except TrialInvalid as invalid:
-            reason, cause = str(invalid), invalid.cause
+            spoiled = invalid
+        finally:
+            # pytest-benchmark then leaves it out of its files and comparisons, also after Ctrl-C in its midst.
+            benchmark.has_error = record is None
         if record is None:
-            benchmark.has_error = True  # pytest-benchmark then leaves it out of its files and comparisons
-            _fail(reason, cause)
+            assert spoiled is not None
+            _fail(str(spoiled), spoiled.cause, spoiled.host, spoiled.reference)
         record = edgeai_session.add(record)
+        if record.status != "valid":
+            benchmark.has_error = True
+            pytest.fail(record.reason, pytrace=False)
         details = record.as_json()
         del details["latency_s"]  # pytest-benchmark's own data
         benchmark.extra_info["edgeai"] = details | {"artifact": prepared.artifact.entry.digest}
@@ -206,6 +215,13 @@ def trial(
     return measure
 
 
-def _fail(reason: str, cause: str) -> NoReturn:
-    """Fail the test, in a way that tells whose fault it is."""
-    raise Spoiled(reason) if cause == "host" else pytest.fail.Exception(reason, pytrace=False)
+def _fail(
+    reason: str,
+    cause: str,
+    host: Mapping[str, float | None] | None = None,
+    reference: Mapping[str, Mapping[str, float]] | None = None,
+) -> NoReturn:
+    """Fail the test, in a way that tells whose fault it is and what is known of the host."""
+    from pytest_edgeai.trial_items import Spoiled
+
+    raise Spoiled(reason, host, reference) if cause == "host" else pytest.fail.Exception(reason, pytrace=False)

@@ -204,35 +204,46 @@ def _json_rows(name: str, text: str) -> Iterator[Row]:
             f"{name}, line {error.lineno}: this is no JSON ({error.msg}); copy the file again if it is cut off"
         ) from None
     if isinstance(document.get("benchmarks"), list):
-        trials = [_trial_of_benchmark(name, benchmark) for benchmark in document["benchmarks"]]
+        trials = [_trial_of_benchmark(name, number, one) for number, one in enumerate(document["benchmarks"])]
     elif isinstance(document.get("trials"), list):
-        trials = [trial for trial in document["trials"] if trial.get("status") == "valid"]
+        trials = list(enumerate(document["trials"]))
     else:
         raise LatencyFileError(f"{name} is JSON, but neither pytest-benchmark's nor a session's results.json")
-    for trial in trials:
-        where = f"{name}, trial {trial.get('id')}"
-        try:
-            names = {column: str(trial[column]) for column in _NAMES}
-            columns = list(zip(trial["run"], trial["input"], trial["latency_s"], strict=True))
-            first = int(trial["replicate"]) * len(columns)  # numbered through the trials of a strategy
-        except (KeyError, TypeError, ValueError) as error:
-            raise LatencyFileError(f"{where}: it is not as a session writes it ({error!r}); measure again") from None
-        for number, (run, told, latency_s) in enumerate(columns, 1):
-            values = {**names, "run": str(first + run), "latency_s": repr(latency_s)}
-            yield _row(Place(where, "value", number), values, told)
+    for number, trial in trials:
+        if not isinstance(trial, dict):
+            raise LatencyFileError(f"{name}: trial {number} is no object, as a session writes it; copy the file again")
+        if trial.get("status", "valid") == "valid":
+            yield from _trial_rows(f"{name}, trial {trial.get('id', number)}", trial)
 
 
-def _trial_of_benchmark(name: str, benchmark: Any) -> dict[str, Any]:
+def _trial_rows(where: str, trial: dict[str, Any]) -> Iterator[Row]:
+    """The rows of a trial as a session writes it."""
     try:
-        trial, data = benchmark["extra_info"]["edgeai"], benchmark["stats"].get("data")
-    except (KeyError, TypeError):
+        names = {column: str(trial[column]) for column in _NAMES}
+        columns = list(zip(trial["run"], trial["input"], trial["latency_s"], strict=True))
+        if not all(isinstance(number, int) for number in (trial["replicate"], *trial["run"], *trial["input"])):
+            raise ValueError("replicate, run and input have to be whole numbers")
+    except (KeyError, TypeError, ValueError) as error:
+        raise LatencyFileError(f"{where}: it is not as a session writes it ({error!r}); measure again") from None
+    first = trial["replicate"] * len(columns)  # numbered through the trials of a strategy
+    for number, (run, told, latency_s) in enumerate(columns, 1):
+        values = {**names, "run": str(first + run), "latency_s": repr(latency_s)}
+        yield _row(Place(where, "value", number), values, told)
+
+
+def _trial_of_benchmark(name: str, number: int, benchmark: Any) -> tuple[int, Any]:
+    """A trial of pytest-edgeai in pytest-benchmark's JSON, with its number."""
+    called = repr(benchmark["name"]) if isinstance(benchmark, dict) and "name" in benchmark else str(number)
+    try:
+        trial, data = dict(benchmark["extra_info"]["edgeai"]), benchmark["stats"].get("data")
+    except (KeyError, TypeError, ValueError, AttributeError):
         raise LatencyFileError(
-            f"{name}: the benchmark {benchmark.get('name')!r} is no trial of pytest-edgeai: without model, operator "
+            f"{name}: the benchmark {called} is no trial of pytest-edgeai: without model, operator "
             "and tier there is nothing to compare; write a CSV with these columns"
         ) from None
     if not data:
-        raise LatencyFileError(f"{name}: the benchmark {benchmark['name']!r} has no raw data; save it with its data")
-    return {**trial, "latency_s": data}
+        raise LatencyFileError(f"{name}: the benchmark {called} has no raw data; save it with its data")
+    return number, {**trial, "latency_s": data}
 
 
 def _row(place: Place, values: dict[str, str], told: int | None) -> Row:

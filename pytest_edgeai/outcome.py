@@ -14,12 +14,14 @@ import numpy as np
 
 from pytest_edgeai.attempts import Attempts
 from pytest_edgeai.matrix import Cell, Strategy
+from pytest_edgeai.measure.link_errors import link_remarks
 from pytest_edgeai.measure.trial import TrialRecord
 from pytest_edgeai.settings import Settings
 from pytest_edgeai.subjects.metrics import METRICS
 from pytest_edgeai.verdicts import Verdict, worst
 from pytest_edgeai.verdicts.accuracy import AccuracyResult, judge_accuracy
 from pytest_edgeai.verdicts.benefit import judge_benefit
+from pytest_edgeai.verdicts.floor import judge_floor
 from pytest_edgeai.verdicts.latency import judge_latency
 from pytest_edgeai.verdicts.trials import InvalidTrial, blame_host, judge_trials, short_of_trials
 
@@ -49,6 +51,9 @@ class StrategyResult:
         Median by span.
     load_s
         Median time until the model was loaded.
+    link_error_s
+        By how many seconds links could have changed the requests of a valid trial, at the most; None where they cross
+        none or that is not known.
     size_bytes
         Of the artifact, or None where there is none.
     accuracy
@@ -69,6 +74,7 @@ class StrategyResult:
     iqr_s: float
     spans_s: Mapping[str, float]
     load_s: float
+    link_error_s: float | None
     size_bytes: int | None
     accuracy: AccuracyResult | None
     metrics: Mapping[str, float]
@@ -91,6 +97,10 @@ class SessionOutcome:
         Operators compared over models, metrics and tiers.
     comparison
         With an earlier session, where one is named.
+    interrupted
+        What ended the session before its last trial, as a sentence goes on, or empty.
+    unwritten
+        Why its reports could not be written, or empty.
     """
 
     results: tuple[StrategyResult, ...]
@@ -98,17 +108,21 @@ class SessionOutcome:
     remarks: tuple[str, ...] = ()
     accuracy_pairs: tuple[AccuracyPair, ...] = ()
     comparison: Comparison | None = None
+    interrupted: str = ""
+    unwritten: str = ""
 
     @property
     def green(self) -> bool:
-        """Whether every verdict is green, and nothing is worse than in the session compared with."""
+        """Whether the session is whole, every verdict green, and nothing worse than in the session compared with."""
+        if self.interrupted or self.unwritten:
+            return False
         green = all(result.verdict.green for result in self.results)
         return green and (self.comparison is None or self.comparison.green)
 
     @property
     def fails(self) -> bool:
         """Whether the session ends with exit code 1: what is not green fails, unless it is tolerated."""
-        fails = any(result.verdict.fails for result in self.results)
+        fails = bool(self.interrupted or self.unwritten) or any(result.verdict.fails for result in self.results)
         return fails or (self.comparison is not None and self.comparison.fails)
 
 
@@ -155,6 +169,13 @@ def conclude(
     remarks += _remarks_on_trials(planned, attempts)
     analysis = None
     valid = [record for cell, record in attempts.records.items() if not cell.version and record.status == "valid"]
+    remarks += link_remarks(
+        [
+            (record.probes, record.link_errors.largest_s / float(np.median(record.latencies_s)))
+            for record in valid
+            if record.link_errors is not None
+        ]
+    )
     if valid:
         try:
             analysis = _analyze(valid, settings)
@@ -189,13 +210,20 @@ def _result(
         verdicts.append(Verdict("invalid", "there is no accuracy to compare with the baseline's"))
     else:
         verdicts.append(accuracy.verdict)
+        floor_percent = settings.budgets.accuracy_floor.floor_percent(strategy.model, strategy.operator)
+        if artifact is not None and floor_percent is not None:
+            metric = METRICS[accuracy.metric]
+            verdicts.append(judge_floor(metric, artifact.evaluation, floor_percent, alpha=settings.alpha))
     medians_s = [float(np.median(record.latencies_s)) for record in valid]
+    link_errors_s = [abs(record.link_errors.largest_s) for record in valid if record.link_errors is not None]
+    link_error_s = max(link_errors_s, default=None)
     verdicts += [
-        judge_latency(medians_s, budget.max_median_s)
+        judge_latency(medians_s, budget.max_median_s, link_error_s or 0.0)
         for budget in settings.budgets.latency
         if medians_s and fnmatchcase(strategy.id, budget.strategies)
     ]
     quartiles = np.percentile(latencies_s, [25, 50, 75, 95])
+    loads_s = [sum(record.load_s.values()) for record in valid if record.load_s]
     return StrategyResult(
         strategy=strategy,
         verdict=worst(verdicts),
@@ -206,7 +234,8 @@ def _result(
         p95_s=float(quartiles[3]),
         iqr_s=float(quartiles[2] - quartiles[0]),
         spans_s=_span_medians(valid),
-        load_s=float(np.median([sum(record.load_s.values()) for record in valid])) if valid else float("nan"),
+        load_s=float(np.median(loads_s)) if loads_s else float("nan"),
+        link_error_s=link_error_s,
         size_bytes=None if artifact is None else artifact.artifact.graph_bytes,
         accuracy=accuracy,
         metrics={} if artifact is None else artifact.evaluation.metrics,
@@ -314,7 +343,7 @@ def _accuracy_pairs(results: Sequence[StrategyResult]) -> tuple[AccuracyPair, ..
 def _span_medians(valid: Sequence[TrialRecord]) -> dict[str, float]:
     spans = [one.spans_s for record in valid for one in record.measurements]
     names = dict.fromkeys(name for one in spans for name in one)
-    return {name: float(np.median([one.get(name, 0.0) for one in spans])) for name in names}
+    return {name: float(np.median([one[name] for one in spans if name in one])) for name in names}
 
 
 def _analyze(valid: Sequence[TrialRecord], settings: Settings) -> Analysis:

@@ -9,11 +9,14 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from pytest_edgeai.checkouts import Commit
     from pytest_edgeai.matrix import Cell, Placement
     from pytest_edgeai.operators.worker import Progress
@@ -28,9 +31,70 @@ _MARKER_KEYS = ("models", "operators", "tiers", "replicates")
 _UNUSED_IS_FINE = pytest.mark.filterwarnings("ignore:Benchmark fixture was not used at all")
 
 
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """Stands for the parameters of a test that can be given none, because something given cannot be used: why."""
+
+    sentence: str
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """Stands for the parameters of a test that has no strategy in common with what the session selects."""
+
+
 def axes_of(fixture_names: Sequence[str]) -> tuple[str, ...]:
     """The axes among the fixtures that a test needs."""
     return tuple(axis for axis in AXES if axis in fixture_names)
+
+
+def axes_needed(metafunc: pytest.Metafunc) -> tuple[str, ...]:
+    """The axes that a test needs, now that its project's hooks have parametrized it.
+
+    A project that gives its test values for `operator` or `tier` means names of its own, though pytest had found our
+    fixtures of these names first. pytest drops what is then needed no more after this hook only, so it is asked now.
+    """
+    if axes_of(metafunc.fixturenames):
+        metafunc.definition._fixtureinfo.prune_dependency_tree()  # noqa: SLF001  # there is no public name
+    return axes_of(metafunc.fixturenames)
+
+
+def refuse(metafunc: pytest.Metafunc, axes: Sequence[str], sentence: str) -> None:
+    """Give a test one set of parameters that stands for the error."""
+    _stand_in(metafunc, axes, Refused(sentence), "unusable")
+
+
+def refusal_of(item: pytest.Item) -> str | None:
+    """Why a test has no parameters that can be used, or None."""
+    return next((value.sentence for value in _given(item).values() if isinstance(value, Refused)), None)
+
+
+def refuse_unusable(session: pytest.Session) -> None:
+    """End the session where nothing would run but tests that cannot be used; beside others only these fail.
+
+    Raises
+    ------
+    pytest.UsageError
+        Says what cannot be used.
+    """
+    config = session.config
+    refused = dict.fromkeys(filter(None, map(refusal_of, session.items)))
+    if not refused or hasattr(config, "workerinput"):
+        return
+    others = (item for item in session.items if not asks_for_matrix(item))
+    tests_more = any(item.get_closest_marker("skip") is None for item in others)
+    if not tests_more or config.option.edgeai_prepare or config.option.edgeai_hand_over:
+        raise pytest.UsageError("\n".join(refused))
+
+
+def is_left_out(item: pytest.Item) -> bool:
+    """Whether a test has no strategy in common with what the session selects."""
+    return any(isinstance(value, LeftOut) for value in _given(item).values())
+
+
+def asks_for_matrix(item: pytest.Item) -> bool:
+    """Whether a test needs any of the axes."""
+    return bool(axes_of(getattr(item, "fixturenames", ())))
 
 
 def open_session(config: pytest.Config, seed: int) -> MeasuringSession:
@@ -45,11 +109,13 @@ def open_session(config: pytest.Config, seed: int) -> MeasuringSession:
     from pytest_edgeai.plugin import SETTINGS
     from pytest_edgeai.selection import Registered
     from pytest_edgeai.session import MeasuringSession
-    from pytest_edgeai.settings import SettingsError, load_settings
+    from pytest_edgeai.settings import SettingsError, validated
+    from pytest_edgeai.settings_files import find_settings
 
     hook = config.hook
     topologies = [one for one in hook.pytest_edgeai_tiers(config=config) if one is not None]
-    settings = load_settings(config.rootpath, _overrides(config), topologies[0] if topologies else None)
+    file, content = find_settings(*_folders(config))
+    settings = validated(file, content, _overrides(config), topologies[0] if topologies else None)
     config.stash[SETTINGS] = settings
     subjects: dict[str, Any] = {}
     for subject in itertools.chain.from_iterable(reversed(hook.pytest_edgeai_subjects(config=config))):
@@ -64,12 +130,15 @@ def open_session(config: pytest.Config, seed: int) -> MeasuringSession:
         backends.update(named or {})
     operators = registry.instantiate(classes, settings.operator_parameters)
     registered = Registered(subjects, chains.with_chains(operators, settings.operator_names), backends)
-    against, usual = _against(config), None
+    root = config.rootpath if file is None else file.parent
+    against, usual = _against(config, root), None
     if against is not None and settings.replicates is None:
         usual = settings.measurement.replicates
         settings = settings.model_copy(update={"replicates": max(usual, settings.gate.replicates)})
         config.stash[SETTINGS] = settings
-    session = MeasuringSession(settings, registered, seed, config.rootpath, against=against, usual_replicates=usual)
+    session = MeasuringSession(
+        settings, registered, seed, root, settings_file=file, against=against, usual_replicates=usual
+    )
     session.expand(_progress(config, session))
     return session
 
@@ -90,7 +159,7 @@ def baseline_of(config: pytest.Config) -> Recording | None:
 
     try:
         storage = config.getoption("benchmark_storage", DEFAULT_STORAGE)
-        return find_recording(wanted, config.rootpath, storage)
+        return find_recording(wanted, config.invocation_params.dir, storage)  # as pytest-benchmark's own paths start
     except SettingsError as error:
         raise SettingsError(f"--edgeai-compare: {error}") from None
 
@@ -190,6 +259,9 @@ def parametrize(metafunc: pytest.Metafunc, axes: Sequence[str], session: Measuri
             marks = (pytest.mark.strategy(**keys, **version), _UNUSED_IS_FINE)
             name = "-".join(words) + "".join(f"@{revision}" for revision in version.values() if revision)
             parameters.append(pytest.param(*row, *version.values(), id=name, marks=marks))
+    if not parameters:
+        _stand_in(metafunc, axes, LeftOut(), "nothing")
+        return
     metafunc.parametrize((*axes, *([VERSION] if versions[0] else [])), parameters, indirect=True)
 
 
@@ -225,11 +297,21 @@ def placements_of(items: Iterable[pytest.Item]) -> tuple[Placement, ...]:
 def _asks_for(item: pytest.Item, *fixtures: str) -> bool:
     """Whether a test needs one of our fixtures (and not one of its project's that has the same name)."""
     names = getattr(item, "fixturenames", ())
-    return "edgeai_session" in names and any(name in names for name in fixtures)
+    return "edgeai_session" in names and any(name in names for name in fixtures) and bool(_parameters(item))
 
 
 def _parameters(item: pytest.Item) -> Mapping[str, Any]:
+    """The parameters of a test; none where others stand in for those of the matrix."""
+    given = _given(item)
+    return {} if any(isinstance(value, Refused | LeftOut) for value in given.values()) else given
+
+
+def _given(item: pytest.Item) -> Mapping[str, Any]:
     return getattr(getattr(item, "callspec", None), "params", {})
+
+
+def _stand_in(metafunc: pytest.Metafunc, axes: Sequence[str], value: Refused | LeftOut, name: str) -> None:
+    metafunc.parametrize(axes, [pytest.param(*(value for _ in axes), id=name)], indirect=True)
 
 
 def _fits(row: Mapping[str, Any], session: MeasuringSession) -> bool:
@@ -261,6 +343,12 @@ def _restricted(marker: pytest.Mark | None, session: MeasuringSession) -> tuple[
         if key not in _MARKER_KEYS:
             raise SettingsError(f"the marker edgeai: {unknown('argument', key, _MARKER_KEYS)}")
     given = marker.kwargs
+    for key in ("models", "operators", "tiers"):
+        value = given.get(key)
+        if value is not None and not (isinstance(value, Sequence) and not isinstance(value, str)):
+            raise SettingsError(f"the marker edgeai: {key} has to be a list of names (got {value!r})")
+    if "replicates" in given and not (isinstance(given["replicates"], int) and given["replicates"] >= 1):
+        raise SettingsError(f"the marker edgeai: replicates has to be 1 or more (got {given['replicates']!r})")
     registered, placements = session.registered, chosen.placements
     models = select("model", "the marker edgeai", given.get("models"), tuple(registered.subjects))
     operators = select("operator", "the marker edgeai", given.get("operators"), tuple(registered.operators))
@@ -282,7 +370,7 @@ def _progress(config: pytest.Config, session: MeasuringSession) -> Callable[[Pro
     return ProgressLines(config.get_terminal_writer(), verbosity, session, {}).cuts
 
 
-def _against(config: pytest.Config) -> Commit | None:
+def _against(config: pytest.Config, root: Path) -> Commit | None:
     """The commit that is to be measured beside the working copy; preparing artifacts is not measuring."""
     wanted = config.getoption("edgeai_against")
     if wanted is None or config.getoption("edgeai_prepare"):
@@ -293,9 +381,20 @@ def _against(config: pytest.Config) -> Commit | None:
     if config.getoption("edgeai_compare") is not None:
         raise SettingsError("--edgeai-against and --edgeai-compare: a session is compared with one version")
     try:
-        return find_commit(wanted, config.rootpath)
+        return find_commit(wanted, root)
     except SettingsError as error:
         raise SettingsError(f"--edgeai-against: {error}") from None
+
+
+def _folders(config: pytest.Config) -> list[Path]:
+    """Where settings are looked for: the root folder, that of the call, and those of the tests.
+
+    The root folder alone would not do: pytest takes any existing path among the options for a place of tests, also the
+    one in `--edgeai-store ../store`, and chooses the root folder by it.
+    """
+    places = [config.invocation_params.dir / argument.partition("::")[0] for argument in config.args]
+    tests = [place if place.is_dir() else place.parent for place in places if place.exists()]
+    return [config.rootpath, config.invocation_params.dir, *tests]
 
 
 def _overrides(config: pytest.Config) -> dict[str, Any]:

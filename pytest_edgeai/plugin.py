@@ -12,8 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_edgeai.trial_items import CELL, TrialItems
-
 if TYPE_CHECKING:
     from pytest_edgeai.matrix import Cell
     from pytest_edgeai.reporting.preparation import PreparationLines
@@ -30,6 +28,10 @@ _PROGRESS: pytest.StashKey[ProgressLines] = pytest.StashKey()
 _PREPARATION: pytest.StashKey[PreparationLines] = pytest.StashKey()
 _SEED: pytest.StashKey[int] = pytest.StashKey()
 _ERROR: pytest.StashKey[str] = pytest.StashKey()
+_LEFT_OUT: pytest.StashKey[list[str]] = pytest.StashKey()
+_UNMEASURED: pytest.StashKey[bool] = pytest.StashKey()
+CELL: pytest.StashKey[Cell] = pytest.StashKey()
+"""Which trial an item is."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -65,6 +67,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--edgeai-weights", metavar="FROM", help="of full-size models: hub (default), or random to measure latency only"
     )
     add("--edgeai-prepare", action="store_true", help="build and evaluate all artifacts, also with -n; measure nothing")
+    add(
+        "--edgeai-wait",
+        type=_duration,
+        default=0.0,
+        metavar="TIME",
+        help="how long to wait for another session that measures on this host, e.g. 10m (default: not at all)",
+    )
     add("--edgeai-seed", type=int, metavar="N", help="seed of the order of trials (default: a new one, printed)")
 
 
@@ -76,14 +85,13 @@ def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Register markers, and have pytest-benchmark keep raw data always."""
+    """Register markers."""
     for line in (
         "edgeai(models, operators, tiers, replicates): restrict the matrix of a test, by lists of names and a number",
         "strategy(model, operator, tier, replicate): set on every trial, to select by; "
         "for example -m \"strategy(tier='edge')\"",
     ):
         config.addinivalue_line("markers", line)
-    config.option.benchmark_save_data = True
     if config.option.edgeai_prepare and not config.option.benchmark_only:
         config.option.benchmark_disable = True  # else pytest-benchmark warns that it is disabled by pytest-xdist
 
@@ -113,6 +121,13 @@ def pytest_sessionstart(session: pytest.Session) -> None:
 
 
 @pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """Hear from a worker of pytest-xdist that every trial was skipped."""
+    if getattr(node, "workeroutput", {}).get("edgeai_unmeasured"):
+        node.config.stash[_UNMEASURED] = True
+
+
+@pytest.hookimpl(optionalhook=True)
 def pytest_configure_node(node: Any) -> None:
     """Give the workers of pytest-xdist one seed, so that they collect in one order, and a way to tell of progress."""
     node.workerinput["edgeai_seed"] = _seed(node.config)
@@ -126,26 +141,40 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Parametrize the axes that a test asks for."""
     from pytest_edgeai import parametrization
 
-    axes = parametrization.axes_of(metafunc.fixturenames)
+    axes = parametrization.axes_needed(metafunc)
     if not axes:
         return
     from pytest_edgeai.settings import SettingsError
 
     config = metafunc.config
+    sentence = config.stash.get(_ERROR, None)
     try:
-        if SESSION not in config.stash:
+        if sentence is None and SESSION not in config.stash:
             config.stash[SESSION] = parametrization.open_session(config, _seed(config))
-        parametrization.parametrize(metafunc, axes, config.stash[SESSION])
     except SettingsError as error:
-        if _is_worker(config):  # the only error that a worker of pytest-xdist can hand to its controller
-            raise pytest.Collector.CollectError(str(error)) from None
-        config.stash[_ERROR] = str(error)  # the session ends with it, in one sentence
+        sentence = config.stash[_ERROR] = str(error)
+    try:
+        if sentence is None:
+            parametrization.parametrize(metafunc, axes, config.stash[SESSION])
+    except SettingsError as error:
+        sentence = str(error)
+    if sentence is None:
+        return
+    if config.option.edgeai_prepare and _is_worker(config):  # all that such a worker can hand to its controller
+        raise pytest.Collector.CollectError(sentence)
+    parametrization.refuse(metafunc, axes, sentence)
 
 
 @pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(config: pytest.Config) -> None:
-    """End the session in one sentence where settings cannot be used."""
-    _refuse_unusable_settings(config)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out tests whose marker has no strategy in common with what the session selects."""
+    from pytest_edgeai import parametrization
+
+    left_out = [item for item in items if parametrization.is_left_out(item)]
+    if left_out:
+        items[:] = [item for item in items if item not in left_out]
+        config.stash[_LEFT_OUT] = [item.nodeid.rpartition("[")[0] for item in left_out]
+        config.hook.pytest_deselected(items=left_out)
 
 
 @pytest.hookimpl(trylast=True)
@@ -161,8 +190,10 @@ def pytest_itemcollected(item: pytest.Item) -> None:
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_finish(session: pytest.Session) -> None:
     """Interleave the trials, after all other tests, and refuse at once what cannot be measured."""
+    from pytest_edgeai import parametrization
+
     config = session.config
-    _refuse_unusable_settings(config)
+    parametrization.refuse_unusable(session)
     if config.option.edgeai_hand_over:
         _hand_over_instead(session)
         return
@@ -170,7 +201,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
         _prepare_instead(session)
     if SESSION not in config.stash or config.option.edgeai_prepare:
         return
-    from pytest_edgeai import parametrization
+    from pytest_edgeai.interruption import heed_signals
     from pytest_edgeai.matrix import schedule
     from pytest_edgeai.settings import SettingsError
 
@@ -180,8 +211,11 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     others = [item for item in session.items if item not in cells]
     session.items[:] = others + schedule(trials, edgeai.seed)
     wanted = [item for item in session.items if item.get_closest_marker("skip") is None]
-    chosen = dict.fromkeys(cells[item] for item in wanted if item in cells)
-    edgeai.skipped = len(trials) - len(chosen)
+    chosen = dict.fromkeys(cells[item] for item in session.items if item in cells)
+    if cells and not any(item in cells for item in wanted):
+        edgeai.skipped, chosen = tuple(sorted({cell.strategy for cell in chosen})), {}
+        # Whoever asks pytest-benchmark to skip benchmarks means the other tests, if there are any.
+        config.stash[_UNMEASURED] = not (wanted and config.getoption("benchmark_skip"))
     edgeai.cells = tuple(cell for cell in chosen if not cell.version)
     edgeai.twins = tuple(cell for cell in chosen if cell.version)
     edgeai.is_whole = parametrization.selects_all(config)
@@ -202,41 +236,53 @@ def pytest_collection_finish(session: pytest.Session) -> None:
             f"{len(edgeai.cells)} trials are selected but benchmarks are disabled, so nothing would be measured: "
             "leave out --benchmark-disable, or leave out the trials by --benchmark-skip"
         )
+    from pytest_edgeai.session_lock import HostTakenError
+
     try:
         if edgeai.cells:
+            edgeai.lock_host(config.option.edgeai_wait, lambda sentence: _note(config, sentence))
             edgeai.baseline = parametrization.baseline_of(config)
             if edgeai.baseline is not None or edgeai.against is not None:
                 parametrization.refuse_too_few_trials(edgeai)
+            heed_signals(config)
         edgeai.open_backend(lambda sentence: _note(config, sentence))
-    except SettingsError as error:
+        if edgeai.cells and not _is_broken(session):
+            edgeai.open_report()
+    except (SettingsError, HostTakenError) as error:
         raise pytest.UsageError(str(error)) from None
 
 
 def pytest_report_collectionfinish(config: pytest.Config) -> list[str]:
     """Say what is going to be measured or prepared, and how."""
+    lines = [
+        f"edgeai: {name} is left out: its marker and what the session selects have no strategy in common"
+        for name in config.stash.get(_LEFT_OUT, [])
+    ]
+    if _ERROR in config.stash and config.option.collectonly:  # else the tests say it
+        lines.append(f"edgeai: tests that ask for the matrix fail: {config.stash[_ERROR]}")
     if SESSION in config.stash and config.option.edgeai_prepare:
         edgeai = config.stash[SESSION]
-        return [
+        lines.append(
             f"edgeai: {len(edgeai.wanted)} artifacts to prepare in {edgeai.plan.store_root}, and nothing to measure"
-        ]
-    if SESSION not in config.stash or not config.stash[SESSION].cells:
-        return []
-    from pytest_edgeai.reporting.header import header_lines
+        )
+    elif SESSION in config.stash and config.stash[SESSION].cells:
+        from pytest_edgeai.reporting.header import header_lines
 
-    return header_lines(config.stash[SESSION])
+        lines += header_lines(config.stash[SESSION])
+    return lines
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtestloop(session: pytest.Session) -> Generator[None, object, object]:
     """Make all artifacts ready before the first trial."""
     config = session.config
-    broken = session.testsfailed and not config.option.continue_on_collection_errors
     measures = SESSION in config.stash and not config.option.edgeai_prepare
-    if measures and not config.option.collectonly and not broken and not _is_worker(config):
+    if measures and not config.option.collectonly and not _is_broken(session) and not _is_worker(config):
         from pytest_edgeai.reporting.progress import ProgressLines
+        from pytest_edgeai.trial_items import TrialItems
 
         edgeai = config.stash[SESSION]
-        trials = {item.nodeid: item.stash[CELL] for item in session.items if CELL in item.stash}
+        trials = {item.nodeid: item.stash[CELL] for item in session.items if CELL in item.stash and edgeai.cells}
         progress = ProgressLines(config.get_terminal_writer(), config.option.verbose, edgeai, trials)
         config.stash[_PROGRESS] = progress
         config.pluginmanager.register(progress, "edgeai-progress")
@@ -251,6 +297,15 @@ def pytest_runtestloop(session: pytest.Session) -> Generator[None, object, objec
     return (yield)
 
 
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Fail a test whose place in the matrix is unknown, and no other."""
+    from pytest_edgeai import parametrization
+
+    sentence = parametrization.refusal_of(item)
+    if sentence is not None:
+        pytest.fail(f"pytest-edgeai, whose fixtures this test asks for: {sentence}", pytrace=False)
+
+
 def pytest_report_teststatus(
     report: pytest.CollectReport | pytest.TestReport, config: pytest.Config
 ) -> tuple[str, str, str] | None:
@@ -263,11 +318,18 @@ def pytest_report_teststatus(
 
 
 @pytest.hookimpl(optionalhook=True)
-def pytest_benchmark_update_json(config: pytest.Config, output_json: dict[str, Any]) -> None:
-    """Put the session into pytest-benchmark's file, so that later ones can be compared with it."""
+def pytest_benchmark_update_json(config: pytest.Config, benchmarks: list[Any], output_json: dict[str, Any]) -> None:
+    """Put the session, and all latencies of its trials, into pytest-benchmark's file: later ones are compared with it.
+
+    Of a project's other benchmarks latencies are written where pytest-benchmark's options ask for them.
+    """
     if SESSION in config.stash and config.stash[SESSION].cells and not _is_worker(config):
         from pytest_edgeai.recording import KEY, record_session
 
+        made = {benchmark.fullname: benchmark for benchmark in benchmarks}
+        for described in output_json["benchmarks"]:
+            if "edgeai" in described["extra_info"]:
+                described["stats"]["data"] = made[described["fullname"]].stats.data
         output_json[KEY] = record_session(config.stash[SESSION])
 
 
@@ -275,15 +337,17 @@ def pytest_benchmark_update_json(config: pytest.Config, output_json: dict[str, A
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> Generator[None, object, object]:
     """Run the statistics, judge, write the reports, and only then fail."""
     config = session.config
+    if config.stash.get(_UNMEASURED, False):
+        return (yield from _finish_unmeasured(session, exitstatus))
     if SESSION not in config.stash or _PROGRESS not in config.stash or not config.stash[SESSION].cells:
         return (yield)
     if exitstatus == pytest.ExitCode.USAGE_ERROR and not config.stash[SESSION].records:  # it never came to a trial
         return (yield)
-    outcome = config.stash[SESSION].finish()
-    if outcome.comparison is not None:
-        from pytest_edgeai.reporting.comparison import add_junit_properties
+    from pytest_edgeai.interruption import end_of
+    from pytest_edgeai.reporting import junit
 
-        add_junit_properties(config, outcome.comparison)
+    outcome = config.stash[SESSION].finish(end_of(config, exitstatus))
+    junit.add_to_report(config, junit.session_cases(outcome), outcome.comparison)
     result = yield
     if exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED) and outcome.fails:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
@@ -361,15 +425,39 @@ def _prepare_other(session: pytest.Session, trials: dict[str, Cell], progress: P
     _note(config, against_line(edgeai))
 
 
+def _duration(text: str) -> float:
+    from pytest_edgeai.tiers.quantities import parse_quantity
+
+    try:
+        return parse_quantity(text, "duration")
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def _finish_unmeasured(session: pytest.Session, exitstatus: int) -> Generator[None, object, object]:
+    """End a session in which every trial was skipped: nothing was measured, and that is not green."""
+    config = session.config
+    if _is_worker(config):
+        config.workeroutput["edgeai_unmeasured"] = True  # type: ignore[attr-defined]  # pytest-xdist's
+    elif SESSION in config.stash:
+        from pytest_edgeai.reporting import junit
+
+        junit.add_to_report(config, junit.skipped_cases(config.stash[SESSION].skipped))
+    result = yield
+    if exitstatus == pytest.ExitCode.OK and not config.option.collectonly:
+        session.exitstatus = pytest.ExitCode.NO_TESTS_COLLECTED
+    return result
+
+
+def _is_broken(session: pytest.Session) -> bool:
+    """Whether pytest is going to run nothing, because something could not be collected."""
+    return bool(session.testsfailed) and not session.config.option.continue_on_collection_errors
+
+
 def _note(config: pytest.Config, sentence: str) -> None:
     writer = config.get_terminal_writer()
     writer.line(f"edgeai: {sentence}")
     writer.flush()
-
-
-def _refuse_unusable_settings(config: pytest.Config) -> None:
-    if _ERROR in config.stash:
-        raise pytest.UsageError(config.stash[_ERROR])
 
 
 def _seed(config: pytest.Config) -> int:

@@ -198,7 +198,7 @@ def _conditions(session: MeasuringSession) -> dict[str, Any]:
             "system": host.system,
         },
         "backend": session.backend.name if session.is_open else None,
-        "topology": settings.topology.model_dump(mode="json"),
+        "topology": settings.topology.model_dump(mode="json", exclude={"tiers": {"__all__": {"token_file"}}}),
         "tiers": {
             name: {"cores": one.cores, "threads": one.threads, "compute_scale": one.compute_scale}
             for name, one in session.allotments.items()

@@ -79,11 +79,12 @@ class Selection:
         placements = cls._placements(settings, registered, operators)
         if settings.baseline not in registered.operators:
             select("operator", "baseline", (settings.baseline,), tuple(registered.operators))
-        for model in settings.budgets.accuracy_drop_pp.models:
-            select("model", "budgets.accuracy_drop_pp.models", (model,), tuple(registered.subjects))
-        by_model = settings.budgets.accuracy_drop_pp.models.values()
-        for operator in itertools.chain(settings.budgets.accuracy_drop_pp.operators, *by_model):
-            select("operator", "budgets.accuracy_drop_pp", (operator,), tuple(registered.operators))
+        budgets = settings.budgets
+        for name, table in (("accuracy_drop_pp", budgets.accuracy_drop_pp), ("accuracy_floor", budgets.accuracy_floor)):
+            for model in table.models:
+                select("model", f"budgets.{name}.models", (model,), tuple(registered.subjects))
+            for operator in itertools.chain(table.operators, *table.models.values()):
+                select("operator", f"budgets.{name}", (operator,), tuple(registered.operators))
         return cls(
             models=select("model", "models (--edgeai-models)", settings.models, tuple(registered.subjects)),
             operators=operators,

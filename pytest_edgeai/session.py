@@ -9,14 +9,13 @@ from __future__ import annotations
 import itertools
 import random
 import secrets
-import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pytest_edgeai import artifacts
+from pytest_edgeai import artifacts, scratch
 from pytest_edgeai.attempts import Attempts, Fate
 from pytest_edgeai.matrix import Cell, Placement, Strategy, place_again, schedule
 from pytest_edgeai.measure.host import Host, this_host
@@ -53,20 +52,22 @@ class MeasuringSession:
     seed
         Of the order of trials.
     root
-        The project's root folder; relative paths in the settings file start there.
+        The project's folder: that of its settings file, or pytest's root folder. Reports are made there.
     """
 
     settings: Settings
     registered: Registered
     seed: int
     root: Path
+    settings_file: Path | None = None
+    """Where the settings come from, or None where there are only defaults and options."""
     selection: Selection = field(init=False)
     host: Host = field(init=False)
     allotments: Mapping[str, Allotment] = field(init=False)
     cells: tuple[Cell, ...] = ()
     """The trials that are to be made, in their order."""
-    skipped: int = 0
-    """How many trials are marked to be skipped."""
+    skipped: tuple[Strategy, ...] = ()
+    """The strategies that were selected, where every trial is marked to be skipped."""
     placements: tuple[Placement, ...] = ()
     """Where something is to be deployed."""
     artifacts: tuple[tuple[str, str], ...] = ()
@@ -163,7 +164,8 @@ class MeasuringSession:
 
         store = self.settings.store
         root = self.root / store if store is not None else artifacts.default_root()
-        return Plan(root, self.registered.subjects, self.registered.operators, self.host)
+        idle_s = self.settings.build_idle_s
+        return Plan(root, self.registered.subjects, self.registered.operators, self.host, build_idle_s=idle_s)
 
     @property
     def backend(self) -> Backend:
@@ -191,19 +193,51 @@ class MeasuringSession:
         """
         from pytest_edgeai.tiers.registry import open_backend
 
-        folder = self._stack.enter_context(tempfile.TemporaryDirectory(prefix="edgeai-session-"))
+        scratch.sweep()
+        folder = self._stack.enter_context(scratch.folder("edgeai-session-"))
         site = Site(
             self.settings.topology,
             self.allotments,
             self.placements,
             secrets.token_hex(4),
-            Path(folder),
+            folder,
             self.settings.image,
             note,
         )
         self._backend = open_backend(self.settings.backend, site, self.registered.backends)
         if isinstance(self._backend, AbstractContextManager):
             self._stack.enter_context(self._backend)
+
+    def lock_host(self, wait_s: float, note: Callable[[str], None]) -> None:
+        """Be the only measuring session of this host until this one is closed.
+
+        Parameters
+        ----------
+        wait_s
+            How long to wait for another one.
+        note
+            Is told who is waited for.
+
+        Raises
+        ------
+        HostTakenError
+            Another session is measuring.
+        """
+        from pytest_edgeai.session_lock import only_session
+
+        self._stack.enter_context(only_session(wait_s, note))
+
+    def open_report(self) -> None:
+        """Make the folder of reports.
+
+        Raises
+        ------
+        SettingsError
+            It cannot be made.
+        """
+        from pytest_edgeai.reporting.files import ReportFolder
+
+        self.report = ReportFolder.open(self.root / self.settings.report, self.settings)
 
     def refuse_unusable_subjects(self) -> None:
         """Refuse subject models that are needed and lack weights or data, or that an operator cannot be used on.
@@ -259,10 +293,7 @@ class MeasuringSession:
             Is told about progress.
         """
         from pytest_edgeai.operators.worker import Failure, prepare_all
-        from pytest_edgeai.reporting.files import ReportFolder
 
-        if self.cells:
-            self.report = ReportFolder.open(self.root / self.settings.report, self.settings)
         for one, result in prepare_all(self.plan, self.wanted, report).items():
             if isinstance(result, Failure):
                 self.failures[one] = result.sentence
@@ -335,22 +366,51 @@ class MeasuringSession:
         return Order(artifact.name, artifact.entry.folder, strategy.placement, profile.session, profile.wire)
 
     def add(self, record: TrialRecord) -> TrialRecord:
-        """Keep the outcome of a trial's attempt, on disk at once."""
+        """Keep the outcome of a trial's attempt, on disk at once; what cannot be written was not measured."""
+        from pytest_edgeai.measure.trial import TrialRecord
+        from pytest_edgeai.reporting.files import ReportError
+
         record, replaced = self.attempts.add(record)
         if self.report is not None:
-            if replaced is not None:
-                self.report.remove(replaced)
-            self.report.append(record)
+            try:
+                if replaced is not None:
+                    self.report.remove(replaced)
+                self.report.append(record)
+            except ReportError as error:
+                reason = f"its samples were not kept: {error}"
+                record = TrialRecord(record.cell, "invalid", reason, "product", record.attempt, record.order)
+                self.attempts.records[record.cell] = record
         return record
 
-    def invalidate(self, cell: Cell, reason: str, cause: Cause) -> Fate:
+    def invalidate(
+        self,
+        cell: Cell,
+        reason: str,
+        cause: Cause = "product",
+        host: Mapping[str, float | None] | None = None,
+        reference: Mapping[str, Mapping[str, float]] | None = None,
+    ) -> Fate:
         """Keep why a trial's attempt has no numbers, and say what becomes of it; what is over already stays so."""
         from pytest_edgeai.measure.trial import TrialRecord
 
         if self.attempts.is_over(cell):
             return "failed"
-        self.add(TrialRecord(cell, "invalid", reason, cause))
+        self.add(TrialRecord(cell, "invalid", reason, cause, host=host or {}, reference=reference or {}))
         return self.attempts.settle(cell, (*self.cells, *self.twins))
+
+    def take_back_slow_trials(self) -> dict[Cell, Fate]:
+        """Make trials invalid in which the host computed slowly, by all that is known by now; what becomes of each."""
+        from pytest_edgeai.measure.contention import judge_speeds
+
+        references = {cell: record.reference for cell, record in self.records.items()}
+        fates: dict[Cell, Fate] = {}
+        for cell, reason in judge_speeds(references, self.settings.tolerances.slow_host).items():
+            if self.records[cell].status == "valid":
+                before = self.attempts.take_back(cell, reason)
+                if self.report is not None:
+                    self.report.remove(before)
+                fates[cell] = self.attempts.settle(cell, (*self.cells, *self.twins))
+        return fates
 
     def place_again(self, remaining: Sequence[Cell | None]) -> int:
         """Before which of the remaining tests a trial is put that is to be measured again; None is no trial."""
@@ -376,16 +436,32 @@ class MeasuringSession:
                 return schedule([(cell.replicate, cell.strategy, cell) for cell in cells], self._chance.getrandbits(32))
         return []
 
-    def finish(self) -> SessionOutcome:
-        """Run the statistics, judge, and write the reports."""
+    def finish(self, interrupted: str = "") -> SessionOutcome:
+        """Run the statistics, judge, and write the reports.
+
+        Parameters
+        ----------
+        interrupted
+            What ended the session before its last trial, or empty.
+        """
         from pytest_edgeai.outcome import conclude
-        from pytest_edgeai.reporting.tiers import unproven_sentences
+        from pytest_edgeai.reporting.files import ReportError
+        from pytest_edgeai.reporting.tiers import saturation_sentences, unproven_sentences
 
         self.outcome = conclude(self.strategies, self.cells, self.attempts, self.prepared, self.settings)
         unproven = unproven_sentences(self.records.values())
-        self.outcome = replace(self.outcome, remarks=(*self.outcome.remarks, *unproven), comparison=self.compare())
+        unfit = saturation_sentences(self.own_records.values(), self.prepared)
+        remarks = [*self.outcome.remarks, *unproven, *unfit]
+        if interrupted:
+            valid = sum(record.status == "valid" for record in self.records.values())
+            planned = len(self.cells) + len(self.twins)
+            remarks.append(f"the session was interrupted {interrupted}: {valid} of {planned} trials are valid")
+        self.outcome = replace(self.outcome, remarks=tuple(remarks), comparison=self.compare(), interrupted=interrupted)
         if self.report is not None:
-            self.report.finish(self, self.outcome)
+            try:
+                self.report.finish(self, self.outcome)
+            except ReportError as error:
+                self.outcome = replace(self.outcome, unwritten=str(error))
         return self.outcome
 
     def compare(self) -> Comparison | None:

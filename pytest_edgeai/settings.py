@@ -8,23 +8,19 @@ from __future__ import annotations
 
 import difflib
 import itertools
-import tomllib
 import typing
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, ValidationError, model_validator
 
 from pytest_edgeai.cut_numbers import family_of
+from pytest_edgeai.settings_files import SettingsError as SettingsError
+from pytest_edgeai.settings_files import find_settings as find_settings
 from pytest_edgeai.tiers.specs import ImageSpec, Spec, Topology, paper_topology
 
-FILE_NAME = "edgeai.toml"
 _PATHS = ("store", "report")
-
-
-class SettingsError(ValueError):
-    """Settings that cannot be used; names the file, the setting and the mend."""
 
 
 class Profile(Spec):
@@ -49,7 +45,7 @@ class Profile(Spec):
     wire
         `binary`, or `base64` for JSON bodies as the study's servers had them.
     probe_s
-        How long the larger payload of the link probe should take.
+        How long the larger message of the link probe should take.
     """
 
     replicates: int = Field(ge=1, le=1000)
@@ -59,7 +55,7 @@ class Profile(Spec):
     passes: int = Field(ge=1, le=10_000)
     session: Literal["per_deployment", "per_request"] = "per_deployment"
     wire: Literal["binary", "base64"] = "binary"
-    probe_s: float = Field(default=0.2, gt=0, le=60)
+    probe_s: float = Field(default=0.02, gt=0, le=60)
 
     @property
     def requests(self) -> int:
@@ -76,7 +72,7 @@ PROFILES: Mapping[str, Mapping[str, Any]] = {
         "passes": 5,
         "session": "per_request",
         "wire": "base64",
-        "probe_s": 1.0,
+        "probe_s": 0.2,
     },
 }
 
@@ -103,9 +99,44 @@ class AccuracyBudgets(Spec):
 
     def budget_pp(self, model: str, operator: str) -> float:
         """The budget of an operator on a model, in percentage points."""
-        by_model, family = self.models.get(model, {}), family_of(operator)
-        by_operator = self.operators.get(operator, self.operators.get(family, self.default))
-        return by_model.get(operator, by_model.get(family, by_operator))
+        specific = _most_specific(self.models, self.operators, model, operator)
+        return self.default if specific is None else specific
+
+
+class AccuracyFloors(Spec):
+    """What accuracy has to reach, in percent, whatever the baseline operator reaches; none where nothing is said.
+
+    The most specific entry holds, as in `AccuracyBudgets`.
+
+    Parameters
+    ----------
+    default
+        For every operator, or None.
+    operators
+        By operator.
+    models
+        By model, then operator.
+    """
+
+    default: float | None = Field(default=None, ge=0, le=100)
+    operators: Mapping[str, Annotated[float, Field(ge=0, le=100)]] = {}
+    models: Mapping[str, Mapping[str, Annotated[float, Field(ge=0, le=100)]]] = {}
+
+    def floor_percent(self, model: str, operator: str) -> float | None:
+        """The floor of an operator on a model, in percent, or None."""
+        specific = _most_specific(self.models, self.operators, model, operator)
+        return self.default if specific is None else specific
+
+
+def _most_specific(
+    models: Mapping[str, Mapping[str, float]], operators: Mapping[str, float], model: str, operator: str
+) -> float | None:
+    """The entry of model and operator, else of the operator; one for `partition` holds for `partition.3` as well."""
+    by_model, family = models.get(model, {}), family_of(operator)
+    for entries, name in ((by_model, operator), (by_model, family), (operators, operator), (operators, family)):
+        if name in entries:
+            return entries[name]
+    return None
 
 
 class LatencyBudget(Spec):
@@ -127,6 +158,7 @@ class Budgets(Spec):
     """What must hold for a green verdict."""
 
     accuracy_drop_pp: AccuracyBudgets = AccuracyBudgets()
+    accuracy_floor: AccuracyFloors = AccuracyFloors()
     latency: tuple[LatencyBudget, ...] = ()
 
 
@@ -176,23 +208,34 @@ class Tolerances(Spec):
 
     Parameters
     ----------
-    link_rate
-        Relative error of a link's measured rate.
-    link_delay_s
-        Absolute error of a link's round trip.
+    link_share
+        By how much links may have changed a trial's latency, as a share of it.
     score
         Difference between a score through the tiers and the same score computed locally.
+    cpu_wait
+        Share of a request's latency that its computation may have waited for a core; a request that waited longer is
+        marked.
+    waiting_requests
+        Share of a trial's requests that may be marked.
+    foreign_cores
+        How many of the cores that the tiers and the client need other processes may have taken during the requests.
+    slow_host
+        How much slower than in the fastest quarter of the session's trials the host may have computed the reference.
     """
 
-    link_rate: float = Field(default=0.03, gt=0, lt=1)
-    link_delay_s: float = Field(default=0.02, gt=0)
+    link_share: float = Field(default=0.02, gt=0, lt=1)
     score: float = Field(default=1e-3, gt=0)
+    cpu_wait: float = Field(default=0.10, gt=0)
+    waiting_requests: float = Field(default=0.2, ge=0, le=1)
+    foreign_cores: float = Field(default=0.5, gt=0)
+    slow_host: float = Field(default=0.25, gt=0)
 
 
 class Data(Spec):
-    """Where data sets are that subject models of full size are judged on; relative paths start at the project's root.
+    """Where data sets are that subject models of full size are judged on.
 
-    Each may also be `generated`: samples of realistic size without meaning, for runs that measure latency only.
+    Relative paths start at the folder of the settings file. Each may also be `generated`: samples of realistic size
+    without meaning, for runs that measure latency only.
 
     Parameters
     ----------
@@ -236,6 +279,8 @@ class Settings(Spec):
         What the tier image of the `docker` backend is made from.
     store
         Folder of the artifact store, or None for the user's cache folder.
+    build_idle_s
+        How long the process that builds artifacts may give no sign of progress: no message, no use of the processor.
     report
         Folder in which each session's folder of reports is made.
     alpha
@@ -265,6 +310,7 @@ class Settings(Spec):
     topology: Topology = Field(default_factory=lambda: Topology.model_validate(paper_topology()))
     backend: str = "auto"
     store: Path | None = None
+    build_idle_s: float = Field(default=600.0, gt=0)
     report: Path = Path("reports")
     alpha: float = Field(default=0.05, gt=0, lt=1)
     p_adjust: str = "holm"
@@ -309,8 +355,8 @@ class Settings(Spec):
     @property
     def operator_names(self) -> tuple[str, ...]:
         """The operators, and chains of them, that any setting names."""
-        budgets = self.budgets.accuracy_drop_pp
-        budgeted = itertools.chain(budgets.operators, *budgets.models.values())
+        drops, floors = self.budgets.accuracy_drop_pp, self.budgets.accuracy_floor
+        budgeted = itertools.chain(drops.operators, *drops.models.values(), floors.operators, *floors.models.values())
         return tuple(dict.fromkeys((*self.operators, self.baseline, *budgeted)))
 
 
@@ -321,32 +367,36 @@ def unknown(kind: str, name: str, known: Sequence[str] | Mapping[str, Any]) -> s
     return f"there is no {kind} {name!r}{hint} (known: {', '.join(known) or 'none'})"
 
 
-def find_settings(root: Path) -> tuple[Path | None, Mapping[str, Any]]:
-    """The settings file of a project and its content, not yet validated.
-
-    Raises
-    ------
-    SettingsError
-        A file is not TOML, or both files have settings.
-    """
-    own, shared = root / FILE_NAME, root / "pyproject.toml"
-    in_own = _read_toml(own) if own.is_file() else None
-    tools = _read_toml(shared).get("tool", {}) if shared.is_file() else {}
-    in_shared = tools.get("edgeai") if isinstance(tools, dict) else None
-    if in_own is not None and in_shared is not None:
-        raise SettingsError(f"both {own} and [tool.edgeai] in {shared} have settings: keep one")
-    if in_own is not None:
-        return own, in_own
-    return (shared, in_shared) if in_shared is not None else (None, {})
-
-
-def load_settings(root: Path, overrides: Mapping[str, Any], topology: Mapping[str, Any] | None = None) -> Settings:
-    """Read and validate a project's settings.
+def load_settings(root: Path, overrides: Mapping[str, Any]) -> Settings:
+    """Find, read and validate a project's settings.
 
     Parameters
     ----------
     root
-        The project's root folder.
+        The project's folder.
+    overrides
+        As for `validated`.
+
+    Raises
+    ------
+    SettingsError
+        A setting is unknown or wrong; the message has one line for each.
+    """
+    return validated(*find_settings(root), overrides)
+
+
+def validated(
+    path: Path | None,
+    content: Mapping[str, Any],
+    overrides: Mapping[str, Any],
+    topology: Mapping[str, Any] | None = None,
+) -> Settings:
+    """The settings that a file and the command line give.
+
+    Parameters
+    ----------
+    path, content
+        The settings file and what it holds (`find_settings`).
     overrides
         Top-level settings from the command line; they win. Relative paths among them start at the current folder.
     topology
@@ -357,7 +407,6 @@ def load_settings(root: Path, overrides: Mapping[str, Any], topology: Mapping[st
     SettingsError
         A setting is unknown or wrong; the message has one line for each.
     """
-    path, content = find_settings(root)
     defaults = {} if topology is None else {"topology": topology}
     given = {key: Path(value).absolute() if key in _PATHS else value for key, value in overrides.items()}
     try:
@@ -404,10 +453,3 @@ def _merge(base: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, Any]
         known = merged.get(key)
         merged[key] = _merge(known, value) if isinstance(known, Mapping) and isinstance(value, Mapping) else value
     return merged
-
-
-def _read_toml(path: Path) -> dict[str, Any]:
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise SettingsError(f"{path} cannot be read: {error}") from None

@@ -7,23 +7,22 @@ that is measured again is the same item once more, with fresh fixtures, as pytes
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
 import pytest
 from _pytest.outcomes import Failed  # pytest.fail.Exception, which type checkers do not take for a class
 
+from pytest_edgeai.fixtures import BENCHMARK
 from pytest_edgeai.parametrization import AXES
+from pytest_edgeai.plugin import CELL
 
 if TYPE_CHECKING:
     from pytest_edgeai.attempts import Fate
     from pytest_edgeai.matrix import Cell
     from pytest_edgeai.reporting.progress import ProgressLines
     from pytest_edgeai.session import MeasuringSession
-    from pytest_edgeai.tiers.backend import Cause
 
-CELL: pytest.StashKey[Cell] = pytest.StashKey()
-"""Which trial an item is."""
 _FATE: Final = "edgeai_fate"
 _STATUS: Final[dict[Fate, tuple[str, str, str]]] = {
     "again": ("retried", "R", "RETRIED"),
@@ -32,10 +31,25 @@ _STATUS: Final[dict[Fate, tuple[str, str, str]]] = {
 
 
 class Spoiled(Failed):
-    """A trial that the host has spoiled: no failure of the test while there are retries or other trials."""
+    """A trial that the host has spoiled: no failure of the test while there are retries or other trials.
 
-    def __init__(self, sentence: str) -> None:
+    Parameters
+    ----------
+    sentence
+        Why.
+    host, reference
+        What is known of the host, as `TrialRecord` has it.
+    """
+
+    def __init__(
+        self,
+        sentence: str,
+        host: Mapping[str, float | None] | None = None,
+        reference: Mapping[str, Mapping[str, float]] | None = None,
+    ) -> None:
         super().__init__(sentence, pytrace=False)
+        self.host = host
+        self.reference = reference
 
 
 class TrialItems:
@@ -65,12 +79,15 @@ class TrialItems:
     ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
         """Keep the reason of a trial that failed; it is no failure if it is measured again or can be done without."""
         report = yield
-        if CELL not in item.stash or not report.failed or call.excinfo is None:
+        if CELL not in item.stash or report.passed or call.excinfo is None:
             return report
         value = call.excinfo.value
         reason = str(getattr(value, "msg", None) or call.excinfo.exconly(tryshort=True))
-        cause: Cause = "host" if isinstance(value, Spoiled) else "product"
-        fate = self._edgeai.invalidate(item.stash[CELL], reason, cause)
+        if isinstance(value, Spoiled):
+            fate = self._edgeai.invalidate(item.stash[CELL], reason, "host", value.host, value.reference)
+        else:
+            skipped = "its test was skipped: " if report.skipped else ""
+            fate = self._edgeai.invalidate(item.stash[CELL], f"{skipped}{reason}")
         if fate != "failed":
             path, line, _ = item.location
             report.outcome = "skipped"  # what other reporters, such as JUnit's, know
@@ -95,9 +112,25 @@ class TrialItems:
         if CELL in item.stash and item.stash[CELL] in self._edgeai.attempts.waiting:
             first = len(items) - remaining
             items.insert(first + self._edgeai.place_again([one.stash.get(CELL, None) for one in items[first:]]), item)
-        elif not remaining and not item.session.shouldfail and not item.session.shouldstop:
+        elif remaining or item.session.shouldfail or item.session.shouldstop:
+            return result
+        elif not self._measure_slow_trials_again(items):
             self._add(item.session, self._edgeai.further_trials())
         return result
+
+    def _measure_slow_trials_again(self, items: list[pytest.Item]) -> bool:
+        """Put trials behind the last one in which the host turned out to have been slow; whether there are any."""
+        known = {one.stash[CELL]: one for one in items if CELL in one.stash}
+        again = []
+        for cell, fate in self._edgeai.take_back_slow_trials().items():
+            benchmark = known[cell].stash.get(BENCHMARK, None)
+            if benchmark is not None:
+                benchmark.has_error = True  # pytest-benchmark then leaves it out of its files
+            if fate == "again":
+                again.append(known[cell])
+        self._progress.take_back([one.nodeid for one in again])
+        items += again
+        return bool(again)
 
     def _add(self, session: pytest.Session, cells: Sequence[Cell]) -> None:
         items = {item.stash[CELL]: item for item in session.items if CELL in item.stash}

@@ -94,7 +94,41 @@ def _empty_manifest(folder: Path) -> None:
     (folder / MANIFEST).write_text("[]", encoding="utf-8")
 
 
-@pytest.mark.parametrize("damage", [_truncate, _flip, _remove_file, _remove_manifest, _break_manifest, _empty_manifest])
+def _add_file(folder: Path) -> None:
+    (folder / "part0").mkdir()
+    (folder / "part0" / "model.onnx").write_text("another graph", encoding="utf-8")
+
+
+def _link_file(folder: Path) -> None:
+    (folder / "model.onnx").rename(folder.parent / "elsewhere")
+    (folder / "model.onnx").symlink_to(folder.parent / "elsewhere")
+
+
+def _link_entry(folder: Path) -> None:
+    folder.rename(folder.parent.parent / "elsewhere")
+    folder.symlink_to(folder.parent.parent / "elsewhere", target_is_directory=True)
+
+
+def _link_nowhere(folder: Path) -> None:
+    folder.rename(folder.parent.parent / "elsewhere")
+    folder.symlink_to("nowhere", target_is_directory=True)
+
+
+DAMAGES = [
+    _truncate,
+    _flip,
+    _remove_file,
+    _remove_manifest,
+    _break_manifest,
+    _empty_manifest,
+    _add_file,
+    _link_file,
+    _link_entry,
+    _link_nowhere,
+]
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
 def test_a_damaged_entry_is_never_used_and_built_again(store: Store, damage: Callable[[Path], None]) -> None:
     built = store.find_or_build(RECIPE, _writes("graph"))
     damage(built.folder)
@@ -104,6 +138,40 @@ def test_a_damaged_entry_is_never_used_and_built_again(store: Store, damage: Cal
     assert again.content == built.content
     assert len(notes) == 1
     assert "is corrupted" in notes[0]
+
+
+def test_entries_whose_folders_were_swapped_are_never_used_and_built_again(store: Store) -> None:
+    other = Recipe("artifacts", {"name": "two"})
+    folders = [store.find_or_build(RECIPE, _writes("one")).folder, store.find_or_build(other, _writes("two")).folder]
+    spare = store.root / "spare"
+    for before, after in ((folders[0], spare), (folders[1], folders[0]), (spare, folders[1])):
+        before.rename(after)
+    assert (store.find(RECIPE), store.find(other)) == (None, None)
+    notes: list[str] = []
+    again = store.find_or_build(RECIPE, _writes("one"), notes.append)
+    assert (again.folder / "model.onnx").read_text(encoding="utf-8") == "one"
+    assert "its manifest is that of another entry" in notes[0]
+
+
+def test_what_a_symbolic_link_in_the_place_of_an_entry_leads_to_stays(store: Store) -> None:
+    folder = store.find_or_build(RECIPE, _writes("graph")).folder
+    _link_entry(folder)
+    store.find_or_build(RECIPE, _writes("graph"))
+    assert not folder.is_symlink()
+    assert (store.root / "elsewhere" / "model.onnx").is_file()
+
+
+def test_a_lock_that_cannot_be_taken_is_named(store: Store) -> None:
+    lock = store.root / "artifacts" / f"{RECIPE.digest}.lock"
+    lock.mkdir(parents=True)
+    with pytest.raises(StoreError, match=r"\.lock cannot be locked"):
+        store.find_or_build(RECIPE, _writes("graph"))
+
+
+def test_a_store_is_marked_as_one(store: Store) -> None:
+    assert not store.marked
+    store.find_or_build(RECIPE, _writes("graph"))
+    assert store.marked
 
 
 def test_a_build_that_fails_leaves_nothing(store: Store) -> None:
@@ -164,19 +232,6 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
         Store(tmp_path / "file" / "store").find_or_build(RECIPE, _writes("graph"))
 
 
-def test_clean_removes_everything_or_only_what_was_not_used_lately(store: Store) -> None:
-    old = store.find_or_build(RECIPE, _writes("graph"))
-    recent = Recipe("samples", {"name": "two"})
-    store.find_or_build(recent, _writes("graph"))
-    os.utime(old.folder, (1, 1))
-    assert store.clean(used_before=1000, dry_run=True)[0] == 1
-    assert store.clean(used_before=1000)[0] == 1
-    assert store.find(RECIPE) is None
-    assert store.find(recent) is not None
-    assert store.clean()[0] == 1
-    assert store.find(recent) is None
-
-
 def test_reading_an_entry_marks_it_as_used(store: Store) -> None:
     entry = store.find_or_build(RECIPE, _writes("graph"))
     os.utime(entry.folder, (1, 1))
@@ -204,3 +259,18 @@ def test_a_library_that_is_not_installed_has_no_version() -> None:
     versions = library_versions(("numpy", "no-such-distribution-anywhere"))
     assert versions["numpy"] is not None
     assert versions["no-such-distribution-anywhere"] is None
+
+
+@pytest.mark.parametrize("target", ["nowhere", "folder", "file"])
+def test_a_link_on_a_shelf_is_replaced_and_what_it_leads_to_is_left_alone(tmp_path: Path, target: str) -> None:
+    (tmp_path / "folder").mkdir()
+    for path in (tmp_path / "folder" / "thesis.txt", tmp_path / "file"):
+        path.write_text("years of work", encoding="utf-8")
+    store = Store(tmp_path / "store")
+    shelf = tmp_path / "store" / RECIPE.kind
+    shelf.mkdir(parents=True)
+    (shelf / RECIPE.digest).symlink_to(tmp_path / target)
+    (shelf / "more").symlink_to(tmp_path / "folder")
+    assert store.find_or_build(RECIPE, _writes("graph")).folder.joinpath("model.onnx").is_file()
+    assert (tmp_path / "folder" / "thesis.txt").is_file()
+    assert (tmp_path / "file").is_file()

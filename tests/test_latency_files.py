@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import random
 from pathlib import Path
 
@@ -162,3 +163,33 @@ def test_a_file_that_is_cut_off_is_refused_or_comes_with_a_caution_unless_whole_
     except LatencyFileError:
         return
     assert latencies.cautions or GOOD[:length].endswith("\n")
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        {"benchmarks": [1, 2]},
+        {"benchmarks": [{"name": "a", "extra_info": {"edgeai": 3}, "stats": {"data": [1.0]}}]},
+        {"benchmarks": [{"name": "a", "extra_info": {"edgeai": {}}, "stats": 5}]},
+        {"trials": [1]},
+        {"trials": [{"model": "m", "operator": "o", "tier": "t", "replicate": "r", "run": 3}]},
+        {
+            "trials": [
+                {
+                    "model": "m",
+                    "operator": "o",
+                    "tier": "t",
+                    "replicate": 0,
+                    "run": [0],
+                    "input": ["x"],
+                    "latency_s": [1.0],
+                }
+            ]
+        },
+    ],
+)
+def test_json_of_another_form_is_one_sentence_that_names_the_file(document: object, tmp_path: Path) -> None:
+    path = tmp_path / "other.json"
+    path.write_text(json.dumps(document), encoding="utf-8")
+    with pytest.raises(LatencyFileError, match=r"other\.json"):
+        read_latencies([str(path)])

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_edgeai.settings import AccuracyBudgets, Settings, SettingsError, load_settings
+from pytest_edgeai.settings import AccuracyBudgets, AccuracyFloors, Settings, SettingsError, load_settings
 
 
 def _load(folder: Path, text: str, **overrides: object) -> Settings:
@@ -109,3 +109,41 @@ def test_the_most_specific_budget_holds(
             candidates = [models.get(model, {}).get(operator), operators.get(operator), default]
             expected = next(value for value in candidates if value is not None)
             assert budgets.budget_pp(model, operator) == expected
+
+
+def test_the_most_specific_floor_holds_and_there_is_none_by_default() -> None:
+    assert AccuracyFloors().floor_percent("bert", "sptq") is None
+    floors = AccuracyFloors(operators={"sptq": 80.0, "partition": 70.0}, models={"bert": {"sptq": 90.0}})
+    assert [floors.floor_percent(*one) for one in (("bert", "sptq"), ("resnet", "sptq"), ("resnet", "qat"))] == [
+        90.0,
+        80.0,
+        None,
+    ]
+    assert floors.floor_percent("resnet", "partition.3") == 70.0
+    assert AccuracyFloors(default=50.0).floor_percent("resnet", "qat") == 50.0
+
+
+def test_relative_paths_start_at_the_folder_of_the_settings_file(tmp_path: Path) -> None:
+    (tmp_path / "inner").mkdir()
+    text = (
+        'store = "s"\nreport = "r"\n[data]\nilsvrc = "images"\nmrpc = "generated"\n'
+        '[weights]\ndefault = "hub"\nresnet = "w.pth"\n[topology.tiers.cloud]\ntoken_file = "t"\nurl = "http://c:1"\n'
+    )
+    (tmp_path / "edgeai.toml").write_text(text, encoding="utf-8")
+    settings = load_settings(tmp_path / "inner", {})
+    assert (settings.store, settings.report) == (tmp_path / "s", tmp_path / "r")
+    assert (settings.data.ilsvrc, settings.data.mrpc) == (tmp_path / "images", Path("generated"))
+    assert settings.weights == {"default": "hub", "resnet": str(tmp_path / "w.pth")}
+    assert settings.topology.tiers["cloud"].token_file == tmp_path / "t"
+
+
+def test_settings_of_another_repository_around_are_not_ours(tmp_path: Path) -> None:
+    (tmp_path / "edgeai.toml").write_text("baseline = 'other'", encoding="utf-8")
+    (tmp_path / "project" / ".git").mkdir(parents=True)
+    assert load_settings(tmp_path / "project", {}).baseline == "identity"
+
+
+@pytest.mark.parametrize("number", ["inf", "nan"])
+def test_a_budget_that_is_not_a_finite_number_is_refused(tmp_path: Path, number: str) -> None:
+    with pytest.raises(SettingsError, match=r"edgeai\.toml: budgets\.latency\.0\.max_median_s: Input should be"):
+        _load(tmp_path, f"[[budgets.latency]]\nstrategies = '*'\nmax_median_s = {number}\n")

@@ -16,6 +16,7 @@ from pytest_edgeai.subjects.metrics import METRICS
 from pytest_edgeai.verdicts import OUTCOMES, Outcome, Verdict, is_green, worst
 from pytest_edgeai.verdicts.accuracy import AccuracyResult, judge_accuracy
 from pytest_edgeai.verdicts.benefit import judge_benefit
+from pytest_edgeai.verdicts.floor import judge_floor
 from pytest_edgeai.verdicts.latency import CONFIDENCE, judge_latency, median_interval, trials_needed
 
 
@@ -96,6 +97,27 @@ def test_predictions_on_different_samples_are_not_compared() -> None:
     sides = _evaluation([0, 1], [0, 1]), _evaluation([0, 1], [1, 1])
     with pytest.raises(ValueError, match="bert-sptq and bert-identity were evaluated on different samples"):
         judge_accuracy(("bert", "sptq", "identity"), METRICS["top1"], *sides, budget_pp=1, alpha=0.05)
+
+
+@pytest.mark.parametrize(
+    ("right", "floor_percent", "outcome", "doubt"),
+    [
+        (90, 90.0, "pass", ""),
+        (89, 90.0, "fail", "though not beyond doubt"),
+        (60, 90.0, "fail", "beyond doubt"),
+        (100, 100.0, "pass", ""),
+    ],
+)
+def test_an_accuracy_below_the_floor_is_broken_and_says_how_surely(
+    right: int, floor_percent: float, outcome: str, doubt: str
+) -> None:
+    evaluation = _evaluation([0] * right + [1] * (100 - right), [0] * 100)
+    verdict = judge_floor(METRICS["top1"], evaluation, floor_percent, alpha=0.05)
+    assert verdict.outcome == outcome
+    if doubt:
+        assert verdict.reason.startswith(
+            f"top1 is {right}.00 % (floor {floor_percent:g} %), {doubt}: its 95 % interval is "
+        )
 
 
 def test_what_is_not_valid_is_graver_than_what_is_broken() -> None:

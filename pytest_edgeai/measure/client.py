@@ -19,6 +19,7 @@ from urllib.parse import quote
 from pytest_edgeai.serving import protocol, timing
 from pytest_edgeai.serving.connection import Connection, Response
 from pytest_edgeai.serving.http1 import MessageError
+from pytest_edgeai.serving.links import LinkDirection, LinkShape
 from pytest_edgeai.serving.timing import Span
 
 Wire: TypeAlias = Literal["binary", "base64"]
@@ -39,11 +40,14 @@ class Answer:
     latency_s
         From before the request is encoded until after the answer is decoded.
     spans
-        The parts of the latency; they add up to it. What no tier accounts for is `transmit` on the client's link.
+        The parts of the latency; they add up to it. What no tier accounts for is `transmit` on the client's link, or
+        `exchange` where the server tells no spans at all.
     slowest
         Of several nodes that worked on the request, the one whose answer was waited for longest; spans are its.
     missing
         Those whose answer did not come, or not in time, and why.
+    late_s
+        By how many seconds the answer came later than the links would have delivered it, where they are held.
     """
 
     outputs: Mapping[str, protocol.Array]
@@ -51,6 +55,7 @@ class Answer:
     spans: tuple[Span, ...]
     slowest: str = ""
     missing: Mapping[str, str] = field(default_factory=dict)
+    late_s: float = 0.0
 
 
 class Requests(AbstractContextManager["Requests"], Protocol):
@@ -75,17 +80,38 @@ class Received:
     outputs
         The model's outputs.
     spans
-        What the tiers account for, and `transmit` on the client's link for the rest of the exchange.
+        What the tiers account for, and `transmit` on the client's link for the rest of the exchange; of a server that
+        accounts for nothing, `exchange`.
     exchange_s
         From before the request is sent until the answer is there; the spans add up to it.
     ended_at
         When the answer was decoded: a time of `time.perf_counter`.
+    late_s
+        By how many seconds the answer came later than the links would have delivered it, where they are held.
     """
 
     outputs: Mapping[str, protocol.Array]
     spans: tuple[Span, ...]
     exchange_s: float
     ended_at: float
+    late_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Transfer:
+    """An exchange whose content does not matter.
+
+    Parameters
+    ----------
+    took_s
+        Seconds from before the request is sent until the whole answer is there.
+    sent_bytes, received_bytes
+        The lengths of the request and of the answer, heads included.
+    """
+
+    took_s: float
+    sent_bytes: int
+    received_bytes: int
 
 
 class Client:
@@ -105,6 +131,10 @@ class Client:
         How long to wait for anything to arrive.
     wire
         `binary`, or `base64` for JSON bodies as the paper's servers have them.
+    held_link
+        What the link does to answers, where the port is for what comes over a link: this end holds them.
+    polls
+        Whether to poll for answers instead of sleeping; only where a core is to spare.
     """
 
     def __init__(
@@ -117,12 +147,15 @@ class Client:
         token: str | None = None,
         timeout_s: float = 60.0,
         wire: Wire = "binary",
+        held_link: LinkShape | None = None,
+        polls: bool = False,
     ) -> None:
         self.place = place
         self._link = link
         self._wire = wire
         self._timeout_s = timeout_s
-        self._connection = Connection(host, port, timeout_s=timeout_s)
+        down = None if held_link is None else LinkDirection(held_link)
+        self._connection = Connection(host, port, timeout_s=timeout_s, link=down, polls=polls)
         if token is not None and not (token.isascii() and token.isprintable() and token):
             raise ValueError("the token is not printable ASCII, which is all that a header can carry")
         self._headers = {} if token is None else {"Authorization": f"Bearer {token}"}
@@ -152,9 +185,8 @@ class Client:
         transmit = received.spans[-1]
         own_s = received.ended_at - started - received.exchange_s
         latency_s = received.ended_at - started
-        return Answer(
-            received.outputs, latency_s, (*received.spans[:-1], Span("serialize", self.place, own_s), transmit)
-        )
+        spans = (*received.spans[:-1], Span("serialize", self.place, own_s), transmit)
+        return Answer(received.outputs, latency_s, spans, late_s=received.late_s)
 
     def encode(self, inputs: Mapping[str, protocol.Array]) -> protocol.Body:
         """The body of a request."""
@@ -167,7 +199,7 @@ class Client:
         Raises
         ------
         RequestError
-            There is no answer, or it is an error.
+            There is no answer, it is an error, or the spans in it cannot be true.
         """
         headers = {"Content-Type": body.content_type}
         if body.json_length is not None:
@@ -181,9 +213,20 @@ class Client:
         except ValueError as error:
             raise RequestError(f"{self._connection.address} sent no inference response: {error}") from None
         spans = timing.parse_spans(response.headers.get(timing.HEADER.lower()))
-        known_s = sum(span.duration_s for span in spans)
-        spans.append(Span("transmit", self._link, exchange_s - known_s))
-        return Received(outputs, tuple(spans), exchange_s, time.perf_counter())
+        try:
+            timing.check_spans(spans, exchange_s)
+        except timing.SpanError as error:
+            raise RequestError(f"{self._connection.address} tells a duration that cannot be: {error}") from None
+        spans.append(
+            Span(
+                "transmit" if spans else "exchange",
+                self._link,
+                max(0.0, exchange_s - sum(span.duration_s for span in spans)),
+                sent_bytes=response.sent_bytes,
+                received_bytes=response.received_bytes,
+            )
+        )
+        return Received(outputs, tuple(spans), exchange_s, time.perf_counter(), response.late_s)
 
     def abandon(self) -> None:
         """Break off a request that another thread is waiting for; it fails there, and the next opens a connection."""
@@ -203,18 +246,18 @@ class Client:
         except ValueError:
             raise RequestError(f"{self._connection.address}{path} did not send JSON") from None
 
-    def upload(self, path: str, size_bytes: int) -> float:
-        """Post `size_bytes` zeros; the seconds until the answer."""
+    def upload(self, path: str, size_bytes: int) -> Transfer:
+        """Post `size_bytes` zeros."""
         body = [bytes(size_bytes)]
         started = time.perf_counter()
-        self._exchange("POST", path, {"Content-Type": "application/octet-stream"}, body)
-        return time.perf_counter() - started
+        response = self._exchange("POST", path, {"Content-Type": "application/octet-stream"}, body)
+        return Transfer(time.perf_counter() - started, response.sent_bytes, response.received_bytes)
 
-    def download(self, path: str) -> float:
-        """Get a body and drop it; the seconds until its last byte."""
+    def download(self, path: str) -> Transfer:
+        """Get a body and drop it."""
         started = time.perf_counter()
-        self._exchange("GET", path)
-        return time.perf_counter() - started
+        response = self._exchange("GET", path)
+        return Transfer(time.perf_counter() - started, response.sent_bytes, response.received_bytes)
 
     def _exchange(
         self,

@@ -100,7 +100,8 @@ class FanOutClient:
             Span("serialize", self._nodes[0].client.place, last.ended_at - started - last.exchange_s),
             Span("aggregate", self._nodes[0].client.place, ended - last.ended_at),
         )
-        return Answer(outputs, ended - started, (*last.spans[:-1], *own, last.spans[-1]), slowest, missing)
+        spans = (*last.spans[:-1], *own, last.spans[-1])
+        return Answer(outputs, ended - started, spans, slowest, missing, last.late_s)
 
     def _collect(self, asked: _Round, started: float) -> tuple[list[Received | None], dict[str, str]]:
         """Wait for answers: all that are needed, or what comes before the deadline."""

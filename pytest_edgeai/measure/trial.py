@@ -7,11 +7,13 @@ trial has a reason and no numbers.
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import itertools
+import os
 import re
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, Protocol, TypeAlias
@@ -21,14 +23,16 @@ import numpy as np
 from pytest_edgeai.matrix import Cell
 from pytest_edgeai.measure.accuracy import Evaluation
 from pytest_edgeai.measure.client import Answer, RequestError, Requests
-from pytest_edgeai.measure.host import load_average, stolen_s
+from pytest_edgeai.measure.contention import Wait, judge_contention, judge_speed, marked
+from pytest_edgeai.measure.host_watch import HostWatch, needed_cores, reference
+from pytest_edgeai.measure.link_errors import Crossing, LinkErrors, estimate_link_errors, judge_link_errors
 from pytest_edgeai.serving.protocol import Array
 from pytest_edgeai.serving.timing import SPAN_NAMES, Span
 from pytest_edgeai.settings import Profile, Tolerances
 from pytest_edgeai.subjects.samples import Samples
-from pytest_edgeai.tiers.backend import Cause, Deployment, TierError
-from pytest_edgeai.tiers.probe import Probe, hinder_each_other, probe_link
-from pytest_edgeai.tiers.specs import Hop
+from pytest_edgeai.tiers.backend import Cause, Deployment, TierError, TierState
+from pytest_edgeai.tiers.probe import Probe, check_concurrent_rate, probe_link
+from pytest_edgeai.tiers.specs import Hop, tier_of
 
 Status: TypeAlias = Literal["valid", "invalid"]
 # A clock that differs by more than this from the client's own at every request is not measuring wall time.
@@ -38,19 +42,29 @@ _NODE = re.compile(r"\[[0-9]+\]")
 
 
 class TrialInvalid(Exception):  # noqa: N818  # a verdict on a trial, in the words of the design
-    """A trial that must not become a number.
+    """A trial that must not become a number; one sentence.
 
     Parameters
     ----------
     sentence
         Why.
     cause
-        `host` where it says nothing about the product, so that it can be measured again.
+        Whose fault it is: that of the host, which may do better at another time, or of what is measured.
+    host, reference
+        What is known of the host, as `TrialRecord` has it.
     """
 
-    def __init__(self, sentence: str, cause: Cause = "product") -> None:
+    def __init__(
+        self,
+        sentence: str,
+        cause: Cause = "product",
+        host: Mapping[str, float | None] | None = None,
+        reference: Mapping[str, Mapping[str, float]] | None = None,
+    ) -> None:
         super().__init__(sentence)
-        self.cause = cause
+        self.cause: Cause = cause
+        self.host = host or {}
+        self.reference = reference or {}
 
 
 class Stopwatch(Protocol):
@@ -82,6 +96,12 @@ class Measurement:
         Seconds by span, and by hop for `transmit` (`transmit mobile-edge`); they add up to the latency.
     slowest
         Of several nodes, the one that was waited for longest, whose spans these are.
+    late_s
+        By how many seconds the answer came later than held links would have delivered it.
+    cpu_s
+        CPU time of the computing threads in `compute`, or None where the tiers do not tell it.
+    waited_s
+        How much of pre-processing and compute passed while they waited for a core, or None.
     """
 
     run: int
@@ -89,6 +109,9 @@ class Measurement:
     latency_s: float
     spans_s: Mapping[str, float]
     slowest: str = ""
+    late_s: float = 0.0
+    cpu_s: float | None = None
+    waited_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,19 +133,25 @@ class TrialRecord:
     measurements
         The requests, in order.
     probes
-        Link probes, before and after.
+        What link probes found, before the requests.
+    link_errors
+        By how much the links could have changed these requests; None where they cross none.
+    remarks
+        What is not as it should be and changes nothing.
     tiers
         What the tiers said of themselves, before and after.
     unproven
         What was asked of the tiers and could not be read back.
     load_s
-        Seconds until a tier had loaded its models, by tier.
+        Seconds until a tier had loaded its models, by tier; only of those that tell.
     started_at
         Seconds since the epoch.
     duration_s
         Of the whole trial, deployment included.
     host
-        Load average and stolen CPU seconds.
+        Load average, stolen CPU seconds, seconds in which something waited for a core (`pressure_s`), how long and how
+        often quotas stopped tiers, cores that others took, and how many requests are marked (`Tolerances.cpu_wait`).
+        What is not known is None.
     reference
         Seconds of the fixed computation by tier or node: `cpu_s` and `wall_s`, and the CPU time before and after the
         requests. Empty where servers are not ours.
@@ -136,6 +165,8 @@ class TrialRecord:
     order: int = -1
     measurements: tuple[Measurement, ...] = ()
     probes: tuple[Probe, ...] = ()
+    link_errors: LinkErrors | None = None
+    remarks: tuple[str, ...] = ()
     tiers: Mapping[str, Mapping[str, Mapping[str, Any]]] = field(default_factory=dict)
     unproven: tuple[str, ...] = ()
     load_s: Mapping[str, float] = field(default_factory=dict)
@@ -153,6 +184,7 @@ class TrialRecord:
         """A JSON object; the measurements as columns."""
         document = asdict(self)
         del document["cell"], document["measurements"]
+        document["probes"] = [probe.as_json() for probe in self.probes]
         strategy = self.cell.strategy
         names = _span_columns(self.measurements)
         return {
@@ -165,7 +197,10 @@ class TrialRecord:
             "run": [one.run for one in self.measurements],
             "input": [one.input for one in self.measurements],
             "latency_s": [one.latency_s for one in self.measurements],
-            "spans_s": {name: [one.spans_s.get(name, 0.0) for one in self.measurements] for name in names},
+            "late_s": [one.late_s for one in self.measurements],
+            "spans_s": {name: [one.spans_s.get(name) for one in self.measurements] for name in names},
+            "cpu_s": [one.cpu_s for one in self.measurements],
+            "waited_s": [one.waited_s for one in self.measurements],
             **({"slowest": [one.slowest for one in self.measurements]} if strategy.placement.nodes > 1 else {}),
         }
 
@@ -186,6 +221,10 @@ class Assignment:
         The samples of which the largest are sent.
     evaluation
         The local predictions to compare with.
+    graphs
+        SHA-256 of the files of each of the artifact's graphs, by name.
+    references
+        What the reference took in the session's other trials so far, by tier (`contention.slower_references`).
     """
 
     cell: Cell
@@ -194,6 +233,8 @@ class Assignment:
     tolerances: Tolerances
     validation: Samples
     evaluation: Evaluation
+    graphs: Sequence[Mapping[str, str]]
+    references: Mapping[str, Sequence[float]] = field(default_factory=dict)
 
 
 def run_trial(deployment: Deployment, assignment: Assignment, stopwatch: Stopwatch, started: float) -> TrialRecord:
@@ -221,53 +262,116 @@ def run_trial(deployment: Deployment, assignment: Assignment, stopwatch: Stopwat
         Something was not proven, or a request failed.
     """
     started_at = time.time() - (time.perf_counter() - started)
-    stolen_before = stolen_s()
+    watch = HostWatch()
     try:
         before = deployment.states()
-        probes = _proven(deployment, assignment)
-        with deployment.client() as client:
-            measurements = _send(client, assignment, stopwatch)
-        probes += _proven(deployment, assignment)
+        unproven = _check_graphs(before, assignment)
+        reference_before = deployment.reference()
+        probes = _probe(deployment, assignment)
+        with deployment.client() as client, _apart_from(deployment.cores):
+            watch.mark()
+            measurements, answers = _send(client, assignment, stopwatch)
+            watch.mark()
+        references = reference(reference_before, deployment.reference())
         after = deployment.states()
+        watch.mark()
     except TierError as error:
         raise TrialInvalid(str(error), error.cause) from None
     except RequestError as error:
         raise TrialInvalid(deployment.diagnose() or str(error)) from None
-    stolen_after = stolen_s()
+    foreign = watch.foreign_use(before, after)
+    told = (_wait(answer, one.latency_s) for answer, one in zip(answers, measurements, strict=True))
+    waits = [wait for wait in told if wait is not None]
+    host = {
+        **watch.record(before, after),
+        "foreign_cores": None if foreign is None else foreign.cores,
+        "marked_requests": marked(waits, assignment.tolerances) if waits else None,
+    }
+    busy = judge_contention(waits, foreign, needed_cores(after), host["load_average"] or 0.0, assignment.tolerances)
+    spoiled = busy or judge_speed(references, assignment.references, assignment.tolerances.slow_host)
+    link_errors, wrong_links, remarks = _judge_links(deployment, assignment, measurements, answers, probes)
+    if spoiled or wrong_links:
+        raise TrialInvalid(spoiled or wrong_links, "host", host, references)
     return TrialRecord(
         cell=assignment.cell,
         status="valid",
         measurements=measurements,
         probes=tuple(probes),
+        link_errors=link_errors,
+        remarks=remarks,
         tiers={now.tier: {"before": then.limits, "after": now.limits} for then, now in zip(before, after, strict=True)},
-        unproven=tuple(f"{state.tier}: {what}" for state in after for what in state.unproven),
-        load_s={state.tier: sum(state.limits.get("load_s", {}).values()) for state in before},
+        unproven=(*(f"{state.tier}: {what}" for state in after for what in state.unproven), *unproven),
+        load_s={state.tier: sum(state.limits["load_s"].values()) for state in before if "load_s" in state.limits},
         started_at=started_at,
         duration_s=time.perf_counter() - started,
-        host={
-            "load_average": load_average(),
-            "stolen_s": None if stolen_before is None or stolen_after is None else stolen_after - stolen_before,
-        },
+        host=host,
+        reference=references,
     )
 
 
-def _proven(deployment: Deployment, assignment: Assignment) -> list[Probe]:
+def _check_graphs(states: Sequence[TierState], assignment: Assignment) -> list[str]:
+    """Every tier that computes has loaded the artifact's own files; those that do not say what they loaded."""
+    unproven = []
+    for state in states:
+        loaded = state.limits.get("digests", {}).get(assignment.model)
+        if loaded is not None and loaded not in assignment.graphs:
+            told = ", ".join(f"{name} {digest[:12]}" for name, digest in loaded.items())
+            raise TrialInvalid(
+                f"tier {state.tier} has loaded files of {assignment.model} other than the artifact's (SHA-256 {told}): "
+                "they were changed meanwhile, or are of another build"
+            )
+        if loaded is None and tier_of(state.tier) in assignment.cell.strategy.placement.tiers:
+            unproven.append(f"{state.tier}: graph files")
+    return unproven
+
+
+def _probe(deployment: Deployment, assignment: Assignment) -> list[Probe]:
     """Probe every link that requests cross."""
     probes: list[Probe] = []
     for hop in deployment.hops:
-        client = deployment.probe(hop)
-        if client is None:
-            continue
-        with client:
-            for probe in probe_link(client, hop, assignment.profile.probe_s, assignment.tolerances):
-                if not probe.ok:
-                    raise TrialInvalid(probe.sentence(), cause="host")
-                probes.append(probe)
-    _together(deployment, assignment)
+        lines = deployment.probe(hop)
+        if lines is not None:
+            with lines:
+                probes += probe_link(lines, hop, assignment.profile.probe_s)
+    _check_concurrent_rates(deployment, assignment)
     return probes
 
 
-def _together(deployment: Deployment, assignment: Assignment) -> None:
+def _judge_links(
+    deployment: Deployment,
+    assignment: Assignment,
+    measurements: Sequence[Measurement],
+    answers: Iterable[Answer],
+    probes: Sequence[Probe],
+) -> tuple[LinkErrors | None, str, tuple[str, ...]]:
+    """What links did to the requests, why that makes the trial invalid, and remarks about it."""
+    shapes = {hop.name: hop.link.shape for hop in deployment.hops}
+    crossings = [_crossings(answer) for answer in answers]
+    errors = estimate_link_errors(crossings, [one.late_s for one in measurements], shapes, probes)
+    if errors is None:
+        return None, "", ()
+    latency_s = float(np.median([one.latency_s for one in measurements]))
+    return errors, *judge_link_errors(errors, latency_s, assignment.tolerances.link_share, probes)
+
+
+@contextlib.contextmanager
+def _apart_from(cores: frozenset[int]) -> Iterator[None]:
+    """Keep the thread that sends off the cores on which tiers compute, where there are others."""
+    if not hasattr(os, "sched_setaffinity"):
+        yield
+        return
+    allowed = os.sched_getaffinity(0)
+    if not cores or cores >= allowed:
+        yield
+        return
+    os.sched_setaffinity(0, allowed - cores)
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, allowed)
+
+
+def _check_concurrent_rates(deployment: Deployment, assignment: Assignment) -> None:
     """Prove that links to several nodes have their rate when requests cross them at the same time."""
     alike: dict[str, list[Hop]] = {}
     for hop in deployment.hops:
@@ -277,13 +381,16 @@ def _together(deployment: Deployment, assignment: Assignment) -> None:
         if len(hops) == 1:
             continue
         with ExitStack() as stack:
-            lines = [stack.enter_context(line) for line in map(deployment.probe, hops) if line is not None]
-            sentence = hinder_each_other(lines, link, size_bytes, assignment.tolerances) if lines else None
+            lines = [stack.enter_context(lines) for lines in map(deployment.probe, hops) if lines is not None]
+            sentence = check_concurrent_rate([one.link for one in lines], link, size_bytes) if lines else None
         if sentence is not None:
             raise TrialInvalid(sentence, cause="host")
 
 
-def _send(client: Requests, assignment: Assignment, stopwatch: Stopwatch) -> tuple[Measurement, ...]:
+def _send(
+    client: Requests, assignment: Assignment, stopwatch: Stopwatch
+) -> tuple[tuple[Measurement, ...], tuple[Answer, ...]]:
+    """Send all requests; what was measured, and the answers."""
     profile = assignment.profile
     numbers = assignment.validation.largest(profile.inputs)
     if len(numbers) < profile.inputs:
@@ -314,8 +421,21 @@ def _send(client: Requests, assignment: Assignment, stopwatch: Stopwatch) -> tup
         number = numbers[run % len(numbers)]
         _check_nodes(answer)
         _compare(answer, number, assignment)
-        measurements.append(Measurement(run, number, latency_s, _spans(answer, latency_s), answer.slowest))
-    return tuple(measurements)
+        spans_s, wait = _spans(answer, latency_s), _wait(answer, latency_s)
+        waited_s = None if wait is None else wait.waited_s
+        measurements.append(
+            Measurement(run, number, latency_s, spans_s, answer.slowest, answer.late_s, _cpu_s(answer), waited_s)
+        )
+    return tuple(measurements), tuple(answers)
+
+
+def _crossings(answer: Answer) -> list[Crossing]:
+    """The hops of a request whose lengths are told."""
+    return [
+        Crossing(span.place, span.duration_s, span.sent_bytes, span.received_bytes)
+        for span in answer.spans
+        if span.sent_bytes is not None and span.received_bytes is not None
+    ]
 
 
 def _compare_clocks(timed_s: Sequence[float], answers: Sequence[Answer]) -> None:
@@ -337,6 +457,28 @@ def _spans(answer: Answer, latency_s: float) -> dict[str, float]:
         spans[name] = spans.get(name, 0.0) + span.duration_s
     spans[_column(answer.spans[-1])] += latency_s - answer.latency_s
     return spans
+
+
+def _cpu_s(answer: Answer) -> float | None:
+    """CPU time of all that was computed, where every tier that did tells it."""
+    told = [span.cpu_s for span in answer.spans if span.name == "compute"]
+    known = [one for one in told if one is not None]
+    return sum(known) if known and len(known) == len(told) else None
+
+
+def _wait(answer: Answer, latency_s: float) -> Wait | None:
+    """What a request waited for cores; None where no tier tells it."""
+    known = [(span, span.waited_s) for span in answer.spans if span.waited_s is not None]
+    if not known:
+        return None
+    stretch_s = {span.place: span.duration_s for span in answer.spans if span.name == "stretch"}
+    effects_s = [
+        waited_s * (1 + stretch_s.get(span.place, 0.0) / span.duration_s) if span.name == "compute" else waited_s
+        for span, waited_s in known
+        if span.duration_s > 0
+    ]
+    computed_s, waited_s = sum(span.duration_s for span, _ in known), sum(one for _, one in known)
+    return Wait(latency_s, computed_s, waited_s, sum(effects_s))
 
 
 def _column(span: Span) -> str:

@@ -22,6 +22,7 @@ from pytest_edgeai.tiers.specs import Allotment, Spec, Topology
 if TYPE_CHECKING:
     import torch
 
+    from pytest_edgeai.measure.host import Host
     from pytest_edgeai.operators.networks import Origin
 
 P = TypeVar("P", bound=Spec)
@@ -158,6 +159,10 @@ class Operator(ABC, Generic[P]):
 
     def situated(self, topology: Topology, allotments: Mapping[str, Allotment]) -> Operator[P]:  # noqa: ARG002  # for others
         """The operator for certain tiers and links: itself, where these decide nothing about the artifact."""
+        return self
+
+    def settled(self, host: Host) -> Operator[P]:  # noqa: ARG002  # for others
+        """The operator with all decided that its artifact depends on: itself, unless the host decides something."""
         return self
 
     def unfit(self, subject: SubjectModel) -> str:  # noqa: ARG002

@@ -90,6 +90,11 @@ class _Counting:
         """The store's folder."""
         return self.plan.store_root
 
+    @property
+    def build_idle_s(self) -> float:
+        """How long the process that builds may give no sign of progress."""
+        return self.plan.build_idle_s
+
     def find(self, model: str, operator: str) -> int | None:
         """How many cuts the graph has that an operator cuts, if the store knows."""
         plan, subject = self.plan, self.plan.subjects[model]
@@ -123,7 +128,7 @@ class _Counting:
             from pytest_edgeai.partition.running import cuts_of
 
             step = subject.pipeline.preprocess
-            tensors = calibration.batch([0])
+            tensors = calibration.batch(calibration.largest(1))
             try:
                 _, _, cuts = cuts_of(base.folder / GRAPH_NAME, tensors if step is None else step(tensors, base.folder))
             except PartitionError as error:

@@ -142,13 +142,17 @@ class Partition(Operator[PartitionParameters]):
 
     def _divide(self, job: Job) -> Mapping[str, Any]:
         from pytest_edgeai.partition import equivalence
+        from pytest_edgeai.partition.cuts import what_ties
+        from pytest_edgeai.partition.graph import PartitionError
         from pytest_edgeai.partition.running import cuts_of
 
         whole = job.folder / GRAPH_NAME
         count = min(self.parameters.calibration_samples, len(job.calibration))
         batches = [job.feeds(job.calibration, [number]) for number in range(count)]
         job.stage("cutting")
-        model, graph, cuts = cuts_of(whole, batches[0])
+        model, graph, cuts = cuts_of(whole, job.feeds(job.calibration, job.calibration.largest(1)))
+        if not cuts:
+            raise PartitionError(what_ties(graph))
         chosen, predicted_s = self._choose(job, graph, cuts, batches)
         provenance: dict[str, Any] = {
             "cuts": len(cuts),
@@ -273,7 +277,9 @@ def _write(model: Any, graph: Graph, chosen: Sequence[Cut], scratch: Path, codin
         parts.append(first)
         if cuts:  # what is left is a graph of its own, in which the next cut has the same name
             passed = {name for name in cut.crossing if graph.is_main(name)}
-            graph = Graph.read(rest, main_inputs=passed).with_tensors(graph.tensors)
+            shapes = {name: graph.tensors[name].shape for name in cut.crossing}
+            example = {one.name: shapes[name] for one, name in zip(rest.graph.input, cut.crossing, strict=True)}
+            graph = Graph.read(rest, example=example, main_inputs=passed).with_tensors(graph.tensors)
             cuts[0] = by_name(find_cuts(graph), cuts[0].name)
     paths = []
     for number, part in enumerate([*parts, rest]):

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import random
 import shutil
-import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from pytest_edgeai import scratch as scratch_folders
 from pytest_edgeai.artifacts import Artifact, Entry, Recipe, Store, library_versions, source_digest
 from pytest_edgeai.measure import accuracy
 from pytest_edgeai.measure.accuracy import Evaluation
@@ -58,6 +58,8 @@ class Plan:
         Where evaluations are computed.
     seed
         Of everything random in a build.
+    build_idle_s
+        How long the process that builds may give no sign of progress.
     """
 
     store_root: Path
@@ -65,6 +67,11 @@ class Plan:
     operators: Mapping[str, Operator[Any]]
     host: Host
     seed: int = 0
+    build_idle_s: float = 600.0
+
+    def __post_init__(self) -> None:
+        settled = {name: operator.settled(self.host) for name, operator in self.operators.items()}
+        object.__setattr__(self, "operators", settled)
 
     @property
     def store(self) -> Store:
@@ -199,8 +206,10 @@ class Plan:
         def build(folder: Path) -> Mapping[str, Any]:
             random.seed(self.seed)
             np.random.seed(self.seed)  # for libraries that use the global generator
-            with tempfile.TemporaryDirectory(prefix="edgeai-build-") as scratch:
-                assets = Path(scratch) / "assets" if operator.gives in ("network", "nodes") else folder
+            with scratch_folders.folder("edgeai-build-") as temporary:
+                scratch = temporary / "scratch"  # empty, without the lock
+                scratch.mkdir()
+                assets = scratch / "assets" if operator.gives in ("network", "nodes") else folder
                 assets.mkdir(exist_ok=True)
                 for asset in subject.assets:
                     shutil.copy(asset, assets)
@@ -208,7 +217,7 @@ class Plan:
                     subject=subject,
                     folder=folder,
                     assets=assets,
-                    scratch=Path(scratch),
+                    scratch=scratch,
                     base=base,
                     calibration=calibration,
                     training=lambda: self._samples(subject, "train"),

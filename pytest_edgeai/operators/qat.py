@@ -8,13 +8,14 @@ from typing import Any, ClassVar
 
 from pydantic import Field
 
-from pytest_edgeai.operators import Job, Operator, neural_compressor, training
+from pytest_edgeai.operators import Job, neural_compressor, training
 from pytest_edgeai.operators.neural_compressor.networks import FLOAT_IN_TRANSFORMERS, train_quantized
+from pytest_edgeai.operators.reduced_range import QuantizingOperator, RangeParameters
 from pytest_edgeai.operators.training import Lessons, Schedule, fit, reproducible
 from pytest_edgeai.serving.repository import GRAPH_NAME
 
 
-class QatParameters(Schedule):
+class QatParameters(Schedule, RangeParameters):
     """Parameters of `qat`.
 
     Parameters
@@ -32,7 +33,7 @@ class QatParameters(Schedule):
     opset: int = Field(default=17, ge=13, le=17)
 
 
-class QuantizationAwareTraining(Operator[QatParameters]):
+class QuantizationAwareTraining(QuantizingOperator[QatParameters]):
     """Quantization-aware training."""
 
     name = "qat"
@@ -63,10 +64,12 @@ class QuantizationAwareTraining(Operator[QatParameters]):
                 job.scratch,
                 opset=parameters.opset,
                 keep_float=keep_float,
+                reduce_range=self.reduces_range,
             )
         return {
             "engine": neural_compressor.LIBRARY,
             "training_samples": seen,
             "kept_float": list(keep_float),
             "opset": parameters.opset,
+            "reduce_range": self.reduces_range,
         }

@@ -11,16 +11,16 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
-from pytest_edgeai.operators import BuildError, Job, Operator, groups, neural_compressor
+from pytest_edgeai.operators import BuildError, Job, groups, neural_compressor
 from pytest_edgeai.operators.neural_compressor import graphs
+from pytest_edgeai.operators.reduced_range import QuantizingOperator, RangeParameters
 from pytest_edgeai.serving.protocol import Array
 from pytest_edgeai.serving.repository import GRAPH_NAME
-from pytest_edgeai.tiers.specs import Spec
 
 _Batches = Sequence[Mapping[str, Array]]
 
 
-class SptqParameters(Spec):
+class SptqParameters(RangeParameters):
     """Parameters of `sptq`.
 
     Parameters
@@ -48,7 +48,7 @@ class SptqParameters(Spec):
     engine: Literal["auto", "neural-compressor", "onnxruntime"] = "auto"
 
 
-class StaticQuantization(Operator[SptqParameters]):
+class StaticQuantization(QuantizingOperator[SptqParameters]):
     """Static post-training quantization."""
 
     name = "sptq"
@@ -76,10 +76,13 @@ class StaticQuantization(Operator[SptqParameters]):
             "operator_types": operator_types,
             "convolutions_with_merged_groups": merged,
             "calibration_samples": _count(batches),
+            "reduce_range": self.reduces_range,
         }
         if self.parameters.engine != "onnxruntime":
             try:
-                model = graphs.quantize_static(source, batches, job.scratch, operator_types)
+                model = graphs.quantize_static(
+                    source, batches, job.scratch, operator_types, reduce_range=self.reduces_range
+                )
             except Exception as error:
                 if self.parameters.engine == "neural-compressor":
                     raise
@@ -87,7 +90,10 @@ class StaticQuantization(Operator[SptqParameters]):
             else:
                 onnx.save(model, job.folder / GRAPH_NAME)
                 return {**provenance, "engine": neural_compressor.LIBRARY}
-        _quantize_with_onnxruntime(source, job.folder / GRAPH_NAME, batches, operator_types, job.scratch)
+        target = job.folder / GRAPH_NAME
+        _quantize_with_onnxruntime(
+            source, target, batches, operator_types, job.scratch, reduce_range=self.reduces_range
+        )
         return {**provenance, "engine": "onnxruntime"}
 
     def _merged(self, source: Path, target: Path) -> tuple[Path, int]:
@@ -122,7 +128,13 @@ def _fitting_types(graph: Path) -> tuple[str, ...] | None:
 
 
 def _quantize_with_onnxruntime(
-    source: Path, target: Path, batches: _Batches, operator_types: tuple[str, ...] | None, scratch: Path
+    source: Path,
+    target: Path,
+    batches: _Batches,
+    operator_types: tuple[str, ...] | None,
+    scratch: Path,
+    *,
+    reduce_range: bool,
 ) -> None:
     try:
         from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
@@ -147,5 +159,6 @@ def _quantize_with_onnxruntime(
         per_channel=True,
         activation_type=QuantType.QUInt8,  # signed activations are 2 to 3 times slower on x86
         weight_type=QuantType.QInt8,
+        reduce_range=reduce_range,
         op_types_to_quantize=list(operator_types) if operator_types is not None else None,
     )

@@ -14,6 +14,7 @@ from pytest_edgeai.partition.cuts import Cut
 from pytest_edgeai.partition.graph import PartitionError
 
 _NEARLY_EQUAL = 0.1
+_LEAST_SHARE = 0.5  # of the smaller part in the most equal cut: below, a part with few bytes to send is hardly one
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,11 +90,20 @@ def halves(cuts: Sequence[Cut], parts: int = 2, *, first_not_larger: bool = Fals
             rest = sum(cut.size_bytes) - before
             return (cut.size_bytes[0] - before) / rest - share if rest else 0.0
 
+        def smaller(cut: Cut, share: float = share) -> float:
+            return min((share + excess(cut)) / share, (1 - share - excess(cut)) / (1 - share))
+
         fitting = [cut for cut in later if excess(cut) <= 0] if first_not_larger else later
         if not fitting:
-            raise PartitionError(f"the graph has {len(cuts)} cuts, none of which makes {parts} parts of this kind")
-        least = min(abs(excess(cut)) for cut in fitting)
-        near = [cut for cut in fitting if abs(excess(cut)) <= least + _NEARLY_EQUAL]
+            kind = ", the first of which is not the larger one, as text has it" if first_not_larger else ""
+            raise PartitionError(f"the graph has {len(cuts)} cuts, none of which makes {parts} parts{kind}")
+        most_equal = min(fitting, key=lambda cut: abs(excess(cut)))
+        near = [
+            cut
+            for cut in fitting
+            if abs(excess(cut)) <= abs(excess(most_equal)) + _NEARLY_EQUAL
+            and smaller(cut) >= _LEAST_SHARE * smaller(most_equal)
+        ]
         chosen.append(min(near, key=lambda cut: (cut.crossing_bytes, abs(excess(cut)), cut.position)))
     return tuple(chosen)
 

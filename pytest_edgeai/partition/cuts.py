@@ -14,6 +14,8 @@ from itertools import accumulate
 
 from pytest_edgeai.partition.graph import LIGHT_BYTES, Graph, PartitionError, Role
 
+_MOST_REASONS = 3
+
 
 @dataclass(frozen=True, slots=True)
 class Cut:
@@ -28,9 +30,9 @@ class Cut:
     crossing
         The tensors that cross.
     crossing_bytes
-        Their size for a batch of one, uncompressed.
+        Their size for the example that the graph was read with, uncompressed.
     size_bytes, parameters, macs
-        Of either part: size of its weights, their number, multiply-accumulates for a batch of one.
+        Of either part: size of its weights, their number, multiply-accumulates for that example.
     """
 
     name: str
@@ -60,6 +62,20 @@ def find_cuts(graph: Graph, *, light_bytes: int = LIGHT_BYTES) -> tuple[Cut, ...
     return tuple(_Search(graph, light_bytes).cuts())
 
 
+def what_ties(graph: Graph, *, light_bytes: int = LIGHT_BYTES) -> str:
+    """Why a graph has no cut, in a sentence that names nodes by the tensors that they make."""
+    return _Search(graph, light_bytes).what_ties()
+
+
+@dataclass(frozen=True, slots=True)
+class _Tie:
+    """Main nodes, by place, that have to be in one part, and why."""
+
+    first: int
+    final: int
+    reason: str
+
+
 class _Search:
     """The state of the pass."""
 
@@ -82,13 +98,19 @@ class _Search:
                 self._use(name, place)
         for name in graph.outputs:
             self._use(name, last)
+        self._ties = [
+            _Tie(first, final, f"weight {name!r} is used by {{}} and by {{}}")
+            for name, (first, final) in self._weight_uses.items()
+            if graph.weights[name].size_bytes > light_bytes and first < min(final, last - 1)
+        ]
+        self._ties += [
+            _Tie(self._place[producer], self._place[quantizer], "{} and {} run as one quantized operator")
+            for producer, quantizer in graph.quantized_spans()
+            if producer in self._place and quantizer in self._place
+        ]
         self._blocked = [0] * (last + 1)
-        for name, (first, final) in self._weight_uses.items():
-            if graph.weights[name].size_bytes > light_bytes:
-                self._block(first, final)
-        for producer, quantizer in graph.quantized_spans():
-            if producer in self._place and quantizer in self._place:
-                self._block(self._place[producer], self._place[quantizer])
+        for tie in self._ties:
+            self._block(tie.first, tie.final)
 
     def cuts(self) -> Iterator[Cut]:
         graph, count = self._graph, len(self._main)
@@ -116,6 +138,25 @@ class _Search:
                 continue
             halves = [(total[place], total[-1] - total[place]) for total in totals]
             yield Cut(node.outputs[0], place + 1, crossing, sum(map(self._bytes, crossing)), *halves)
+
+    def what_ties(self) -> str:
+        count = len(self._main)
+        if count < 2:
+            alone = "".join(f", {self._graph.described(number)}" for number in self._main)
+            return f"the graph has no cut: it has only one node that computes with weights{alone}"
+        reasons, place = list[str](), 0
+        while place < count - 1:  # the fewest ties that reach from the first node to the last
+            here = [tie for tie in self._ties if tie.first <= place < tie.final]
+            tie = max(here, key=lambda one: one.final, default=None)
+            if tie is None:  # it could be cut here, but for what would cross
+                after = self._graph.described(self._main[place])
+                reasons.append(f"what follows {after} depends on no input")
+                break
+            ends = [self._graph.described(self._main[min(end, count - 1)]) for end in (tie.first, tie.final)]
+            reasons.append(tie.reason.format(*ends))
+            place = tie.final
+        more = f", and {len(reasons) - _MOST_REASONS} more" if len(reasons) > _MOST_REASONS else ""
+        return f"the graph has no cut: {'; '.join(reasons[:_MOST_REASONS])}{more}"
 
     def _expand(self) -> None:
         graph = self._graph
@@ -166,5 +207,5 @@ class _Search:
     def _bytes(self, name: str) -> int:
         tensor = self._graph.tensors.get(name)
         if tensor is None:
-            raise PartitionError(f"the shape of {name!r} is not known: inference does not find it, and nothing was run")
+            raise PartitionError(f"the shape of {name!r} is not known: it takes an example of the graph's inputs")
         return tensor.size_bytes

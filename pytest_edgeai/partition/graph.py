@@ -1,7 +1,6 @@
 """An ONNX graph read for cutting: which nodes decide where a cut can be, and which go wherever they are needed.
 
-Shapes, bytes and multiply-accumulates come from shape inference for a batch of one on a skeleton without weights, so
-that the size of a model does not matter; how a graph is taken apart is in `splitting`.
+Shapes are those of an example (`shapes`); how a graph is taken apart is in `splitting`.
 """
 
 from __future__ import annotations
@@ -10,9 +9,9 @@ import math
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from enum import Enum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from pytest_edgeai.serving.protocol import Array
+from pytest_edgeai.partition.shapes import Tensor, bytes_of, infer_shapes
 
 if TYPE_CHECKING:
     import onnx
@@ -20,7 +19,6 @@ if TYPE_CHECKING:
 LIGHT_BYTES = 16 * 1024
 """Initializers up to this size (scales, axes, masks, small tables) may be in several parts; weights may not."""
 
-_SMALL = 64  # elements of a tensor that may be a shape, so that inference has to know its values
 _WITH_PRODUCTS = ("Conv", "ConvTranspose", "MatMul", "Gemm", "Einsum", "LSTM", "GRU", "RNN", "Attention")
 _RANDOM = ("RandomNormal", "RandomUniform", "RandomNormalLike", "RandomUniformLike", "Bernoulli", "Multinomial")
 # ONNX Runtime computes these inside the quantized operator before them.
@@ -53,7 +51,8 @@ class Node:
     op_type
         The ONNX operator.
     inputs, outputs
-        Names of tensors without those that are left out; inputs include what subgraphs take from around them.
+        Names of tensors without those that are left out; inputs include what subgraphs take from around them, and last,
+        where the node holds weights itself (a constant, or in subgraphs), a name for these.
     """
 
     op_type: str
@@ -70,19 +69,6 @@ class Weight:
 
 
 @dataclass(frozen=True, slots=True)
-class Tensor:
-    """Element type as ONNX numbers it, and shape for a batch of one."""
-
-    element_type: int
-    shape: tuple[int, ...]
-
-    @property
-    def size_bytes(self) -> int:
-        """Bytes on the wire."""
-        return _bytes_of(self.element_type, self.shape)
-
-
-@dataclass(frozen=True, slots=True)
 class Graph:
     """A graph read for cutting.
 
@@ -95,9 +81,9 @@ class Graph:
     inputs, outputs
         Names, without initializers.
     weights
-        By name.
+        By name: initializers, and what nodes hold themselves.
     tensors
-        Type and shape for a batch of one, as far as shape inference knows them.
+        Type and shape for an example, as far as shape inference knows them.
     """
 
     nodes: tuple[Node, ...]
@@ -109,7 +95,12 @@ class Graph:
 
     @classmethod
     def read(
-        cls, model: onnx.ModelProto, *, light_bytes: int = LIGHT_BYTES, main_inputs: Collection[str] = ()
+        cls,
+        model: onnx.ModelProto,
+        *,
+        example: Mapping[str, tuple[int, ...]] | None = None,
+        light_bytes: int = LIGHT_BYTES,
+        main_inputs: Collection[str] = (),
     ) -> Graph:
         """Read a model, whose weights need not be loaded.
 
@@ -117,6 +108,9 @@ class Graph:
         ----------
         model
             A valid model.
+        example
+            Shapes of inputs by name, which sizes are then for; an input without one is a batch of one, and of unknown
+            size where the model leaves more than its first dimension open.
         light_bytes
             Initializers up to this size may be in several parts.
         main_inputs
@@ -132,13 +126,21 @@ class Graph:
         weights = {one.name: _weight(one) for one in model.graph.initializer}
         inputs = tuple(one.name for one in model.graph.input if one.name not in weights)
         outputs = tuple(one.name for one in model.graph.output)
-        nodes = tuple(_alive([_node(one) for one in model.graph.node], outputs))
+        held = {_held_name(one): _held(one) for one in model.graph.node}
+        weights |= {name: weight for name, weight in held.items() if weight.size_bytes}
+        nodes = tuple(_alive([_node(one, weights) for one in model.graph.node], outputs))
         heavy = {name for name, weight in weights.items() if weight.size_bytes > light_bytes}
-        return cls(nodes, _roles(nodes, inputs, heavy, set(main_inputs)), inputs, outputs, weights, _infer(model))
+        roles = _roles(nodes, inputs, heavy, set(main_inputs))
+        return cls(nodes, roles, inputs, outputs, weights, infer_shapes(model, example or {}))
 
     def with_tensors(self, found: Mapping[str, Tensor]) -> Graph:
         """The graph with types and shapes that inference did not find."""
         return replace(self, tensors={**found, **self.tensors})
+
+    def described(self, number: int) -> str:
+        """A node for people: the tensor that it makes, and its ONNX operator."""
+        node = self.nodes[number]
+        return f"{node.outputs[0]!r} ({node.op_type})"
 
     def is_main(self, name: str) -> bool:
         """Whether a main node makes a tensor."""
@@ -167,7 +169,7 @@ class Graph:
                 at = before[0] if self.nodes[at].op_type in _FUSED_INTO_QUANTIZED else None
 
     def macs(self, node: Node) -> int:
-        """Multiply-accumulates of a node for a batch of one; 0 where it has none or shapes are unknown."""
+        """Multiply-accumulates of a node for the example; 0 where it has none or shapes are unknown."""
         if node.op_type not in ("Conv", "ConvTranspose", "MatMul", "Gemm") or len(node.inputs) < 2:
             return 0
         first, second = self.tensors.get(node.inputs[0]), self.tensors.get(node.inputs[1])
@@ -182,113 +184,29 @@ class Graph:
         return math.prod(result.shape) * inner
 
 
-def skeleton(model: onnx.ModelProto) -> onnx.ModelProto:
-    """The model with its large initializers as inputs: all that shape inference needs, in kilobytes."""
-    import onnx
-    from onnx import helper
-
-    graph = onnx.GraphProto()
-    given = {one.name for one in model.graph.input}
-    graph.name = model.graph.name
-    graph.node.extend(model.graph.node)
-    graph.input.extend(model.graph.input)
-    graph.output.extend(model.graph.output)
-    for tensor in model.graph.initializer:
-        if math.prod(tensor.dims) <= _SMALL and tensor.data_location != onnx.TensorProto.EXTERNAL:
-            graph.initializer.append(tensor)
-        elif tensor.name not in given:
-            graph.input.append(helper.make_tensor_value_info(tensor.name, tensor.data_type, list(tensor.dims)))
-    result = onnx.ModelProto()
-    result.ir_version = model.ir_version
-    result.opset_import.extend(model.opset_import)
-    result.functions.extend(model.functions)
-    result.graph.CopyFrom(graph)
-    return result
-
-
-def infer_types(model: onnx.ModelProto) -> dict[str, onnx.TypeProto]:
-    """Types by tensor as shape inference finds them, dimensions of any size as they are named in the model."""
-    from onnx import shape_inference
-
-    graph = shape_inference.infer_shapes(skeleton(model), data_prop=True).graph
-    return {one.name: one.type for one in (*graph.input, *graph.value_info, *graph.output)}
-
-
-def light_part(model: onnx.ModelProto, graph: Graph) -> onnx.ModelProto | None:
-    """What a model computes of its inputs and small constants alone, as a model with all its tensors as outputs."""
-    import onnx
-
-    roles = {name: role for node, role in zip(graph.nodes, graph.roles, strict=True) for name in node.outputs}
-    part = skeleton(model)
-    known = {"", *graph.inputs, *(one.name for one in part.graph.initializer)}
-    nodes = []
-    for node in part.graph.node:
-        if roles.get(node.output[0]) in (Role.SIDE, Role.CONSTANT) and known.issuperset(inputs_of(node)):
-            nodes.append(node)
-            known.update(node.output)
-    if not nodes:
-        return None
-    needed = {name for node in nodes for name in inputs_of(node)}
-    inputs = [one for one in part.graph.input if one.name in needed]
-    del part.graph.node[:], part.graph.input[:], part.graph.output[:]
-    part.graph.node.extend(nodes)
-    part.graph.input.extend(inputs)
-    part.graph.output.extend(onnx.ValueInfoProto(name=name) for node in nodes for name in node.output if name)
-    return part
-
-
-def infer_with(model: onnx.ModelProto, values: Mapping[str, Array]) -> dict[str, Tensor]:
-    """Types and shapes for a batch of one, given the values of some tensors inside the graph.
-
-    Parameters
-    ----------
-    model
-        The model.
-    values
-        By name; what makes them is left out, so every output of such a node has to be there.
-    """
-    from onnx import helper, numpy_helper
-
-    part = skeleton(model)
-    rest = [node for node in part.graph.node if not values.keys() & set(node.output)]
-    del part.graph.node[:]
-    part.graph.node.extend(rest)
-    for name, value in values.items():
-        if value.size <= _SMALL:
-            part.graph.initializer.append(numpy_helper.from_array(value, name))
-        else:
-            kind = helper.np_dtype_to_tensor_dtype(value.dtype)
-            part.graph.input.append(helper.make_tensor_value_info(name, kind, list(value.shape)))
-    found = {name: Tensor(helper.np_dtype_to_tensor_dtype(value.dtype), value.shape) for name, value in values.items()}
-    return {**_infer(part), **found}
-
-
-def _infer(model: onnx.ModelProto) -> dict[str, Tensor]:
-    """Types and shapes for a batch of one."""
-    from onnx import shape_inference
-
-    single = skeleton(model)
-    for described in (*single.graph.input, *single.graph.output):
-        for size in described.type.tensor_type.shape.dim:
-            if not size.HasField("dim_value"):
-                size.dim_value = 1
-    graph = shape_inference.infer_shapes(single, data_prop=True).graph
-    tensors = {one.name: Tensor(one.data_type, tuple(one.dims)) for one in model.graph.initializer}
-    for described in (*graph.input, *graph.value_info, *graph.output):
-        kind = described.type.tensor_type
-        sizes = tuple(size.dim_value if size.HasField("dim_value") else -1 for size in kind.shape.dim)
-        if kind.HasField("shape") and -1 not in sizes:
-            tensors[described.name] = Tensor(kind.elem_type, sizes)
-    return tensors
-
-
 def inputs_of(proto: onnx.NodeProto) -> tuple[str, ...]:
     """Names of the tensors that a node takes, by its subgraphs as well; without optional inputs that are left out."""
     return tuple(filter(None, dict.fromkeys([*proto.input, *_captured(proto)])))
 
 
-def _node(proto: onnx.NodeProto) -> Node:
-    return Node(proto.op_type, inputs_of(proto), tuple(filter(None, proto.output)))
+def _node(proto: onnx.NodeProto, weights: Mapping[str, Weight]) -> Node:
+    held = (_held_name(proto),) if _held_name(proto) in weights else ()
+    return Node(proto.op_type, (*inputs_of(proto), *held), tuple(filter(None, proto.output)))
+
+
+def _held_name(proto: onnx.NodeProto) -> str:
+    """The name for all weights that a node holds: no tensor has such a one in a graph that exporters write."""
+    return f"{next(filter(None, proto.output), '')} (inside)"
+
+
+def _held(proto: onnx.NodeProto) -> Weight:
+    """The weights that a node holds: the value of a constant, and the initializers and constants of subgraphs."""
+    found = [_weight(one.t) for one in proto.attribute if proto.op_type == "Constant" and math.prod(one.t.dims) > 1]
+    for attribute in proto.attribute:
+        for graph in (attribute.g, *attribute.graphs) if attribute.HasField("g") or attribute.graphs else ():
+            found += [_weight(one) for one in graph.initializer]
+            found += [_held(one) for one in graph.node]
+    return Weight(sum(one.size_bytes for one in found), sum(one.parameters for one in found))
 
 
 def _captured(proto: onnx.NodeProto) -> Iterator[str]:
@@ -345,11 +263,4 @@ def _weight(tensor: onnx.TensorProto) -> Weight:
 
     elements = math.prod(tensor.dims)
     trained = len(tensor.dims) > 0 and elements > 1 and tensor.data_type != onnx.TensorProto.INT64
-    return Weight(_bytes_of(tensor.data_type, tensor.dims), elements if trained else 0)
-
-
-def _bytes_of(element_type: int, shape: Iterable[int]) -> int:
-    from onnx import helper
-
-    kind: Any = helper.tensor_dtype_to_np_dtype(element_type)
-    return math.prod(shape) * int(kind.itemsize)
+    return Weight(bytes_of(tensor.data_type, tensor.dims), elements if trained else 0)

@@ -8,12 +8,12 @@ inputs do.
 from __future__ import annotations
 
 import json
-import tempfile
 from collections.abc import Mapping, Sequence
 from itertools import accumulate
 from pathlib import Path
 from statistics import median
 
+from pytest_edgeai import scratch
 from pytest_edgeai.partition.graph import Graph, Role
 from pytest_edgeai.partition.running import open_session
 from pytest_edgeai.serving.protocol import Array
@@ -43,9 +43,9 @@ def measure_prefix_s(
     tuple of float
         One more than there are main nodes.
     """
-    with tempfile.TemporaryDirectory(prefix="edgeai-profile-") as folder:
-        optimized = Path(folder) / "optimized.onnx"
-        session = open_session(path, threads=threads, profile=Path(folder) / "profile", optimized=optimized)
+    with scratch.folder("edgeai-profile-") as folder:
+        optimized = folder / "optimized.onnx"
+        session = open_session(path, threads=threads, profile=folder / "profile", optimized=optimized)
         names = [one.name for one in session.get_inputs()]
         for number in range(_WARMUP + runs):
             batch = batches[number % len(batches)]

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from pytest_edgeai.partition.cuts import Cut, find_cuts
-from pytest_edgeai.partition.graph import Graph, PartitionError, Tensor, infer_with, light_part
+from pytest_edgeai.partition.graph import Graph, PartitionError, Role, inputs_of
+from pytest_edgeai.partition.shapes import Tensor, infer_with, skeleton
 from pytest_edgeai.serving.protocol import Array
 
 if TYPE_CHECKING:
@@ -108,19 +109,19 @@ def completed(graph: Graph, model: onnx.ModelProto, path: Path, feeds: Mapping[s
     path
         The graph's file.
     feeds
-        A batch of one.
+        The example that it was read with.
     """
     from onnx import helper
 
     if not _unknown(graph):
         return graph
-    part = light_part(model, graph)
+    part = _light_part(model, graph)
     if part is not None:
         session = open_session(part.SerializeToString(), "none")
         names = [one.name for one in session.get_outputs()]
         taken = {one.name: feeds[one.name] for one in session.get_inputs()}
         values = dict(zip(names, session.run(names, taken), strict=True))
-        graph = graph.with_tensors(infer_with(model, values))
+        graph = graph.with_tensors(infer_with(model, values, _shapes(feeds)))
     unknown = _unknown(graph)
     if not unknown:
         return graph
@@ -141,7 +142,7 @@ def cuts_of(path: Path, feeds: Mapping[str, Array]) -> tuple[onnx.ModelProto, Gr
     path
         The graph's file.
     feeds
-        A batch of one.
+        An example, a batch of one: sizes are for its shapes.
 
     Raises
     ------
@@ -151,8 +152,35 @@ def cuts_of(path: Path, feeds: Mapping[str, Array]) -> tuple[onnx.ModelProto, Gr
     import onnx
 
     model = onnx.load(path)
-    graph = completed(Graph.read(model), model, path, feeds)
+    graph = completed(Graph.read(model, example=_shapes(feeds)), model, path, feeds)
     return model, graph, find_cuts(graph)
+
+
+def _shapes(feeds: Mapping[str, Array]) -> dict[str, tuple[int, ...]]:
+    return {name: tuple(value.shape) for name, value in feeds.items()}
+
+
+def _light_part(model: onnx.ModelProto, graph: Graph) -> onnx.ModelProto | None:
+    """What a model computes of its inputs and small constants alone, as a model with all its tensors as outputs."""
+    import onnx
+
+    roles = {name: role for node, role in zip(graph.nodes, graph.roles, strict=True) for name in node.outputs}
+    part = skeleton(model)
+    known = {"", *graph.inputs, *(one.name for one in part.graph.initializer)}
+    nodes = []
+    for node in part.graph.node:
+        if roles.get(node.output[0]) in (Role.SIDE, Role.CONSTANT) and known.issuperset(inputs_of(node)):
+            nodes.append(node)
+            known.update(node.output)
+    if not nodes:
+        return None
+    needed = {name for node in nodes for name in inputs_of(node)}
+    inputs = [one for one in part.graph.input if one.name in needed]
+    del part.graph.node[:], part.graph.input[:], part.graph.output[:]
+    part.graph.node.extend(nodes)
+    part.graph.input.extend(inputs)
+    part.graph.output.extend(onnx.ValueInfoProto(name=name) for node in nodes for name in node.output if name)
+    return part
 
 
 def _edited(path: Path, outputs: Sequence[str]) -> bytes:

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
-from pytest_edgeai.partition.graph import Graph, PartitionError, infer_types, inputs_of
+from pytest_edgeai.partition.graph import Graph, PartitionError, inputs_of
+from pytest_edgeai.partition.shapes import infer_types
 from pytest_edgeai.serving.repository import GRAPH_NAME
 
 if TYPE_CHECKING:

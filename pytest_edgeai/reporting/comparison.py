@@ -1,11 +1,10 @@
-"""A comparison of two sessions for people and for programs: on a terminal, in Markdown, as properties of JUnit."""
+"""A comparison of two sessions for people: on a terminal and in Markdown."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
-from xml.etree import ElementTree as ET
 
 import pytest
 
@@ -99,46 +98,6 @@ def markdown(comparison: Comparison) -> str:
         lines += ["", f"<details><summary>{len(passed)} without a change</summary>", ""]
         lines += [*_markdown_table(passed), "", "</details>"]
     return "\n".join(lines) + "\n"
-
-
-def junit_properties(comparison: Comparison) -> list[tuple[str, str]]:
-    """Name and value for the test suite of a JUnit report."""
-    colour = "green" if comparison.green else "red" if comparison.fails else "tolerated"
-    found = [("edgeai.gate", colour), ("edgeai.baseline", comparison.before)]
-    for row in comparison.rows:
-        found.append((f"edgeai.gate.{row.strategy}", row.outcome))
-        if row.latency is not None:
-            found.append((f"edgeai.change.{row.strategy}", f"{row.latency.change:.4f}"))
-    return found
-
-
-def add_junit_properties(config: pytest.Config, comparison: Comparison) -> None:
-    """Put them into the report that `--junit-xml` asks for."""
-    from _pytest.junitxml import xml_key  # what the fixture record_testsuite_property uses; there is no public name
-
-    xml = config.stash.get(xml_key, None)
-    if xml is not None:
-        for name, value in junit_properties(comparison):
-            xml.add_global_property(name, value)
-
-
-def junit(comparison: Comparison) -> str:
-    """A JUnit report of its own: a test case for each strategy."""
-    suite = ET.Element("testsuite", name="edgeai compare", tests=str(len(comparison.rows)))
-    properties = ET.SubElement(suite, "properties")
-    for name, value in junit_properties(comparison):
-        ET.SubElement(properties, "property", name=name, value=value)
-    counts = {"failure": 0, "skipped": 0}
-    for row in comparison.rows:
-        case = ET.SubElement(suite, "testcase", classname="edgeai.compare", name=row.strategy)
-        if not row.verdict.green:  # what is neither green nor red is what JUnit calls skipped
-            kind = "failure" if row.verdict.fails else "skipped"
-            counts[kind] += 1
-            ET.SubElement(case, kind, message=f"{row.outcome}: {row.verdict.reason}")
-    suite.set("failures", str(counts["failure"]))
-    suite.set("skipped", str(counts["skipped"]))
-    ET.indent(suite)
-    return ET.tostring(suite, encoding="unicode", xml_declaration=True) + "\n"
 
 
 def table(comparison: Comparison) -> Table:

@@ -10,10 +10,11 @@ import csv
 import io
 import json
 import math
+import os
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO, cast
+from typing import TYPE_CHECKING, Any
 
 from pytest_edgeai import __version__
 from pytest_edgeai.artifacts import library_versions
@@ -34,6 +35,10 @@ _LATEST = "latest"
 _KEYS = ("model", "operator", "tier", "replicate", "run", "input", "latency_s")
 
 
+class ReportError(RuntimeError):
+    """A report that cannot be written; one sentence."""
+
+
 class ReportFolder:
     """A folder for one session.
 
@@ -51,7 +56,7 @@ class ReportFolder:
         topology = settings.topology
         hops = dict.fromkeys(hop.name for tier in topology.tiers for hop in topology.route(tier))
         self._spans = [*SPAN_NAMES, *(f"transmit {name}" for name in hops)]
-        self._columns = [*_KEYS, *map(_column, self._spans)]
+        self._columns = [*_KEYS, *map(_column, self._spans), "cpu_s", "waited_s"]
         self._begun: set[str] = set()
         self._begin(SAMPLES)
 
@@ -68,25 +73,37 @@ class ReportFolder:
         try:
             parent.mkdir(parents=True, exist_ok=True)
             path = _new_folder(parent, now.strftime("%Y-%m-%dT%H-%M-%S"))
+            folder = cls(path, settings)
         except OSError as error:
             raise SettingsError(f"report (--edgeai-report): {parent} cannot be written: {error.strerror}") from None
+        except ReportError as error:
+            raise SettingsError(f"report (--edgeai-report): {error}") from None
         _point_to(parent / _LATEST, path)
-        return cls(path, settings)
+        return folder
 
     def append(self, record: TrialRecord) -> None:
-        """Write a trial's samples; those of another version into a file of their own."""
+        """Write a trial's samples, all or none; those of another version into a file of their own.
+
+        Raises
+        ------
+        ReportError
+            They cannot be written.
+        """
         name = AGAINST_SAMPLES if record.cell.version else SAMPLES
         self._begin(name)
         strategy, replicate = record.cell.strategy, record.cell.replicate
         names = (strategy.model, strategy.operator, strategy.placement, replicate)
-        with self._opened(name, "a") as file:
-            writer = csv.writer(file)
-            for one in record.measurements:
-                spans = dict(one.spans_s)
-                spans["transmit"] = sum(value for name, value in spans.items() if name.startswith("transmit"))
-                run = replicate * self._requests + one.run  # numbered through, so that it tells the input
-                row = [*names, run, one.input, repr(one.latency_s)]
-                writer.writerow([*row, *(repr(spans.get(name, 0.0)) for name in self._spans)])
+        rows = []
+        for one in record.measurements:
+            spans = dict(one.spans_s)
+            transmits_s = [value for name, value in spans.items() if name.startswith("transmit")]
+            if transmits_s:
+                spans["transmit"] = sum(transmits_s)
+            run = replicate * self._requests + one.run  # numbered through, so that it tells the input
+            row = [*names, run, one.input, repr(one.latency_s)]
+            waiting = ["" if value is None else repr(value) for value in (one.cpu_s, one.waited_s)]
+            rows.append([*row, *(repr(spans[name]) if name in spans else "" for name in self._spans), *waiting])
+        self._add(name, rows)
 
     def remove(self, record: TrialRecord) -> None:
         """Take a trial's samples out again: its test was repeated."""
@@ -99,28 +116,52 @@ class ReportFolder:
             kept = [row for row in csv.reader(file) if row[: len(names)] != names]
         text = io.StringIO(newline="")
         csv.writer(text).writerows(kept)
-        _write(path, text.getvalue())
+        _write({path: text.getvalue()})
 
     def finish(self, session: MeasuringSession, outcome: SessionOutcome) -> None:
-        """Write what was found."""
+        """Write what was found: all of these files or none.
+
+        Raises
+        ------
+        ReportError
+            They cannot be written.
+        """
         from pytest_edgeai.reporting.markdown import summary
 
-        document = results_document(session, outcome)
-        _write(self.path / RESULTS, json.dumps(document, indent=1, allow_nan=False) + "\n")
-        _write(self.path / SUMMARY, summary(session, outcome))
+        texts = {
+            RESULTS: json.dumps(results_document(session, outcome), indent=1, allow_nan=False) + "\n",
+            SUMMARY: summary(session, outcome),
+        }
         if outcome.comparison is not None:
             from pytest_edgeai.reporting.comparison import markdown
 
-            _write(self.path / COMPARISON, markdown(outcome.comparison))
+            texts[COMPARISON] = markdown(outcome.comparison)
+        try:
+            _write({self.path / name: text for name, text in texts.items()})
+        except OSError as error:
+            raise ReportError(f"{', '.join(texts)} cannot be written in {self.path}: {error.strerror}") from None
 
     def _begin(self, name: str) -> None:
         if name not in self._begun:
+            self._add(name, [self._columns])
             self._begun.add(name)
-            with self._opened(name, "w") as file:
-                csv.writer(file).writerow(self._columns)
 
-    def _opened(self, name: str, mode: str) -> TextIO:
-        return cast("TextIO", (self.path / name).open(mode, encoding="utf-8", newline=""))
+    def _add(self, name: str, rows: Sequence[Sequence[object]]) -> None:
+        """Add rows to a file, and leave it as it was where they cannot all be written."""
+        text = io.StringIO(newline="")
+        csv.writer(text).writerows(rows)
+        left = memoryview(text.getvalue().encode("utf-8"))
+        try:
+            with (self.path / name).open("ab", buffering=0) as file:  # a buffer would try again while it is closed
+                end = file.seek(0, os.SEEK_END)
+                try:
+                    while left:
+                        left = left[file.write(left) :]
+                except BaseException:
+                    file.truncate(end)
+                    raise
+        except OSError as error:
+            raise ReportError(f"{self.path / name} cannot be written: {error.strerror}") from None
 
 
 def results_document(session: MeasuringSession, outcome: SessionOutcome) -> dict[str, Any]:
@@ -130,6 +171,7 @@ def results_document(session: MeasuringSession, outcome: SessionOutcome) -> dict
         "format": RESULTS_FORMAT,
         "version": __version__,
         "green": outcome.green,
+        "interrupted": outcome.interrupted or None,
         "remarks": list(outcome.remarks),
         "seed": session.seed,
         "backend": {"name": session.backend.name, "description": session.backend.describe()},
@@ -163,10 +205,10 @@ def results_document(session: MeasuringSession, outcome: SessionOutcome) -> dict
             for (model, operator), sentence in session.failures.items()
         ],
         "strategies": [_strategy(result) for result in outcome.results],
-        "comparison": None if outcome.comparison is None else outcome.comparison.as_json(),
+        "comparison": None if outcome.comparison is None else finite(outcome.comparison.as_json()),
         "statistics": None if outcome.analysis is None else outcome.analysis.as_json(),
         "accuracy_statistics": pairs_document(outcome),
-        "trials": [_finite(record.as_json()) for record in session.attempts if not record.cell.version],
+        "trials": [finite(record.as_json()) for record in session.attempts if not record.cell.version],
         "against": None if session.other is None else _against(session, session.other),
     }
 
@@ -187,13 +229,13 @@ def _against(session: MeasuringSession, other: OtherVersion) -> dict[str, Any]:
             }
             for (model, operator), ready in other.prepared.items()
         ],
-        "trials": [_finite(record.as_json()) for record in session.attempts if record.cell.version],
+        "trials": [finite(record.as_json()) for record in session.attempts if record.cell.version],
     }
 
 
 def _strategy(result: StrategyResult) -> dict[str, Any]:
     strategy, accuracy = result.strategy, result.accuracy
-    document: dict[str, Any] = _finite(
+    document: dict[str, Any] = finite(
         {
             "id": strategy.id,
             "model": strategy.model,
@@ -209,6 +251,7 @@ def _strategy(result: StrategyResult) -> dict[str, Any]:
             "iqr_s": result.iqr_s,
             "load_s": result.load_s,
             "spans_s": result.spans_s,
+            "link_error_s": result.link_error_s,
             "size_bytes": result.size_bytes,
             "metrics": result.metrics,
             "accuracy": accuracy_document(accuracy),
@@ -220,14 +263,14 @@ def _strategy(result: StrategyResult) -> dict[str, Any]:
     return document
 
 
-def _finite(value: Any) -> Any:
+def finite(value: Any) -> Any:
     """The value with null for every number that is none: JSON has no NaN."""
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, Mapping):
-        return {str(key): _finite(inner) for key, inner in value.items()}
+        return {str(key): finite(inner) for key, inner in value.items()}
     if isinstance(value, Sequence) and not isinstance(value, str):
-        return [_finite(inner) for inner in value]
+        return [finite(inner) for inner in value]
     return value
 
 
@@ -252,8 +295,15 @@ def _point_to(link: Path, target: Path) -> None:
         link.symlink_to(target.name, target_is_directory=True)
 
 
-def _write(path: Path, text: str) -> None:
-    """Write a file that is whole or not there."""
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(path)
+def _write(texts: Mapping[Path, str]) -> None:
+    """Write files; each is whole, and there are all or none of them."""
+    partial = {path: path.with_name(f".{path.name}.partial") for path in texts}
+    try:
+        for path, text in texts.items():
+            partial[path].write_text(text, encoding="utf-8")
+        for path, written in partial.items():
+            written.replace(path)
+    except OSError:
+        for written in partial.values():
+            written.unlink(missing_ok=True)
+        raise

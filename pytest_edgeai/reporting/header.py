@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from pytest_edgeai.cut_numbers import abbreviated
 
 if TYPE_CHECKING:
+    from pytest_edgeai.matrix import Placement
     from pytest_edgeai.session import MeasuringSession
+    from pytest_edgeai.tiers.specs import Topology
 
 
 def header_lines(session: MeasuringSession) -> list[str]:
@@ -22,19 +25,37 @@ def header_lines(session: MeasuringSession) -> list[str]:
         for name, given in session.allotments.items()
     )
     elsewhere = {name: spec.url for name, spec in settings.topology.tiers.items() if spec.url is not None}
-    tiers = ", ".join([*([tiers] if tiers else []), *(f"{name} at {url}" for name, url in elsewhere.items())])
-    links = ", ".join(
+    tiers = ", ".join(
+        [*([tiers] if tiers else []), *(f"{name} at {url}, its link as it is" for name, url in elsewhere.items())]
+    )
+    shaped = _shaped(settings.topology, chosen.placements)
+    rates = ", ".join(
         f"{name} {_rate(link.rate_bps)}" + (f" + {link.delay_s * 1e3:g} ms" if link.delay_s else "")
         for name, link in settings.topology.links.items()
+        if frozenset(name.split("-")) in shaped
     )
+    links = f"links {rates}; " if rates else ""
     return [
+        f"edgeai: settings {session.settings_file or 'by default, as there is no edgeai.toml and no [tool.edgeai]'}",
         f"edgeai: {', '.join(chosen.models)} × {', '.join(abbreviated(chosen.operators))} × {placements}: "
         f"{len(session.strategies)} strategies, {_trials(session)}",
         f"edgeai: profile {settings.profile}: {profile.replicates} replicates of {profile.warmup} warm-up and "
         f"{profile.inputs} × {profile.passes} requests, order by seed {session.seed}",
-        f"edgeai: tiers {tiers}; links {links}; host {session.host.cores} cores, {session.host.processor}",
+        f"edgeai: tiers {tiers}; {links}host {session.host.cores} cores, {session.host.processor}",
         *([f"edgeai: backend {session.backend.name}: {session.backend.describe()}"] if session.is_open else []),
     ]
+
+
+def _shaped(topology: Topology, placements: Iterable[Placement]) -> set[frozenset[str]]:
+    """The links, by the tiers at their ends, that are made for placements; to a server elsewhere none is."""
+    shaped = set()
+    for placement in placements:
+        if any(topology.tiers[tier].url is not None for tier in placement.tiers):
+            continue
+        alone = placement.nodes == 1
+        hops = topology.way(placement.tiers) if alone else topology.way_to_node(placement.tiers[0], 0)
+        shaped |= {frozenset(hop.tiers.split("-")) for hop in hops}
+    return shaped
 
 
 def _trials(session: MeasuringSession) -> str:

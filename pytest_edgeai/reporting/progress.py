@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import statistics
 import time
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -87,6 +88,10 @@ class ProgressLines:
     def add(self, nodeid: str, cell: Cell) -> None:
         """Expect one more trial."""
         self._trials[nodeid] = cell
+
+    def take_back(self, nodeids: Iterable[str]) -> None:
+        """Expect trials once more that seemed to be over."""
+        self._settled.difference_update(nodeids)
 
     def has_line(self, report: pytest.CollectReport | pytest.TestReport) -> bool:
         """Whether a report is that of a trial, which gets a line here."""

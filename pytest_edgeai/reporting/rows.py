@@ -22,13 +22,14 @@ HEADINGS = (
     "compute",
     "stretch",
     "transmit",
+    "link error",
     "load",
     "size",
     "accuracy",
     "drop",
     "trials",
 )
-"""Latencies in milliseconds, size in megabytes, drop in percentage points."""
+"""Latencies in milliseconds, link errors in microseconds, size in megabytes, drop in percentage points."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +52,7 @@ def accuracy_words(metrics: Sequence[tuple[str, float]]) -> str:
 
 def _cells(result: StrategyResult) -> list[str]:
     spans = result.spans_s
-    transmit_s = sum(value for name, value in spans.items() if name.startswith("transmit"))
+    transmits_s = [value for name, value in spans.items() if name.startswith("transmit")]
     return [
         result.strategy.id,
         result.verdict.outcome,
@@ -59,8 +60,9 @@ def _cells(result: StrategyResult) -> list[str]:
         _milliseconds(result.p95_s),
         _milliseconds(result.iqr_s),
         _milliseconds(spans.get("compute", math.nan)),
-        _milliseconds(spans.get("stretch", 0.0) if spans else math.nan),
-        _milliseconds(transmit_s if spans else math.nan),
+        _milliseconds(spans.get("stretch", math.nan)),
+        _milliseconds(sum(transmits_s) if transmits_s else math.nan),
+        "–" if result.link_error_s is None else f"{result.link_error_s * 1e6:.0f} µs",
         _milliseconds(result.load_s),
         "–" if result.size_bytes is None else f"{result.size_bytes / 1e6:.2f} MB",
         accuracy_words(list(result.metrics.items())) or ("not measured" if result.unmeasured else "–"),

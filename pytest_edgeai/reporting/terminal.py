@@ -32,8 +32,9 @@ def write_summary(reporter: pytest.TerminalReporter, session: MeasuringSession) 
     """
     outcome = session.outcome
     if outcome is None:
-        if session.skipped and not session.cells:
-            reporter.write_line(f"edgeai: nothing was measured: all {session.skipped} trials were skipped", yellow=True)
+        if session.skipped:
+            names = ", ".join(strategy.id for strategy in session.skipped)
+            reporter.write_line(f"edgeai: nothing was measured: all trials were skipped, of {names}", red=True)
         return
     reporter.section("edgeai: verdicts", "=", bold=True)
     reporter.write_line(drawn(_verdict_table(outcome), reporter.hasmarkup))
@@ -54,6 +55,8 @@ def write_summary(reporter: pytest.TerminalReporter, session: MeasuringSession) 
         reporter.write_line(f"artifact {model}-{operator} could not be made: {sentence}", red=True)
     if outcome.comparison is not None:
         write_comparison(reporter, outcome.comparison)
+    if outcome.unwritten:
+        reporter.write_line(f"edgeai: {outcome.unwritten}", red=True)
     if session.report is not None:
         reporter.write_line(f"edgeai: reports in {session.report.path}")
     counts = [result.verdict.outcome for result in outcome.results]

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pytest_edgeai.measure.trial import TrialRecord
+from pytest_edgeai.serving.processor import sums_are_wide
 from pytest_edgeai.tiers.specs import Allotment, TierSpec, tier_of
+
+if TYPE_CHECKING:
+    from pytest_edgeai.operators.preparation import Prepared
 
 HEADINGS = (
     "tier",
@@ -50,6 +54,32 @@ def tier_rows(
 def unproven_sentences(records: Iterable[TrialRecord]) -> list[str]:
     """What was asked of tiers and could not be read back, each once."""
     return [f"unproven on tier {tier}: {', '.join(what)}" for tier, what in _unproven(records).items()]
+
+
+def saturation_sentences(records: Iterable[TrialRecord], prepared: Mapping[tuple[str, str], Prepared]) -> list[str]:
+    """Which int8 artifacts take all of their 8 bits on a tier whose processor sums two of their products in 16.
+
+    Parameters
+    ----------
+    records
+        The trials.
+    prepared
+        Artifacts by model and operator.
+    """
+    found: dict[str, dict[str, None]] = {}
+    for record in records:
+        artifact = prepared.get(record.cell.strategy.artifact)
+        if artifact is None or artifact.artifact.entry.provenance.get("reduce_range") is not False:
+            continue
+        for place, said in record.tiers.items():
+            runs = bool(said["after"].get("load_s"))  # others only hand requests on
+            if runs and sums_are_wide(said["after"].get("instructions", ())) is False:
+                found.setdefault(tier_of(place), {})[artifact.artifact.name] = None
+    return [
+        f"int8 on tier {tier}: sums may saturate, since its processor has no int8 dot products and {', '.join(names)} "
+        "use all 8 bits; set reduce_range = true in operator_parameters"
+        for tier, names in found.items()
+    ]
 
 
 def _unproven(records: Iterable[TrialRecord]) -> dict[str, list[str]]:

@@ -19,8 +19,10 @@ from pathlib import Path
 from typing import NoReturn
 
 from pytest_edgeai import __version__
+from pytest_edgeai.serving.links import LinkDirection, LinkShape
 from pytest_edgeai.serving.repository import Execution, Model, ModelError, load_repository
 from pytest_edgeai.serving.server import ServerSettings, TierServer
+from pytest_edgeai.serving.waiting import POLLED_S, sleep_precisely
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -34,6 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         signal.SIGINT,
     ):  # PID 1 of a container ignores SIGTERM unless it is handled
         signal.signal(number, _end)
+    sleep_precisely()  # threads inherit it
     if not options.repository.is_dir():
         parser.error(f"argument --repository: {options.repository} is not a folder")
     if options.turns is not None and not options.turns.is_dir():
@@ -53,6 +56,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         token=_read_token(parser, options.token_file),
         upstream=options.upstream,
         link=options.link,
+        upstream_link=options.upstream_link,
+        polls=options.poll,
+        polled_s=0.0 if options.turns is not None else POLLED_S,
         max_body_bytes=options.max_body_bytes,
         timeout_s=options.timeout,
     )
@@ -60,6 +66,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         models = load_repository(options.repository, execution)
         _check_onward(models, settings)
         server = TierServer((options.host, options.port), models, settings)
+        over_link = None
+        if options.inbound_link is not None:
+            inbound = LinkDirection(options.inbound_link)
+            over_link = TierServer((options.host, options.inbound_port), models, settings, inbound)
     except ModelError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
@@ -69,8 +79,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # What is loaded stays; to look through it again and again would only interrupt requests.
     gc.collect()
     gc.freeze()
-    load_s = {name: model.load_s for name, model in models.items()}
-    print(json.dumps({"ready": True, "port": server.server_address[1], "load_s": load_s}), flush=True)
+    said: dict[str, object] = {"ready": True, "port": server.server_address[1]}
+    if over_link is not None:
+        said["link_port"] = over_link.server_address[1]
+        threading.Thread(target=over_link.serve_forever, args=(60,), daemon=True).start()
+    said["load_s"] = {name: model.load_s for name, model in models.items()}
+    print(json.dumps(said), flush=True)
     server.serve_forever(poll_interval=60)
     return 0
 
@@ -114,6 +128,15 @@ def _parser() -> argparse.ArgumentParser:
     add("--turns", type=Path, metavar="DIR", help="compute in turn with all servers that name this folder")
     add("--upstream", type=_address, metavar="HOST:PORT", help="where requests for unknown models go")
     add("--link", default="", metavar="NAME", help="the name of the hop to the upstream in spans")
+    add("--upstream-link", type=_link, metavar="SHAPE", help="what the link to the upstream does to its answers")
+    add(
+        "--inbound-link",
+        type=_link,
+        metavar="SHAPE",
+        help="listen on a second port and hold what comes there as this link does: rate_bps=1e6[,delay_s=0.01…]",
+    )
+    add("--inbound-port", type=_port, default=0, help="the second port; 0 takes a free one (default)")
+    add("--poll", action="store_true", help="poll for the next request for a while instead of sleeping")
     add("--max-body-bytes", type=_count, default=256 * 2**20, metavar="N", help="larger bodies are refused")
     add("--timeout", type=_seconds, default=60.0, metavar="S", help="seconds that one read of a body may take")
     add("--exit-with-parent", action="store_true", help="end when standard input is closed")
@@ -154,6 +177,13 @@ def _address(text: str) -> tuple[str, int]:
     if not host:
         raise argparse.ArgumentTypeError(f"{text!r} is not HOST:PORT")
     return host, _port(port)
+
+
+def _link(text: str) -> LinkShape:
+    try:
+        return LinkShape.parse(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is not the shape of a link: {error}") from None
 
 
 def _read_token(parser: argparse.ArgumentParser, path: Path | None) -> str | None:

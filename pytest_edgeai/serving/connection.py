@@ -18,23 +18,39 @@ from pytest_edgeai.serving.http1 import (
     Buffer,
     MessageError,
     Receiver,
+    Stream,
     body_length,
     keeps_alive,
     parse_head,
     prepare,
     send_buffers,
 )
+from pytest_edgeai.serving.links import LATE_HEADER, LinkDirection, stamp
+from pytest_edgeai.serving.polling import PollingSocket
 
 _STATUS_LINE = re.compile(r"(HTTP/1\.[01]) ([1-9][0-9]{2})(?: .*)?")
 _MAX_INTERIM = 8  # answers such as `100 Continue` before the real one
 
 
 class Response(NamedTuple):
-    """A whole answer; headers by their names in lower case."""
+    """A whole answer.
+
+    Parameters
+    ----------
+    status, headers, content
+        Headers by their names in lower case.
+    late_s
+        By how many seconds it came later than the links between would have delivered it, as far as is known.
+    sent_bytes, received_bytes
+        The lengths of the request and of the answer, heads included.
+    """
 
     status: int
     headers: Mapping[str, str]
     content: memoryview
+    late_s: float = 0.0
+    sent_bytes: int = 0
+    received_bytes: int = 0
 
 
 class Connection:
@@ -48,14 +64,30 @@ class Connection:
         How long to wait for the connection, for anything to arrive and for anything to be taken.
     max_body_bytes
         Larger answers are refused.
+    link
+        The direction of a link over which answers come, where the port is for what comes over a link: requests get a
+        stamp, and answers are held until the link would have delivered them.
+    polls
+        Whether to poll for answers instead of sleeping; only where a core is to spare.
     """
 
-    def __init__(self, host: str, port: int, *, timeout_s: float, max_body_bytes: int = 2**30) -> None:
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        *,
+        timeout_s: float,
+        max_body_bytes: int = 2**30,
+        link: LinkDirection | None = None,
+        polls: bool = False,
+    ) -> None:
         self.address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         self._host, self._port = host, port
         self._timeout_s = timeout_s
         self._max_body_bytes = max_body_bytes
-        self._open: tuple[socket.socket, Receiver, select.poll] | None = None
+        self._link = link
+        self._polls = polls
+        self._open: tuple[Stream, Receiver, select.poll] | None = None
 
     def close(self) -> None:
         """Close the connection; the next exchange opens a new one."""
@@ -71,7 +103,12 @@ class Connection:
                 held[0].shutdown(socket.SHUT_RDWR)
 
     def exchange(
-        self, method: str, target: str, headers: Mapping[str, str], body: Sequence[Buffer] | None = None
+        self,
+        method: str,
+        target: str,
+        headers: Mapping[str, str],
+        body: Sequence[Buffer] | None = None,
+        late_s: float = 0.0,
     ) -> Response:
         """Send a request and wait for the whole answer. After an error the connection is closed.
 
@@ -81,6 +118,8 @@ class Connection:
             The head but for Host and Content-Length.
         body
             The buffers of the body, or None for a request without.
+        late_s
+            By how many seconds it is late already, which a link makes up for where it has time to spare.
 
         Raises
         ------
@@ -95,16 +134,17 @@ class Connection:
         lines += [f"{name}: {value}" for name, value in headers.items()]
         if body is not None:
             lines.append(f"Content-Length: {sum(len(buffer) for buffer in body)}")
-        head = ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")
+        message = [("\r\n".join(lines) + "\r\n\r\n").encode("latin-1"), *(body or ())]
         reusable = False
         try:
             connection, receiver = self._connect()
             sent = False
             # Whoever refuses a body answers before all of it is sent: the answer counts, not the broken pipe.
             with contextlib.suppress(BrokenPipeError, ConnectionResetError):
-                send_buffers(connection, [head, *(body or ())])
+                send_buffers(connection, message if self._link is None else [stamp(late_s), *message])
                 sent = True
             response, stays_open = self._receive(receiver, method)
+            arrived_late_s = receiver.arrive() + _late_s(response.headers)
             reusable = sent and stays_open
         except MessageError as error:
             if error.status is HTTPStatus.REQUEST_TIMEOUT:
@@ -113,9 +153,11 @@ class Connection:
         finally:
             if not reusable:
                 self.close()
-        return response
+        return response._replace(
+            late_s=arrived_late_s, sent_bytes=sum(map(len, message)), received_bytes=receiver.message_bytes
+        )
 
-    def _connect(self) -> tuple[socket.socket, Receiver]:
+    def _connect(self) -> tuple[Stream, Receiver]:
         if self._open is not None:
             connection, receiver, poll = self._open
             # Between requests nothing should come. What does come is the end of the connection or belongs to no
@@ -123,11 +165,12 @@ class Connection:
             if not receiver.pending and not poll.poll(0):
                 return connection, receiver
             self.close()
-        connection = socket.create_connection((self._host, self._port), self._timeout_s)
-        prepare(connection)
-        receiver = Receiver(connection, timeout_s=self._timeout_s, max_body_bytes=self._max_body_bytes)
+        opened = socket.create_connection((self._host, self._port), self._timeout_s)
+        prepare(opened)
         poll = select.poll()
-        poll.register(connection, select.POLLIN)
+        poll.register(opened, select.POLLIN)
+        connection = PollingSocket(opened) if self._polls else opened
+        receiver = Receiver(connection, timeout_s=self._timeout_s, max_body_bytes=self._max_body_bytes, link=self._link)
         self._open = connection, receiver, poll
         return connection, receiver
 
@@ -151,3 +194,11 @@ class Connection:
             return Response(status, head.headers, receiver.rest()), False
         content = receiver.body(length)
         return Response(status, head.headers, content), keeps_alive(match[1], head.headers)
+
+
+def _late_s(headers: Mapping[str, str]) -> float:
+    """How late the answer was before it was sent; only tiers of ours say so."""
+    try:
+        return max(0.0, float(headers.get(LATE_HEADER.lower(), 0.0)))
+    except ValueError:
+        raise MessageError(HTTPStatus.BAD_GATEWAY, f"the header {LATE_HEADER} is not a number") from None

@@ -1,4 +1,4 @@
-"""What a tier answers at which path: the Open Inference Protocol v2, the link probe and the limits.
+"""What a tier answers at which path: the Open Inference Protocol v2, the link probe, the limits and the reference.
 
 From a whole request to a whole reply; how either crosses a socket is the business of `server`.
 """
@@ -19,13 +19,16 @@ from typing import Any, NamedTuple, TypeAlias
 from pytest_edgeai import __version__
 from pytest_edgeai.serving import protocol, timing
 from pytest_edgeai.serving.http1 import MessageError, whole_number
-from pytest_edgeai.serving.limits import read_limits
+from pytest_edgeai.serving.limits import read_limits, whereabouts
 from pytest_edgeai.serving.pipeline import SampleError
+from pytest_edgeai.serving.processor import description, instructions
+from pytest_edgeai.serving.reference import Reference
 from pytest_edgeai.serving.repository import Model, ModelError
 from pytest_edgeai.serving.settings import ServerSettings
 
 PROBE_PATH = "/edgeai/probe"
 LIMITS_PATH = "/edgeai/limits"
+REFERENCE_PATH = "/edgeai/reference"
 MAX_PROBE_BYTES = 64 * 2**20
 
 _JSON_LENGTH = protocol.JSON_LENGTH_HEADER.lower()
@@ -46,6 +49,8 @@ class Request(NamedTuple):
         By names in lower case.
     body
         Valid until the request is answered, and no longer.
+    late_s
+        By how many seconds it came later than the link would have delivered it.
     """
 
     method: str
@@ -53,15 +58,26 @@ class Request(NamedTuple):
     query: str
     headers: Mapping[str, str]
     body: memoryview
+    late_s: float = 0.0
 
 
 class Reply(NamedTuple):
-    """A whole reply but for the headers that every reply has."""
+    """A whole reply but for the headers that every reply has.
+
+    Parameters
+    ----------
+    status, buffers, headers, content_type
+        What is sent.
+    late_s
+        Of an answer that comes from the next tier, by how many seconds it is later than the links would have delivered
+        it; None where it is as late as the request.
+    """
 
     status: int
     buffers: Sequence[protocol.Buffer]
     headers: Mapping[str, str] = MappingProxyType({})
     content_type: str = "application/json"
+    late_s: float | None = None
 
 
 Endpoint: TypeAlias = Callable[[Request], Reply]
@@ -94,6 +110,7 @@ class Endpoints:
     def __init__(self, models: Mapping[str, Model], settings: ServerSettings) -> None:
         self._models = models
         self._execution = settings.execution
+        self._reference = Reference(settings.execution)
         self._max_body_bytes = settings.max_body_bytes
         self._onward: dict[tuple[str, ...], Model] = {}
         self._table: dict[tuple[str, ...], Mapping[str, Endpoint]] = {
@@ -102,6 +119,7 @@ class Endpoints:
             ("v2", "health", "ready"): _readable(lambda _: json_reply({"ready": True})),
             ("edgeai", "probe"): {**_readable(_download), "POST": _upload},
             ("edgeai", "limits"): _readable(self._limits),
+            ("edgeai", "reference"): _readable(lambda _: json_reply(self._reference().as_json())),
         }
         for name, model in models.items():
             for prefix in (("v2", "models", name), ("v2", "models", name, "versions", "1")):
@@ -215,13 +233,17 @@ class Endpoints:
         return json_reply(
             {
                 **read_limits().as_json(),
+                **whereabouts(),
+                "cpu_s": time.process_time(),
                 "threads": execution.threads,
                 "spinning": execution.spinning,
                 "compute_scale": execution.compute_scale,
                 "session": execution.session,
                 "takes_turns": execution.turns is not None,
+                "instructions": instructions(description()),
                 "load_s": {model.name: model.load_s for model in self._models.values()},
                 "providers": {model.name: model.providers for model in self._models.values()},
+                "digests": {model.name: model.digests for model in self._models.values()},
             }
         )
 

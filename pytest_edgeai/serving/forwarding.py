@@ -9,6 +9,7 @@ from pytest_edgeai.serving import protocol, timing
 from pytest_edgeai.serving.connection import Connection
 from pytest_edgeai.serving.endpoints import Refusal, Reply, Request
 from pytest_edgeai.serving.http1 import MessageError
+from pytest_edgeai.serving.links import LinkDirection
 from pytest_edgeai.serving.settings import ServerSettings
 
 _HANDED_ON = (protocol.JSON_LENGTH_HEADER, "Authorization", "Content-Type", "Content-Encoding")
@@ -23,11 +24,15 @@ class Upstream:
         (host, port) of the next tier, or of the near end of the link to it.
     settings
         The name of the hop and how long to wait.
+    link
+        The direction of the link over which answers come, or None where it is not for this end to hold them.
     """
 
-    def __init__(self, address: tuple[str, int], settings: ServerSettings) -> None:
+    def __init__(self, address: tuple[str, int], settings: ServerSettings, link: LinkDirection | None = None) -> None:
         self._settings = settings
-        self._connection = Connection(*address, timeout_s=settings.timeout_s, max_body_bytes=settings.max_body_bytes)
+        self._connection = Connection(
+            *address, timeout_s=settings.timeout_s, max_body_bytes=settings.max_body_bytes, link=link
+        )
 
     def close(self) -> None:
         """Close the connection."""
@@ -45,7 +50,7 @@ class Upstream:
         body = [request.body] if request.method == "POST" else None
         started = time.perf_counter()
         try:
-            answer = self._connection.exchange(request.method, request.target, headers, body)
+            answer = self._connection.exchange(request.method, request.target, headers, body, request.late_s)
         except TimeoutError:
             raise Refusal(
                 HTTPStatus.GATEWAY_TIMEOUT,
@@ -56,10 +61,18 @@ class Upstream:
         elapsed_s = time.perf_counter() - started
         spans = timing.parse_spans(answer.headers.get(timing.HEADER.lower()))
         known_s = sum(span.duration_s for span in spans)
-        spans.append(timing.Span("transmit", self._settings.link, elapsed_s - known_s))
+        spans.append(
+            timing.Span(
+                "transmit",
+                self._settings.link,
+                elapsed_s - known_s,
+                sent_bytes=answer.sent_bytes,
+                received_bytes=answer.received_bytes,
+            )
+        )
         handed_back = {timing.HEADER: timing.format_spans(spans)}
         json_length = answer.headers.get(protocol.JSON_LENGTH_HEADER.lower())
         if json_length is not None:
             handed_back[protocol.JSON_LENGTH_HEADER] = json_length
         content_type = answer.headers.get("content-type", "application/octet-stream")
-        return Reply(answer.status, [answer.content], handed_back, content_type)
+        return Reply(answer.status, [answer.content], handed_back, content_type, answer.late_s)

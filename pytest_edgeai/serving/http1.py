@@ -13,9 +13,12 @@ import socket
 import time
 from collections.abc import Iterable, Mapping
 from http import HTTPStatus
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple, Protocol, TypeAlias
 
 import numpy as np
+
+from pytest_edgeai.serving.links import STAMP_BYTES, LinkDirection, read_stamp
+from pytest_edgeai.serving.waiting import POLLED_S, wait_until
 
 Buffer: TypeAlias = bytes | bytearray | memoryview
 
@@ -32,6 +35,28 @@ _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _VALUE = re.compile(r"[\t -~\x80-\xff]*")
 _FIRST_BYTES = frozenset(b"!#$%&'*+.^_`|~-0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz")
 _CHUNK_SIZE = re.compile(rb"[0-9A-Fa-f]{1,15}")
+
+
+class Stream(Protocol):
+    """What messages need of a socket; `socket.socket` and `pytest_edgeai.serving.polling.PollingSocket` are streams."""
+
+    def gettimeout(self) -> float | None:
+        """How long a read or write may take, in seconds; None for ever."""
+
+    def settimeout(self, seconds: float | None, /) -> None:
+        """Set how long a read or write may take."""
+
+    def recv_into(self, into: memoryview, /) -> int:
+        """Read what there is, or wait for it; 0 at the end."""
+
+    def sendmsg(self, buffers: list[memoryview], /) -> int:
+        """Write what the system takes, or wait until it takes something."""
+
+    def shutdown(self, how: int, /) -> None:
+        """End a direction of the connection, or both."""
+
+    def close(self) -> None:
+        """Close the connection."""
 
 
 class MessageError(Exception):
@@ -145,7 +170,7 @@ def prepare(connection: socket.socket) -> None:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _LOCAL_SEND_BYTES)
 
 
-def send_buffers(connection: socket.socket, buffers: Iterable[Buffer]) -> None:
+def send_buffers(connection: Stream, buffers: Iterable[Buffer]) -> None:
     """Write buffers one after the other without joining them first.
 
     Raises
@@ -181,15 +206,31 @@ class Receiver:
     reuse
         Read every body into the same memory, so that a body is gone when the next one is read. It saves the page
         faults of new memory, which for 2 MB take as long as the transfer.
+    link
+        The direction of a link over which messages come; each has a stamp before it and is held by `arrive`.
+    polled_s
+        How many seconds of holding a message are spent polling the clock (`waiting.wait_until`).
     """
 
     def __init__(
-        self, connection: socket.socket, *, timeout_s: float, max_body_bytes: int, reuse: bool = False
+        self,
+        connection: Stream,
+        *,
+        timeout_s: float,
+        max_body_bytes: int,
+        reuse: bool = False,
+        link: LinkDirection | None = None,
+        polled_s: float = POLLED_S,
     ) -> None:
         self._connection = connection
         self._timeout_s = timeout_s
         self._max_body_bytes = max_body_bytes
         self._reuse = reuse
+        self._link = link
+        self._polled_s = polled_s
+        self._sent_at = 0.0
+        self.message_bytes = 0
+        """The length of the last message, head included."""
         self._kept = memoryview(bytearray())
         self._buffer = bytearray(MAX_HEAD_BYTES)
         self._view = memoryview(self._buffer)
@@ -220,6 +261,8 @@ class Receiver:
                 return None
             self._set_timeout(self._timeout_s)
         self._begin()
+        if self._link is not None:
+            self._take_stamp()
         if self._buffer.startswith(b"\r\n", self._start, self._end):
             self._start += 2  # some clients send a line end too many after a body; RFC 9112 wants it passed over
         while (end := self._buffer.find(b"\r\n\r\n", self._start, self._end)) < 0:
@@ -227,6 +270,7 @@ class Receiver:
             self._read_more()
         raw = bytes(self._view[self._start : end])
         self._start = end + 4
+        self.message_bytes = len(raw) + 4
         self._begin()
         return raw
 
@@ -251,7 +295,20 @@ class Receiver:
                     HTTPStatus.BAD_REQUEST,
                     f"the body ends after {at} of the {length} bytes that Content-Length says",
                 ) from None
+        self.message_bytes += length
         return memory
+
+    def arrive(self) -> float:
+        """Hold the message that was read until its link would have delivered it.
+
+        Returns
+        -------
+        float
+            By how many seconds it is late; 0 where there is no link.
+        """
+        if self._link is None:
+            return 0.0
+        return wait_until(self._link.arrives_at(self._sent_at, self.message_bytes), self._polled_s)
 
     def rest(self) -> memoryview:
         """All that comes until the sender closes the connection.
@@ -268,6 +325,7 @@ class Receiver:
                 self._start = self._end
                 self.refuse_large(len(content))
                 self._read_more()
+        self.message_bytes += len(content)
         return memoryview(content)
 
     def drain(self, seconds: float) -> None:
@@ -289,6 +347,17 @@ class Receiver:
     def _begin(self) -> None:
         self._since = time.monotonic()
         self._received = 0
+
+    def _take_stamp(self) -> None:
+        """Read when the message was sent."""
+        arrived_at = time.perf_counter()
+        while self._end - self._start < STAMP_BYTES:
+            self._read_more()
+        try:
+            self._sent_at = read_stamp(self._view[self._start : self._start + STAMP_BYTES], arrived_at)
+        except ValueError as error:
+            raise MessageError(HTTPStatus.BAD_REQUEST, str(error)) from None
+        self._start += STAMP_BYTES
 
     def _read(self, into: memoryview) -> int:
         """One read, of at least one byte and in time."""
@@ -370,6 +439,7 @@ class Receiver:
                 raise MessageError(HTTPStatus.BAD_REQUEST, "a chunk of the body is longer than it says")
         for _ in range(MAX_HEADERS):
             if not self._line():  # the end of the trailers, of which none matters
+                self.message_bytes += len(content)
                 return memoryview(content)
         raise MessageError(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "the body has too many trailers")
 

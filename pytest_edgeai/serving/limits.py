@@ -93,6 +93,14 @@ def read_limits(mount: Path = _MOUNT, membership: Path = Path("/proc/self/cgroup
     return Limits(affinity, cpu.quota, cpu.period_s, memory, peak, cpu.nr_throttled, cpu.throttled_s, version)
 
 
+def whereabouts() -> dict[str, str | None]:
+    """What tells whether this process is on the same running system as another, and sees the same processes."""
+    namespace = None
+    with contextlib.suppress(OSError):
+        namespace = os.readlink("/proc/self/ns/pid")  # noqa: PTH115  # names no path
+    return {"boot": _read(Path("/proc/sys/kernel/random/boot_id")), "pid_namespace": namespace}
+
+
 def _cpu_v2(folder: Path) -> _Cpu:
     quota_us, _, period_us = (_read(folder / "cpu.max") or "").partition(" ")
     stat = _table(folder / "cpu.stat")

@@ -1,8 +1,9 @@
 """Asks from inside a tier: `python -m pytest_edgeai.serving.prober` takes a question on each line and answers it.
 
-A question is a JSON object with `address` (HOST:PORT), `method` (GET or POST), `path`, `bytes`, `timeout_s`, `token`; a
-POST sends so many zeros. The answer says how long the exchange took and its status, with the body where it is JSON, or
-what failed. One connection is kept open for each address. It ends with its input.
+A question is a JSON object with `address` (HOST:PORT), `method` (GET or POST), `path`, `bytes`, `timeout_s`, `token`
+and, where the address is for what comes over a link, `link` (`LinkShape.as_argument`); a POST sends so many zeros. The
+answer says how long the exchange took, how many bytes were sent and received, and its status, with the body where it is
+JSON, or what failed. One connection is kept open for each address. It ends with its input.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import Any
 
 from pytest_edgeai.serving.connection import Connection
 from pytest_edgeai.serving.http1 import MessageError
+from pytest_edgeai.serving.links import LinkDirection, LinkShape
 
 _LARGEST_DOCUMENT_BYTES = 2**20
 
@@ -27,7 +29,9 @@ def main() -> int:
         address = question["address"]
         if address not in connections:
             host, _, port = address.rpartition(":")
-            connections[address] = Connection(host, int(port), timeout_s=question["timeout_s"])
+            shape = question.get("link")
+            link = None if shape is None else LinkDirection(LinkShape.parse(shape))
+            connections[address] = Connection(host, int(port), timeout_s=question["timeout_s"], link=link)
         print(json.dumps(_ask(connections[address], question)), flush=True)
     return 0
 
@@ -46,7 +50,12 @@ def _ask(connection: Connection, question: dict[str, Any]) -> dict[str, Any]:
     except (OSError, MessageError) as error:
         return {"error": f"the connection to {connection.address} failed: {error}"}
     took_s = time.perf_counter() - started
-    answer: dict[str, Any] = {"took_s": took_s, "status": response.status}
+    answer: dict[str, Any] = {
+        "took_s": took_s,
+        "status": response.status,
+        "sent_bytes": response.sent_bytes,
+        "received_bytes": response.received_bytes,
+    }
     if response.headers.get("content-type") == "application/json" and len(response.content) < _LARGEST_DOCUMENT_BYTES:
         answer["document"] = json.loads(bytes(response.content))
     return answer

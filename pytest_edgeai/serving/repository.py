@@ -7,6 +7,7 @@ model without a pipeline takes and gives the graph's own tensors. HTTP is not kn
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import itertools
 import os
 import time
@@ -17,6 +18,7 @@ from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
+from pytest_edgeai.serving.cpu_time import ComputeMeter, CpuUse, thread_numbers
 from pytest_edgeai.serving.pipeline import Pipeline, PipelineError, SampleError, TensorSpec
 from pytest_edgeai.serving.protocol import DATATYPES, Array, datatype_of
 from pytest_edgeai.serving.timing import Span
@@ -96,15 +98,25 @@ class Model:
         self._folder = folder
         self._execution = execution
         self.pipeline = _read_pipeline(folder)
+        threads = thread_numbers()
+        self._graph_files = sorted(folder.glob(f"{GRAPH_NAME}*"))  # the graph, and its weights where they are apart
+        self._stamps = self._stamp()
         started = time.perf_counter()
         session = self._open()
         self.load_s = time.perf_counter() - started
+        self.digests = self._hashed()
+        """SHA-256 of the files that were loaded, by name."""
+        if self._stamp() != self._stamps:  # else what was hashed is what was loaded
+            raise ModelError(f"{folder / GRAPH_NAME} was changed while it was loaded")
         self.providers = tuple(session.get_providers())
+        stays = execution.session == "per_deployment"
+        alone = self.providers == ("CPUExecutionProvider",)
+        self._meter = ComputeMeter(execution.threads, thread_numbers() - threads if stays else (), alone=alone)
         self._graph_inputs = tuple(_spec(argument) for argument in session.get_inputs())
         self._graph_outputs = tuple(_spec(argument) for argument in session.get_outputs())
         self._output_names = [spec.name for spec in self._graph_outputs]
         self._turns = None if execution.turns is None else Turns(execution.turns)
-        self._session = session if execution.session == "per_deployment" else None
+        self._session = session if stays else None
         self._check_wiring()
         before, after = self.pipeline.preprocess, self.pipeline.postprocess
         self.inputs = self._graph_inputs if before is None else before.inputs()
@@ -133,12 +145,14 @@ class Model:
             session = self._session
             if session is None:
                 session = self._open()
+                self._check_unchanged()
                 clock.lap("load")
             if self.pipeline.preprocess is not None:
                 tensors = self.pipeline.preprocess(tensors, self._folder)
-                clock.lap("preprocess")
+                clock.lap("preprocess", clock.own_use())
+            begun = self._meter.begin()
             outputs = self._run(session, tensors)
-            compute_s = clock.lap("compute")
+            compute_s = clock.lap("compute", self._meter.end(begun))
         self._stretch(clock, compute_s, waited_s)
         if self.pipeline.postprocess is not None:
             outputs = self.pipeline.postprocess(outputs)
@@ -156,15 +170,9 @@ class Model:
             clock.spans.append(Span("wait", self._execution.tier, waited_s - stretch_s))
 
     def _open(self) -> Any:
-        # What it would report about this machine is nobody's business, and its threads would be in the measurement.
-        os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+        options = session_options(self._execution)
         import onnxruntime
 
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = self._execution.threads
-        options.inter_op_num_threads = 1
-        options.log_severity_level = 4  # what it has to say comes as an exception
-        options.add_session_config_entry("session.intra_op.allow_spinning", str(int(self._execution.spinning)))
         path = self._folder / GRAPH_NAME
         wanted = self._execution.providers
         # ONNX Runtime falls back to the CPU with no more than a warning; a tier measured on the wrong device is
@@ -182,6 +190,21 @@ class Model:
             got = ", ".join(session.get_providers())
             raise ModelError(f"{path} cannot be loaded on {', '.join(wanted)}, only on {got}")
         return session
+
+    def _stamp(self) -> list[tuple[int, ...]]:
+        """What changes whenever the graph's files do."""
+        stats = [path.stat() for path in self._graph_files]
+        return [(one.st_ino, one.st_size, one.st_mtime_ns, one.st_ctime_ns) for one in stats]
+
+    def _hashed(self) -> dict[str, str]:
+        return {path.name: _sha256(path) for path in self._graph_files}
+
+    def _check_unchanged(self) -> None:
+        """Refuse files with other content than those that were loaded first."""
+        stamps = self._stamp()
+        if stamps != self._stamps and self._hashed() != self.digests:
+            raise ModelError(f"{self._folder / GRAPH_NAME} was changed after it was loaded")
+        self._stamps = stamps
 
     def _run(self, session: Any, tensors: Mapping[str, Array]) -> dict[str, Array]:
         feeds = {
@@ -222,6 +245,20 @@ class Model:
                 raise ModelError(str(error)) from None
 
 
+def session_options(execution: Execution) -> Any:
+    """How ONNX Runtime is to run a graph: on the tier's threads, without telemetry."""
+    # What it would report about this machine is nobody's business, and its threads would be in the measurement.
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = execution.threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 4  # what it has to say comes as an exception
+    options.add_session_config_entry("session.intra_op.allow_spinning", str(int(execution.spinning)))
+    return options
+
+
 def load_repository(repository: Path, execution: Execution) -> dict[str, Model]:
     """Load every model of a repository, by name.
 
@@ -260,12 +297,24 @@ class _Clock:
         self.spans: list[Span] = []
         self._place = place
         self._last = time.perf_counter()
+        self._last_cpu_s = time.thread_time()
 
-    def lap(self, name: Any, earlier_s: float = 0.0) -> float:
-        now = time.perf_counter()
-        duration_s, self._last = now - self._last + earlier_s, now
-        self.spans.append(Span(name, self._place, duration_s))
+    def lap(self, name: Any, use: CpuUse | None = None, earlier_s: float = 0.0) -> float:
+        now, now_cpu_s = time.perf_counter(), time.thread_time()
+        duration_s, self._last, self._last_cpu_s = now - self._last + earlier_s, now, now_cpu_s
+        cpu_s, waited_s = (None, None) if use is None else use
+        self.spans.append(Span(name, self._place, duration_s, cpu_s, waited_s))
         return duration_s
+
+    def own_use(self) -> CpuUse:
+        """What this thread alone has taken of the processor since the last lap."""
+        cpu_s = time.thread_time() - self._last_cpu_s
+        return CpuUse(cpu_s, max(0.0, time.perf_counter() - self._last - cpu_s))
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _read_pipeline(folder: Path) -> Pipeline:

@@ -16,7 +16,7 @@ import socketserver
 import sys
 import threading
 import traceback
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
@@ -36,6 +36,8 @@ from pytest_edgeai.serving.endpoints import (
 )
 from pytest_edgeai.serving.forwarding import Upstream
 from pytest_edgeai.serving.http1 import MessageError
+from pytest_edgeai.serving.links import LATE_HEADER, LinkDirection, stamp
+from pytest_edgeai.serving.polling import PollingSocket
 from pytest_edgeai.serving.repository import Model
 from pytest_edgeai.serving.settings import ServerSettings
 
@@ -45,6 +47,7 @@ _REQUEST_LINE = re.compile(r"([!#$%&'*+.^_`|~0-9A-Za-z-]+) ([!-~]+) (HTTP/[0-9]\
 _PHRASES: Mapping[int, str] = {status.value: status.phrase for status in HTTPStatus}
 _WITH_BODY = ("POST", "PUT", "PATCH")
 _REMEMBERED_BYTES = 2048  # of a longer head, or a few hundred of them, the memory would count
+_POLLED_S = 0.02  # after an answer; sequential requests follow each other sooner
 _DRAIN_S = 2.0  # how long to listen on to a client whose body was refused
 
 
@@ -59,6 +62,9 @@ class TierServer(socketserver.ThreadingTCPServer):
         By name.
     settings
         How the server behaves.
+    inbound
+        The direction of a link over which requests come to this address: each is held until the link would have
+        delivered it. None where they come as they are.
 
     Raises
     ------
@@ -70,8 +76,17 @@ class TierServer(socketserver.ThreadingTCPServer):
     allow_reuse_address = True
     request_queue_size = 64
 
-    def __init__(self, address: tuple[str, int], models: Mapping[str, Model], settings: ServerSettings) -> None:
+    def __init__(
+        self,
+        address: tuple[str, int],
+        models: Mapping[str, Model],
+        settings: ServerSettings,
+        inbound: LinkDirection | None = None,
+    ) -> None:
         self.settings = settings
+        self.inbound = inbound
+        self.onward = None if settings.upstream_link is None else LinkDirection(settings.upstream_link)
+        """The direction of the link over which the next tier's answers come."""
         self.endpoints = Endpoints(models, settings)
         self._slots = threading.BoundedSemaphore(settings.max_connections)
         self.address_family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
@@ -115,10 +130,17 @@ class _Handler(socketserver.BaseRequestHandler):
     def setup(self) -> None:
         settings = self.server.settings
         http1.prepare(self.request)
+        self._stream: http1.Stream = PollingSocket(self.request, _POLLED_S) if settings.polls else self.request
         self._receiver = http1.Receiver(
-            self.request, timeout_s=settings.timeout_s, max_body_bytes=settings.max_body_bytes, reuse=True
+            self._stream,
+            timeout_s=settings.timeout_s,
+            max_body_bytes=settings.max_body_bytes,
+            reuse=True,
+            link=self.server.inbound,
+            polled_s=settings.polled_s,
         )
-        self._upstream = None if settings.upstream is None else Upstream(settings.upstream, settings)
+        upstream = settings.upstream
+        self._upstream = None if upstream is None else Upstream(upstream, settings, self.server.onward)
 
     def handle(self) -> None:
         with contextlib.suppress(OSError):  # the client went away, or was silent for too long
@@ -132,6 +154,7 @@ class _Handler(socketserver.BaseRequestHandler):
     def _serve_one(self) -> bool:
         """Answer one request; whether there may be another one."""
         keep = whole = without_body = False
+        late_s = 0.0
         try:
             raw = self._receiver.head(self.server.settings.idle_timeout_s)
             if raw is None:
@@ -143,22 +166,31 @@ class _Handler(socketserver.BaseRequestHandler):
             endpoint = self.server.endpoints.resolve(asked.method, asked.path, self._upstream)
             self._receiver.refuse_large(asked.length)
             if not whole and asked.waits:
-                http1.send_buffers(self.request, [b"HTTP/1.1 100 Continue\r\n\r\n"])
+                self._send([b"HTTP/1.1 100 Continue\r\n\r\n"])
             body = self._receiver.body(asked.length)
             whole = True
-            reply = _answer(endpoint, asked, body)
+            late_s = self._receiver.arrive()
+            reply = _answer(endpoint, asked, body, late_s)
         except MessageError as refused:
             headers = refused.headers if isinstance(refused, Refusal) else {}
             error = json_reply({"error": refused.sentence}, refused.status)
             reply = Reply(error.status, error.buffers, headers)
         keep = keep and whole
+        if reply.late_s is not None:
+            late_s = reply.late_s
+            if self.server.inbound is None:
+                reply = reply._replace(headers={**reply.headers, LATE_HEADER: f"{late_s:.7f}"})
         buffers = () if without_body else reply.buffers
-        http1.send_buffers(self.request, [_head(reply, keep=keep), *buffers])
+        self._send([_head(reply, keep=keep), *buffers], late_s)
         if not whole:
             with contextlib.suppress(OSError):
                 self.request.shutdown(socket.SHUT_WR)
             self._receiver.drain(_DRAIN_S)
         return keep
+
+    def _send(self, buffers: Sequence[http1.Buffer], late_s: float = 0.0) -> None:
+        """Send a message, which over a link has a stamp before it."""
+        http1.send_buffers(self._stream, buffers if self.server.inbound is None else [stamp(late_s), *buffers])
 
     def _authorize(self, asked: _Asked) -> None:
         token = self.server.settings.token
@@ -209,9 +241,9 @@ def _read_head(raw: bytes) -> _Asked:
     )
 
 
-def _answer(endpoint: Endpoint, asked: _Asked, body: memoryview) -> Reply:
+def _answer(endpoint: Endpoint, asked: _Asked, body: memoryview, late_s: float) -> Reply:
     try:
-        return endpoint(Request(asked.method, asked.target, asked.query, asked.headers, body))
+        return endpoint(Request(asked.method, asked.target, asked.query, asked.headers, body, late_s))
     except MessageError:
         raise
     except Exception as error:  # noqa: BLE001  # a mistake of ours must not leave the client without an answer

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from pytest_edgeai.serving.links import LinkShape
 from pytest_edgeai.serving.repository import Execution
+from pytest_edgeai.serving.waiting import POLLED_S
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +23,14 @@ class ServerSettings:
         (host, port) of the next tier, or None.
     link
         The name of the hop to the next tier, for its `transmit` span.
+    upstream_link
+        What the link to the next tier does to answers that come over it, where its address is for what comes over a
+        link.
+    polls
+        Whether a connection polls for the next request after an answer instead of sleeping; only where no other
+        tier computes on the same cores meanwhile.
+    polled_s
+        How many seconds of holding a message are spent polling the clock.
     max_body_bytes
         Larger bodies are refused with 413.
     timeout_s
@@ -35,6 +45,9 @@ class ServerSettings:
     token: str | None = None
     upstream: tuple[str, int] | None = None
     link: str = ""
+    upstream_link: LinkShape | None = None
+    polls: bool = False
+    polled_s: float = POLLED_S
     max_body_bytes: int = 256 * 2**20
     timeout_s: float = 60.0
     idle_timeout_s: float = 600.0

@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Final, Literal, Protocol, TypeAlias, runtime_c
 from pytest_edgeai.matrix import Placement
 from pytest_edgeai.measure.client import Requests, Wire
 from pytest_edgeai.serving.repository import GRAPH_NAME, SessionMode, part_folders
-from pytest_edgeai.tiers.probe import Line
+from pytest_edgeai.tiers.probe import ProbeLines
 from pytest_edgeai.tiers.specs import Allotment, Hop, ImageSpec, Topology, node_name
 
 CUDA: Final = "CUDAExecutionProvider"
@@ -160,11 +160,14 @@ class Deployment(Protocol):
     hops: tuple[Hop, ...]
     """The links that a request crosses, in order."""
 
+    cores: frozenset[int]
+    """The cores of this host that its tiers compute on; empty where they compute elsewhere or that is not known."""
+
     def client(self) -> Requests:
         """A new connection to the model, from the origin over all links."""
 
-    def probe(self, hop: Hop) -> Line | None:
-        """A new connection over one link only, for the probe; None where there is no way to have it."""
+    def probe(self, hop: Hop) -> ProbeLines | None:
+        """New connections over one link only and without it, for the probe; None where there is no way to have them."""
 
     def states(self) -> tuple[TierState, ...]:
         """What the tiers of the placement say of themselves now.
@@ -173,6 +176,17 @@ class Deployment(Protocol):
         ------
         TierError
             A tier is gone, or has other limits than it was given.
+        """
+
+    def reference(self) -> Mapping[str, Mapping[str, Any]]:
+        """What a fixed computation takes now on each tier or node that runs the model.
+
+        These are the fields of `pytest_edgeai.serving.reference.ReferenceRuns`; servers that are not ours are left out.
+
+        Raises
+        ------
+        TierError
+            A tier is gone.
         """
 
     def diagnose(self) -> str | None:

@@ -1,9 +1,10 @@
 """The `docker` backend: each tier a container of its own, links between them shaped by the kernel.
 
 A request goes from the client into the container of the origin tier and from there on, tier by tier: networks exist
-only where the topology has links, so mobile reaches cloud through edge alone. Between tiers on different engines (see
-`engines`) a link leads through a port that the far one publishes. What a container is and how it is started is in
-`tier_container`, how bytes leave it in `traffic`; what is asked from inside it goes through `questions`.
+only where the topology has links, so mobile reaches cloud through edge alone, and no tier reaches anything else.
+Between tiers on different engines (see `engines`) a link leads through a port that the far one publishes, or through
+SSH. What a container is and how it is started is in `tier_container`, how bytes leave it in `traffic` and where they
+can go in `routes`; what is asked from inside it goes through `questions`.
 """
 
 from __future__ import annotations
@@ -14,31 +15,30 @@ import json
 import secrets
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, ClassVar, Final, Self
+from typing import Any, ClassVar, Final, Self
 
 from pytest_edgeai.measure.client import Client, RequestError
-from pytest_edgeai.serving.server import LIMITS_PATH
-from pytest_edgeai.tiers import engine, traffic
+from pytest_edgeai.serving.endpoints import LIMITS_PATH, REFERENCE_PATH
+from pytest_edgeai.tiers import engine, routes, traffic
 from pytest_edgeai.tiers.backend import Order, Site, TierError, TierState, server_arguments, takes_turns
 from pytest_edgeai.tiers.engine import EngineError, first_line
-from pytest_edgeai.tiers.engines import Engine, Engines
+from pytest_edgeai.tiers.engines import LOOPBACK, Engine, Engines
+from pytest_edgeai.tiers.networks import ENTRY, Networks
+from pytest_edgeai.tiers.probe import ProbeLines
 from pytest_edgeai.tiers.proof import prove
-from pytest_edgeai.tiers.questions import ProbedLine, Questions
+from pytest_edgeai.tiers.questions import Questions
 from pytest_edgeai.tiers.sharing import cpus_of_node
-from pytest_edgeai.tiers.specs import Allotment, EngineAddress, Hop, tier_of
-from pytest_edgeai.tiers.tier_container import MODELS, PORT, TURNS, ContainerPlan, TierContainer, host_name
-
-if TYPE_CHECKING:
-    from testcontainers.core.network import Network
+from pytest_edgeai.tiers.specs import Allotment, Hop, tier_of
+from pytest_edgeai.tiers.tier_container import MODELS, NO_MODELS, PORT, TURNS, ContainerPlan, TierContainer, host_name
 
 PERIOD_US: Final = 10_000
-_ENTRY = "entry"
+_PIDS = 256  # processes and threads of a server beside those that compute
+_PIDS_A_THREAD = 4
 _START_TIMEOUT_S = 60.0
 _ANSWER_TIMEOUT_S = 60.0
 _SLOW_BPS = 1e6
@@ -72,8 +72,7 @@ class DockerBackend:
         self._token = secrets.token_urlsafe()
         self._start_timeout_s = start_timeout_s
         self._numbers = itertools.count(1)
-        self._networks: dict[tuple[EngineAddress, str], Network] = {}
-        self._making = threading.Lock()
+        self._networks = Networks(site, self._engines)
         self._watchdog: subprocess.Popen[bytes] | None = None
 
     def describe(self) -> str:
@@ -97,6 +96,11 @@ class DockerBackend:
         command = [sys.executable, "-P", "-m", "pytest_edgeai.tiers.watchdog", self._site.session_id]
         command.append(json.dumps([asdict(address) for address in addresses]))
         self._watchdog = subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True)
+        try:
+            self._engines.hold_images()
+        except BaseException:
+            self.__exit__(None, None, None)
+            raise
         return self
 
     def __exit__(
@@ -106,7 +110,7 @@ class DockerBackend:
             with contextlib.suppress(EngineError):
                 engine.remove(one.client, self._site.session_id)
         self._engines.close()
-        self._networks.clear()
+        self._networks.forget()
         if self._watchdog is not None:
             self._watchdog.kill()  # there is nothing left for it to do
             self._watchdog.communicate()
@@ -120,7 +124,8 @@ class DockerBackend:
         number = next(self._numbers)
         run = _Run(self._site, self._engines, order, folders, hops, timeout_s, self._token)
         places = tuple(dict.fromkeys((run.entry, *(hop.far for hop in hops))))
-        with ThreadPoolExecutor(len(places)) as pool:
+        self._find_tunnels(run)
+        with run.forwarded, ThreadPoolExecutor(len(places)) as pool:
             try:
                 # The far end of a link to another engine is reached by a port that is known once it runs.
                 starting: dict[str, Future[None]] = {}
@@ -128,7 +133,7 @@ class DockerBackend:
                     starting[name] = pool.submit(self._start, run, name, number, starting)
                 for future in starting.values():
                     future.result()
-                list(pool.map(lambda name: self._shape(run, name), places))
+                list(pool.map(lambda name: self._confine(run, name), places))
                 for place in folders:
                     if order.name not in run.containers[place].ready.get("load_s", ()):
                         raise TierError(f"tier {place} has not loaded {order.name}{run.containers[place].last_words()}")
@@ -140,6 +145,15 @@ class DockerBackend:
             finally:
                 wait(starting.values())
                 list(pool.map(TierContainer.stop, run.containers.values()))
+
+    def _find_tunnels(self, run: _Run) -> None:
+        """Which links lead through SSH: from containers on this host to an engine that is reached so."""
+        for hop in run.hops:
+            near, far = (self._engines.of(tier_of(place)) for place in (hop.near, hop.far))
+            if far.way is not None and near.is_here and run.crosses(hop):
+                here = self._networks.gateway(near, hop.tiers)
+                if routes.is_own_address(here):  # an engine in a virtual machine has its bridges there
+                    run.listening[hop.name] = here
 
     def _start(self, run: _Run, place: str, number: int, starting: Mapping[str, Future[None]]) -> None:
         for hop in run.hops:
@@ -155,7 +169,8 @@ class DockerBackend:
         site, order, tier = self._site, run.order, tier_of(place)
         allotment, is_entry = site.allotments[tier], place == run.entry
         found = self._engines.of(tier)
-        arguments = ["--repository", MODELS, *server_arguments(place, allotment, order, run.timeout_s, TURNS)]
+        repository = MODELS if place in run.folders else NO_MODELS
+        arguments = ["--repository", repository, *server_arguments(place, allotment, order, run.timeout_s, TURNS)]
         for hop in run.hops:
             if hop.near == place:
                 arguments += ["--link", hop.name, "--upstream", run.upstreams[hop.name]]
@@ -170,10 +185,10 @@ class DockerBackend:
             engine=found.options,
             options=_options(allotment, engine.labels(site.session_id), cpus),
             networks=[
-                *([self._network(found, _ENTRY, leads_out=True)] if is_entry else []),
-                *(self._network(found, hop.tiers, leads_out=run.crosses(hop)) for hop in ends),
+                *([self._networks.of(found, ENTRY)] if is_entry else []),
+                *(self._networks.of(found, hop.tiers) for hop in ends),
             ],
-            published="no" if not comes_in else "host" if is_entry and found.is_here else "others",
+            published_at=run.published_at(place) if comes_in else None,
             token=self._token,
             model=(order.name, run.folders[place]) if place in run.folders else None,
             start_timeout_s=self._start_timeout_s,
@@ -193,29 +208,19 @@ class DockerBackend:
             raise TierError(f"volume {name} cannot be made: {first_line(error)}") from None
         return name
 
-    def _network(self, found: Engine, name: str, *, leads_out: bool) -> Network:
-        """A network of the session on an engine, made when it is first needed."""
-        from docker.errors import DockerException
-        from requests import RequestException
-        from testcontainers.core.network import Network
-
-        with self._making:
-            if (found.address, name) not in self._networks:
-                # From a link there is no way to anywhere else, unless it ends on another engine.
-                options = {"labels": engine.labels(self._site.session_id), "internal": not leads_out}
-                network = Network(found.options, docker_network_kw=options)
-                network.name = f"edgeai-{self._site.session_id}-{name}"
-                try:
-                    self._networks[found.address, name] = network.create()
-                except (DockerException, RequestException) as error:
-                    raise TierError(f"network {name} cannot be made: {first_line(error)}") from None
-            return self._networks[found.address, name]
-
-    def _shape(self, run: _Run, place: str) -> None:
+    def _confine(self, run: _Run, place: str) -> None:
+        """Leave a container only the ways that its links are, and shape these."""
         container, found = run.containers[place], self._engines.of(tier_of(place))
+        ways = {}
+        for hop in run.hops:
+            if hop.near == place and run.crosses(hop) and hop.name not in run.listening:
+                ways[run.published_at(hop.far)] = self._networks.gateway(found, hop.tiers)
+        # Who comes in from another machine is answered over the default route; nothing else has to leave.
+        others_come_in = container.plan.published_at not in (None, LOOPBACK)
+        container.as_root(routes.confining_script(ways, answers_anybody=others_come_in))
         for hop in run.hops:
             if place in (hop.near, hop.far):
-                address = container.address(self._networks[found.address, hop.tiers])
+                address = container.address(self._networks.of(found, hop.tiers))
                 find = f"interface=$(ip -o -4 address | awk '$4 ~ \"^{address}/\" {{print $2}}')"
                 commands = [" ".join(words) for words in traffic.shaping_commands("$interface", hop.link)]
                 container.as_root("\n".join([find, *commands]))
@@ -234,6 +239,9 @@ class _Run:
     token: str
     containers: dict[str, TierContainer] = field(default_factory=dict)
     upstreams: dict[str, str] = field(default_factory=dict)
+    listening: dict[str, str] = field(default_factory=dict)
+    """Links that lead through SSH, by name, and the address of this host where their near end finds them."""
+    forwarded: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
 
     @property
     def entry(self) -> str:
@@ -244,11 +252,27 @@ class _Run:
         """Whether a link leads from one engine to another."""
         return self.engines.of(tier_of(hop.near)).address != self.engines.of(tier_of(hop.far)).address
 
+    def published_at(self, place: str) -> str:
+        """The address of an engine's machine at which a place is reached from outside of the engine."""
+        if any(hop.far == place and hop.name in self.listening for hop in self.hops):
+            return LOOPBACK
+        return self.engines.published_at(tier_of(place), by_the_client=place == self.entry)
+
     def address_of(self, hop: Hop) -> str:
         """Where the far end of a link answers, as seen from its near end."""
-        if self.crosses(hop):
-            return f"{self.engines.reach(tier_of(hop.far))}:{self.containers[hop.far].port()}"
-        return f"{host_name(hop.far)}:{PORT}"
+        if not self.crosses(hop):
+            return f"{host_name(hop.far)}:{PORT}"
+        host, port = self.published_at(hop.far), self.containers[hop.far].port()
+        if hop.name in self.listening:
+            host = self.listening[hop.name]
+            port = self.forward(hop.far, host, port)
+        return f"{host}:{port}"
+
+    def forward(self, place: str, host: str, port: int) -> int:
+        """A port here, for as long as the deployment lasts, that leads to one of an engine behind SSH."""
+        way = self.engines.of(tier_of(place)).way
+        assert way is not None
+        return self.forwarded.enter_context(way.port(host, port))
 
 
 class DockerDeployment:
@@ -262,8 +286,15 @@ class DockerDeployment:
 
     def __init__(self, run: _Run) -> None:
         self.hops = run.hops
+        self.cores: frozenset[int] = frozenset()
         self.containers: Mapping[str, TierContainer] = run.containers
         self._run = run
+        self._way_in = (
+            run.engines.published_at(tier_of(run.entry), by_the_client=True),
+            self.containers[run.entry].port(),
+        )
+        if run.engines.of(tier_of(run.entry)).way is not None:
+            self._way_in = LOOPBACK, run.forward(run.entry, *self._way_in)
         self._questions: dict[str, Questions] = {}
 
     def close(self) -> None:
@@ -273,13 +304,14 @@ class DockerDeployment:
 
     def client(self) -> Client:
         """A new connection to the model: into the origin's container, which hands on what is not for it."""
-        run, origin = self._run, self._run.site.topology.origin
-        host, port = run.engines.reach(origin), self.containers[run.entry].port()
+        run, (host, port) = self._run, self._way_in
+        origin = run.site.topology.origin
         return Client(host, port, place=origin, token=run.token, timeout_s=run.timeout_s, wire=run.order.wire)
 
-    def probe(self, hop: Hop) -> ProbedLine:
-        """A new connection over one link only, from inside its near end."""
-        return self._ask_in(hop.near).line(self._run.upstreams[hop.name])
+    def probe(self, hop: Hop) -> ProbeLines:
+        """New connections from inside the near end of a link: over it only, and to that end's own server."""
+        inside = self._ask_in(hop.near)
+        return ProbeLines(inside.line(self._run.upstreams[hop.name]), inside.line(f"localhost:{PORT}"))
 
     def states(self) -> tuple[TierState, ...]:
         """What the tiers say of themselves, checked against what they were given."""
@@ -287,6 +319,10 @@ class DockerDeployment:
         passed = [hop.near for hop in self._run.hops if hop.near not in places]  # those that run the model come first
         names = [*places, *(name for name in self.containers if name in passed)]
         return tuple(self._state(name) for name in names)
+
+    def reference(self) -> dict[str, Mapping[str, Any]]:
+        """What a fixed computation takes now on each tier that runs the model."""
+        return {place: self._ask(place, REFERENCE_PATH, "does not compute") for place in self._run.order.places}
 
     def diagnose(self) -> str | None:
         """A sentence about a container that has ended or does not answer."""
@@ -300,12 +336,17 @@ class DockerDeployment:
         """End the container of a tier or node as a crash would; for experiments on availability."""
         self.containers[place].inner.kill()
 
-    def _state(self, tier: str) -> TierState:
+    def _ask(self, tier: str, path: str, otherwise: str) -> Mapping[str, Any]:
+        """What a tier answers about itself; `otherwise` says in the error what it does not do."""
         try:
-            limits = self._ask_in(tier).ask(f"localhost:{PORT}", "GET", LIMITS_PATH)["document"]
+            said: dict[str, Any] = self._ask_in(tier).ask(f"localhost:{PORT}", "GET", path)["document"]
         except (RequestError, KeyError) as error:
             ended = self.containers[tier].obituary()
-            raise TierError(ended or f"tier {tier} does not say its limits: {error}") from None
+            raise TierError(ended or f"tier {tier} {otherwise}: {error}") from None
+        return said
+
+    def _state(self, tier: str) -> TierState:
+        limits = self._ask(tier, LIMITS_PATH, "does not say its limits")
         order, allotment = self._run.order, self._run.site.allotments[tier_of(tier)]
         cpus = cpus_of_node(allotment, order.node_at(tier), self._run.engines.of(tier_of(tier)).cpus)
         turns = takes_turns(tier, allotment, order)
@@ -344,6 +385,7 @@ def _options(allotment: Allotment, labels: Mapping[str, str], cpus: Sequence[int
         # that would make it so; no-new-privileges would take the right from root as well.
         "cap_drop": ["ALL"],
         "cap_add": ["NET_ADMIN"],
+        "pids_limit": _PIDS + _PIDS_A_THREAD * allotment.threads,
     }
 
 

@@ -14,13 +14,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
+from pytest_edgeai.tiers import contexts
 from pytest_edgeai.tiers.backend import TierError
 from pytest_edgeai.tiers.children import is_alive
+from pytest_edgeai.tiers.contexts import Context, ContextError
 from pytest_edgeai.tiers.specs import USUAL_ENGINE, EngineAddress
-from pytest_edgeai.tiers.tunnel import SCHEME, host_name, tunnel
+from pytest_edgeai.tiers.tunnel import SCHEME, Tunnel, host_name, tunnel
 
 if TYPE_CHECKING:
-    from docker.context import Context
     from docker.models.networks import Network
     from docker.models.volumes import Volume
 
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
 SESSION_LABEL: Final = "edgeai.session"
 OWNER_LABEL: Final = "edgeai.owner"
 _SOCKET = Path("/var/run/docker.sock")
-_CONTEXTS = Path("~/.docker/contexts").expanduser()
 _CONNECT_TIMEOUT_S = 3
 _TIMEOUT_S = 60
 
@@ -40,7 +40,8 @@ class EngineError(TierError):
 
 def socket_is_there() -> bool:
     """Whether it is worth asking for an engine: somebody named one, or the usual socket exists. Imports nothing."""
-    return "DOCKER_HOST" in os.environ or "DOCKER_CONTEXT" in os.environ or _SOCKET.exists() or _CONTEXTS.exists()
+    named = "DOCKER_HOST" in os.environ or "DOCKER_CONTEXT" in os.environ
+    return named or _SOCKET.exists() or (contexts.config_folder() / "contexts").exists()
 
 
 @contextlib.contextmanager
@@ -52,16 +53,28 @@ def reached(address: EngineAddress) -> Iterator[EngineAddress]:
     EngineError
         The context is not known, or there is no way to the engine.
     """
-    url = _url(address)
-    if not url.startswith(f"{SCHEME}://"):
-        yield address
+    with way_to(address) as way:
+        yield address if way is None else EngineAddress(f"unix://{way.socket}")
+
+
+@contextlib.contextmanager
+def way_to(address: EngineAddress) -> Iterator[Tunnel | None]:
+    """The tunnel to an engine behind SSH, open for as long as the context lasts; None for one that needs none.
+
+    Raises
+    ------
+    EngineError
+        The context is not known, or there is no way to the engine.
+    """
+    if not is_behind_ssh(address):
+        yield None
         return
     with contextlib.ExitStack() as stack:
         try:
-            path = stack.enter_context(tunnel(url))
+            way = stack.enter_context(tunnel(_url(address)))
         except TierError as error:
             raise EngineError(str(error)) from None
-        yield EngineAddress(f"unix://{path}")
+        yield way
 
 
 def connect(address: EngineAddress = USUAL_ENGINE, timeout_s: int = _TIMEOUT_S) -> docker.DockerClient:
@@ -104,16 +117,15 @@ def client_options(address: EngineAddress) -> dict[str, Any]:
     EngineError
         The context is not known.
     """
-    url = _url(address)
-    if address == USUAL_ENGINE:
-        return {"environment": {**os.environ, "DOCKER_HOST": url}} if url else {}
-    environment = {"DOCKER_HOST": url}
-    if address.context is not None:
-        context = _context(address.context)
-        certificates = Path(context.tls_path) / "docker"
-        if (certificates / "cert.pem").is_file():
-            environment["DOCKER_CERT_PATH"] = str(certificates)
-            environment["DOCKER_TLS_VERIFY"] = "" if context.endpoints["docker"].get("SkipTLSVerify") else "1"
+    context = _context_of(address)
+    if context is None:  # then certificates are those that the environment names, as for the `docker` program
+        environment = {**os.environ} if address == USUAL_ENGINE else {}
+        return {"environment": {**environment, "DOCKER_HOST": _url(address)}}
+    # Without an address, docker-py would go by contexts that it finds in the working directory.
+    environment = {"DOCKER_HOST": context.url or f"unix://{_SOCKET}"}
+    if context.certificates is not None:
+        environment["DOCKER_CERT_PATH"] = str(context.certificates)
+        environment["DOCKER_TLS_VERIFY"] = "1" if context.verify else ""
     return {"environment": environment}
 
 
@@ -122,39 +134,44 @@ def is_here(address: EngineAddress) -> bool:
     return _url(address).partition("://")[0] in ("", "unix", "npipe")
 
 
+def is_behind_ssh(address: EngineAddress) -> bool:
+    """Whether the way to an engine is a tunnel."""
+    return _url(address).startswith(f"{SCHEME}://")
+
+
 def reach_of(address: EngineAddress) -> str | None:
     """The host of an engine's address, where its ports are; None where there is none in it."""
     url = _url(address)
-    return host_name(url) if url.startswith(f"{SCHEME}://") else urlsplit(url).hostname
+    return host_name(url) if is_behind_ssh(address) else urlsplit(url).hostname
 
 
 def _url(address: EngineAddress) -> str:
     """Where an engine is; empty for the local socket."""
-    if address.host is not None:
-        return address.host
-    if address.context is not None:
-        return str(_context(address.context).Host)
+    context = _context_of(address)
+    return (address.host or _named_host() or "") if context is None else context.url
+
+
+def _context_of(address: EngineAddress) -> Context | None:
+    """The context that leads to an engine, or None where an address does."""
+    if address.host is not None or (address == USUAL_ENGINE and _named_host()):
+        return None
     try:
-        from testcontainers.core.docker_client import get_docker_host
+        return contexts.read_context(address.context or contexts.current_name())
+    except ContextError as error:
+        raise EngineError(str(error)) from None
+
+
+def _named_host() -> str | None:
+    """The usual engine's address, where testcontainers' own settings or DOCKER_HOST give one."""
+    try:
+        from testcontainers.core.config import testcontainers_config
     except ImportError as error:
         raise _not_installed(error) from None
-    return get_docker_host() or ""
+    return testcontainers_config.tc_properties_get_tc_host() or os.environ.get("DOCKER_HOST")
 
 
 def _not_installed(error: ImportError) -> EngineError:
     return EngineError(f"{error.name} is not installed: pip install 'pytest-edgeai[docker]'")
-
-
-def _context(name: str) -> Context:
-    from docker.context import ContextAPI
-
-    try:
-        context = ContextAPI.get_context(name)
-    except Exception as error:  # noqa: BLE001  # for a file that is not as it should be, it raises no narrower one
-        raise EngineError(f"the Docker context {name} cannot be read: {first_line(error)}") from None
-    if context is None or not context.Host:
-        raise EngineError(f"there is no Docker context {name!r}; `docker context ls` lists them")
-    return context
 
 
 def labels(session_id: str) -> dict[str, str]:

@@ -1,19 +1,24 @@
 """The tier image: built from the installed package, tagged with a hash of all that decides its content.
 
 Python packages are put into the build's folder by pip of this environment, for the Python of the base image, so the
-build itself needs no package index.
+build itself needs no package index. One image is kept: those that came before go when a new one is built, unless a
+container holds them (a session makes one for that).
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import datetime
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -23,11 +28,17 @@ from pytest_edgeai.tiers.engine import EngineError, first_line
 from pytest_edgeai.tiers.specs import ImageSpec
 
 if TYPE_CHECKING:
+    from docker.models.images import Image
+
     import docker
 
 REPOSITORY: Final = "edgeai-tier"
 DEFAULT_BASE: Final = "python:3.11-slim-bookworm"
 BASE_VARIABLE: Final = "EDGEAI_IMAGE_BASE"
+_LABEL = "edgeai.image=tier"
+_BASE_LABEL = "edgeai.base"
+_INGREDIENTS_LABEL = "edgeai.ingredients"
+_BUILD_S = 3600.0  # longer than any build takes
 _PACKAGE = Path(__file__).parents[1]
 # In a wheel the file lies in the package, in a working copy in its own folder.
 _DOCKERFILES = (_PACKAGE / "tiers" / "Dockerfile", _PACKAGE.parent / "docker" / "Dockerfile")
@@ -57,18 +68,20 @@ def ensure_image(client: docker.DockerClient, spec: ImageSpec, note: Callable[[s
     ImageError
         The base image cannot be had, or a step of the build failed.
     """
-    from docker.errors import ImageNotFound
-
     base = spec.base or os.environ.get(BASE_VARIABLE) or DEFAULT_BASE
-    base_id = _base_id(client, base, note)
     requirements = _requirements(spec)
-    tag = f"{REPOSITORY}:{_digest(base_id, requirements)[:12]}"
-    try:
-        client.images.get(tag)
-    except ImageNotFound:
-        note(f"building the tier image {tag} from {base}")
-    else:
+    ingredients = _ingredients(requirements)
+    image_labels = {_BASE_LABEL: base, _INGREDIENTS_LABEL: ingredients}
+    base_id = _id(client, base)
+    if base_id is None:
+        without_base = _built_from(client, image_labels)
+        if without_base is not None:
+            return without_base
+        base_id = _fetched(client, base, note)
+    tag = f"{REPOSITORY}:{_digest(base_id, ingredients)[:12]}"
+    if _id(client, tag) is not None:
         return tag
+    note(f"building the tier image {tag} from {base}")
     version, machine = _python_of(client, base)
     with tempfile.TemporaryDirectory(prefix="edgeai-image-") as temporary:
         context = Path(temporary)
@@ -81,8 +94,76 @@ def ensure_image(client: docker.DockerClient, spec: ImageSpec, note: Callable[[s
                 shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
             else:
                 shutil.copy(source, target)
-        _build(client, {"BASE": base, "RUNTIME": spec.runtime}, context, tag, note)
+        _build(client, {"BASE": base, "RUNTIME": spec.runtime}, image_labels, context, tag, note)
+    removed = remove_images(client, keep=tag)
+    if removed:
+        note(f"removed tier images that are no longer used: {', '.join(removed)}")
     return tag
+
+
+def remove_images(client: docker.DockerClient, *, keep: str | None = None, dry_run: bool = False) -> list[str]:
+    """Remove tier images that no container holds, and what builds that were broken off have left.
+
+    Parameters
+    ----------
+    client
+        Of the engine.
+    keep
+        The tag of one that stays, or None.
+    dry_run
+        Only find them.
+
+    Returns
+    -------
+    list of str
+        Their tags, or the identities of those that have none.
+
+    Raises
+    ------
+    ImageError
+        The engine does not answer.
+    """
+    from docker.errors import APIError, DockerException
+    from requests import RequestException
+
+    removed = []
+    try:
+        held = {one.attrs["Image"] for one in client.containers.list(all=True, ignore_removed=True)}
+        for image in _images(client):
+            if not image.tags and _age_s(image) < _BUILD_S:
+                continue  # it may be the latest step of a build that goes on
+            names = [tag for tag in image.tags if tag != keep] or ([] if image.tags else [str(image.short_id)])
+            if image.id in held or len(names) < len(image.tags):
+                continue
+            for name in names:
+                with contextlib.suppress(APIError):  # a container has come, or the image is gone
+                    if not dry_run:
+                        client.images.remove(name)
+                    removed.append(name)
+    except (DockerException, RequestException) as error:
+        raise ImageError(f"the container engine does not answer: {first_line(error)}") from None
+    return removed
+
+
+def _images(client: docker.DockerClient) -> list[Image]:
+    """All of ours: those with the label, and those of versions that had none; layers between are not among them."""
+    found = {image.id: image for image in client.images.list(filters={"label": _LABEL})}
+    for image in client.images.list(REPOSITORY, filters={"label": "edgeai.runtime"}):
+        found.setdefault(image.id, image)
+    return list(found.values())
+
+
+def _age_s(image: Image) -> float:
+    created = re.sub(r"\.[0-9]+", "", str(image.attrs["Created"]))  # nanoseconds, which Python does not read
+    return time.time() - datetime.fromisoformat(created).timestamp()
+
+
+def _built_from(client: docker.DockerClient, image_labels: Mapping[str, str]) -> str | None:
+    """The tag of an image that has all ingredients, its base under that name included, whatever has become of it."""
+    wanted = [_LABEL, *(f"{name}={value}" for name, value in image_labels.items())]
+    images = client.images.list(REPOSITORY, filters={"label": wanted})
+    newest = max(images, key=lambda image: str(image.attrs["Created"]), default=None)
+    return None if newest is None else str(newest.tags[0])
 
 
 def _requirements(spec: ImageSpec) -> list[str]:
@@ -94,15 +175,19 @@ def _requirements(spec: ImageSpec) -> list[str]:
         raise ImageError(f"the tier image needs {error.name} of this environment") from None
 
 
-def _digest(base_id: str, requirements: Sequence[str]) -> str:
-    """A hash of everything that decides the image's content."""
-    ingredients = {
+def _ingredients(requirements: Sequence[str]) -> str:
+    """A hash of everything that decides the image's content but for its base."""
+    document = {
         "dockerfile": source_digest(_dockerfile()),
         "package": {name: source_digest(_PACKAGE / name) for name in _SERVED},
         "requirements": requirements,
-        "base": base_id,
     }
-    return hashlib.sha256(json.dumps(ingredients, sort_keys=True).encode()).hexdigest()
+    return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()
+
+
+def _digest(base_id: str, ingredients: str) -> str:
+    """A hash of everything that decides the image's content."""
+    return hashlib.sha256(f"{base_id} {ingredients}".encode()).hexdigest()
 
 
 def _dockerfile() -> Path:
@@ -112,22 +197,28 @@ def _dockerfile() -> Path:
     raise ImageError(f"the package has lost its Dockerfile: install it again ({_DOCKERFILES[0]})")
 
 
-def _base_id(client: docker.DockerClient, base: str, note: Callable[[str], None]) -> str:
-    from docker.errors import APIError, ImageNotFound
+def _id(client: docker.DockerClient, name: str) -> str | None:
+    """The identity of an image; None where the engine does not have it."""
+    from docker.errors import ImageNotFound
 
     try:
-        image = client.images.get(base)
+        return str(client.images.get(name).id)
     except ImageNotFound:
-        note(f"fetching the base image {base}")
-        try:
-            image = client.images.pull(base)
-        except (APIError, ImageNotFound) as error:
-            raise ImageError(
-                f"the base image {base} is not there and cannot be fetched ({first_line(error)}): name one that is "
-                f"there by image.base in the settings or {BASE_VARIABLE}; docker/README.md says how to make one "
-                "without a registry"
-            ) from None
-    return str(image.id)
+        return None
+
+
+def _fetched(client: docker.DockerClient, base: str, note: Callable[[str], None]) -> str:
+    from docker.errors import APIError, ImageNotFound
+
+    note(f"fetching the base image {base}")
+    try:
+        return str(client.images.pull(base).id)
+    except (APIError, ImageNotFound) as error:
+        raise ImageError(
+            f"the base image {base} is not there and cannot be fetched ({first_line(error)}): name one that is "
+            f"there by image.base in the settings or {BASE_VARIABLE}; docker/README.md says how to make one "
+            "without a registry"
+        ) from None
 
 
 def _python_of(client: docker.DockerClient, base: str) -> tuple[str, str]:
@@ -160,14 +251,25 @@ def _install(requirements: Sequence[str], version: str, machine: str, target: Pa
 
 
 def _build(
-    client: docker.DockerClient, arguments: Mapping[str, str], context: Path, tag: str, note: Callable[[str], None]
+    client: docker.DockerClient,
+    arguments: Mapping[str, str],
+    image_labels: Mapping[str, str],
+    context: Path,
+    tag: str,
+    note: Callable[[str], None],
 ) -> None:
     from docker.errors import APIError
 
     last = ""
     try:
         events: Iterator[dict[str, Any]] = client.api.build(
-            path=str(context), tag=tag, buildargs=dict(arguments), rm=True, forcerm=True, decode=True
+            path=str(context),
+            tag=tag,
+            buildargs=dict(arguments),
+            labels=dict(image_labels),
+            rm=True,
+            forcerm=True,
+            decode=True,
         )
         for event in events:
             if "error" in event:

@@ -11,6 +11,7 @@ import itertools
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import replace
+from typing import Any
 
 from pytest_edgeai.matrix import Placement
 from pytest_edgeai.measure.client import Client
@@ -18,7 +19,7 @@ from pytest_edgeai.measure.fan_out import FanOutClient
 from pytest_edgeai.parallel import node_folders
 from pytest_edgeai.parallel.aggregation import Aggregation, AggregationError
 from pytest_edgeai.tiers.backend import Backend, Deployment, Order, TierError, TierState
-from pytest_edgeai.tiers.probe import Line
+from pytest_edgeai.tiers.probe import ProbeLines
 from pytest_edgeai.tiers.specs import Hop
 
 
@@ -77,6 +78,7 @@ class NodesDeployment:
     def __init__(self, nodes: Mapping[str, Deployment], aggregation: Aggregation) -> None:
         self.nodes = nodes
         self.hops: tuple[Hop, ...] = tuple(hop for one in nodes.values() for hop in one.hops)
+        self.cores = frozenset(itertools.chain.from_iterable(one.cores for one in nodes.values()))
         self._aggregation = aggregation
 
     def client(self) -> FanOutClient:
@@ -89,13 +91,17 @@ class NodesDeployment:
             clients[name] = client
         return FanOutClient(clients, self._aggregation)
 
-    def probe(self, hop: Hop) -> Line | None:
-        """A new connection over one link only."""
+    def probe(self, hop: Hop) -> ProbeLines | None:
+        """New connections over one link only and without it."""
         return next(one for one in self.nodes.values() if hop in one.hops).probe(hop)
 
     def states(self) -> tuple[TierState, ...]:
         """What the nodes, and tiers on the way to them, say of themselves, checked against what they were given."""
         return tuple(itertools.chain.from_iterable(one.states() for one in self.nodes.values()))
+
+    def reference(self) -> dict[str, Mapping[str, Any]]:
+        """What a fixed computation takes now on each node, one after the other."""
+        return {place: said for one in self.nodes.values() for place, said in one.reference().items()}
 
     def diagnose(self) -> str | None:
         """A sentence about a node, or the way to it, that is gone or silent."""

@@ -1,7 +1,8 @@
-"""The `process` backend, the embedded default: each tier a server process of its own, each link a relay process.
+"""The `process` backend, the embedded default: each tier a server process of its own, with links held by their ends.
 
-It needs neither root nor a container engine. CPU and memory are limited by control groups where those can be
-written, else by affinity and thread counts, and it says which.
+It needs neither root nor a container engine. A message crosses a link at loopback's speed and is held at its receiving
+end until the link would have delivered it (`pytest_edgeai.serving.links`). CPU and memory are limited by control groups
+where those can be written, else by affinity and thread counts; the session's header names the one in use.
 """
 
 from __future__ import annotations
@@ -10,18 +11,20 @@ import contextlib
 import functools
 import itertools
 import os
+import secrets
 import signal
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from pytest_edgeai.measure.client import Client, RequestError
-from pytest_edgeai.serving.server import LIMITS_PATH
+from pytest_edgeai.serving.endpoints import LIMITS_PATH, REFERENCE_PATH
 from pytest_edgeai.tiers import cgroups
 from pytest_edgeai.tiers.backend import Order, Site, TierError, TierState, server_arguments, takes_turns
 from pytest_edgeai.tiers.children import Child, family
+from pytest_edgeai.tiers.probe import ProbeLines
 from pytest_edgeai.tiers.proof import own_cpus, prove
 from pytest_edgeai.tiers.sharing import cpus_of_node
 from pytest_edgeai.tiers.specs import USUAL_ENGINE, Allotment, Hop, tier_of
@@ -30,7 +33,7 @@ _HOST = "127.0.0.1"
 _LIVE_PATH = "/v2/health/live"
 _SLOW_BPS = 1e6
 _LONGEST_TIMEOUT_S = 1e6
-_HEALTH_BYTES = 1000  # more than a question for the health of a tier and its answer take
+_TOKEN_FILE = "token"
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +71,7 @@ class ProcessBackend:
     Raises
     ------
     TierError
-        A link has properties that a relay cannot give it.
+        A tier is to run on a container engine.
     """
 
     name: ClassVar[str] = "process"
@@ -77,14 +80,10 @@ class ProcessBackend:
         for tier, spec in site.topology.tiers.items():
             if spec.engine != USUAL_ENGINE:
                 raise TierError(f"tier {tier} names a container engine: that needs the backend docker")
-        for link_name, link in site.topology.links.items():
-            if link.loss or link.jitter_s:
-                raise TierError(
-                    f"link {link_name}: the process backend cannot lose packets or jitter; set loss and jitter to 0"
-                )
         self._site = site
         self._timeouts = timeouts
         self._numbers = itertools.count(1)
+        self._token = secrets.token_urlsafe()
         self._why_no_cgroups = cgroups.writable(f"{site.session_id}-check")
         if self._why_no_cgroups is None:
             cgroups.sweep()
@@ -97,14 +96,13 @@ class ProcessBackend:
             limits = f"affinity and thread counts, memory unlimited: {self._why_no_cgroups}"
         else:
             limits = f"thread counts only: {self._why_no_cgroups}"
-        return f"server processes, links as relays in user space, limits by {limits}"
+        return f"server processes, links held at their receiving ends, limits by {limits}"
 
     @contextlib.contextmanager
     def deploy(self, order: Order) -> Iterator[ProcessDeployment]:
-        """Start the servers and relays of a placement.
+        """Start the servers of a placement, one after the other: each has to know where the next one listens.
 
-        Links start beside the server of the artifact; tiers on the way only after it, because they may share its
-        cores and would be seen in how long it takes to load.
+        So none is seen in how long another takes to load, either.
         """
         places = order.places
         hops = order.way(self._site.topology)
@@ -117,26 +115,39 @@ class ProcessBackend:
             new.mkdir(parents=True)
         for place, repository in repositories.items():
             (repository / order.name).symlink_to(folders[place], target_is_directory=True)
+        token_file = folder / _TOKEN_FILE
+        token_file.touch(mode=0o600)
+        token_file.write_text(self._token, encoding="ascii")
         timeout_s = self._answer_timeout_s(hops)
         last = places[-1]
         # The near end of a link is a tier that runs a part, or hands requests on; the client is not among them.
         nears = [hop for hop in reversed(hops) if hop.near in places or hop.near != self._site.topology.origin]
+        names = (last, *(hop.near for hop in nears))
+        cores = self._cores(order, names)
+        inbound = {hop.far: hop for hop in hops}
         with ExitStack() as stack:
-            groups = {one: self._limit(stack, one, order, number) for one in (last, *(hop.near for hop in nears))}
+            groups = {one: self._limit(stack, one, order, number) for one in names}
             children = stack.enter_context(family(self._timeouts.end_s))
-            launch = _Launch(self._site, order, folder, groups, children, self._timeouts.start_s, timeout_s)
-            servers = {last: launch.server(last, repositories[last])}
-            relays = {hop.name: launch.relay(hop) for hop in hops}
-            _check_loaded(order, last, servers[last])
-            for hop in nears:
-                repository = repositories.get(hop.near, empty)
-                upstream = f"{_HOST}:{relays[hop.name].port}"
-                servers[hop.near] = launch.server(hop.near, repository, "--link", hop.name, "--upstream", upstream)
-                if hop.near in places:
-                    _check_loaded(order, hop.near, servers[hop.near])
-            for hop in hops:
-                relays[hop.name].tell(f"{_HOST}:{servers[hop.far].port}")
-            yield ProcessDeployment(self._site, order, hops, servers, relays, groups, self._timeouts.check_s, timeout_s)
+            polls = _polls(order, cores)
+            launch = _Launch(self._site, order, folder, groups, children, self._timeouts.start_s, timeout_s, polls)
+            servers: dict[str, Child] = {}
+            for name, onward in zip(names, (None, *nears), strict=True):
+                server = launch.server(name, repositories.get(name, empty), inbound.get(name), onward, servers)
+                servers[name] = server
+                if name in places:
+                    _check_loaded(order, name, server)
+            yield ProcessDeployment(
+                self._site, order, hops, servers, groups, cores, self._token, self._timeouts.check_s, timeout_s
+            )
+
+    def _cores(self, order: Order, places: Iterable[str]) -> dict[str, frozenset[int]]:
+        """The cores of each server, where they can be set."""
+        if not hasattr(os, "sched_getaffinity"):
+            return dict.fromkeys(places, frozenset())
+        return {
+            place: frozenset(cpus_of_node(self._site.allotments[tier_of(place)], order.node_at(place), own_cpus()))
+            for place in places
+        }
 
     def _limit(self, stack: ExitStack, place: str, order: Order, number: int) -> tuple[Path, ...]:
         """Make the control group of a tier or node; nothing where there are none."""
@@ -166,13 +177,41 @@ class _Launch:
     children: list[Child]
     start_timeout_s: float
     answer_timeout_s: float
+    polls: bool
 
-    def server(self, place: str, repository: Path, *arguments: str) -> Child:
-        """Start the server of a tier or node, limited before it has threads or memory worth the name."""
+    def server(
+        self, place: str, repository: Path, inbound: Hop | None, onward: Hop | None, started: Mapping[str, Child]
+    ) -> Child:
+        """Start the server of a tier or node, limited before it has threads or memory worth the name.
+
+        Parameters
+        ----------
+        place
+            Its name.
+        repository
+            What it serves.
+        inbound
+            The link over which requests come to it, or None.
+        onward
+            The link over which it hands requests on, or None.
+        started
+            The servers that run already, the one at the far end of `onward` among them.
+        """
         allotment, groups = self.site.allotments[tier_of(place)], self.groups[place]
-        command = ["pytest_edgeai.serving", "--repository", str(repository), *arguments]
+        command = ["pytest_edgeai.serving", "--repository", str(repository)]
+        command += ["--token-file", str(self.folder / _TOKEN_FILE)]
+        if inbound is not None:
+            command += ["--inbound-link", inbound.link.shape.as_argument()]
+        if onward is not None:
+            port = started[onward.far].said()["link_port"]
+            command += ["--link", onward.name, "--upstream", f"{_HOST}:{port}"]
+            command += ["--upstream-link", onward.link.shape.as_argument()]
+        if self.polls:
+            command.append("--poll")
         command += server_arguments(place, allotment, self.order, self.answer_timeout_s, str(self.site.folder))
-        server = self._start(f"tier {place}", command, functools.partial(_memory_note, groups, allotment))
+        explain = functools.partial(_memory_note, groups, allotment)
+        server = Child(f"tier {place}", command, self.folder, self.start_timeout_s, explain)
+        self.children.append(server)
         try:
             if groups:
                 cgroups.add(groups, server.pid)
@@ -182,19 +221,9 @@ class _Launch:
             raise TierError(server.obituary(wait_s=1) or f"tier {place} cannot be limited: {error}") from None
         return server
 
-    def relay(self, hop: Hop) -> Child:
-        """Start a link, whose far end has to be told."""
-        command = ["pytest_edgeai.tiers.relay", "--rate-bps", repr(hop.link.rate_bps)]
-        return self._start(f"link {hop.name}", [*command, "--delay-s", repr(hop.link.delay_s)])
-
-    def _start(self, name: str, command: Sequence[str], explain: Callable[[], str] = str) -> Child:
-        child = Child(name, command, self.folder, self.start_timeout_s, explain)
-        self.children.append(child)
-        return child
-
 
 class ProcessDeployment:
-    """Servers and relays that are running.
+    """Servers that are running.
 
     Parameters
     ----------
@@ -202,10 +231,12 @@ class ProcessDeployment:
         What was deployed where, and the way to it.
     servers
         By tier or node.
-    relays
-        By the name of the hop.
     groups
         The control groups by tier or node, empty where there are none.
+    cores
+        The cores of this host by tier or node, empty where they cannot be set.
+    token
+        What requests must carry.
     check_timeout_s, answer_timeout_s
         How long to wait for a sign of life and for an answer.
     """
@@ -216,84 +247,110 @@ class ProcessDeployment:
         order: Order,
         hops: tuple[Hop, ...],
         servers: Mapping[str, Child],
-        relays: Mapping[str, Child],
         groups: Mapping[str, Sequence[Path]],
+        cores: Mapping[str, frozenset[int]],
+        token: str,
         check_timeout_s: float,
         answer_timeout_s: float,
     ) -> None:
         self.hops = hops
+        self.cores = frozenset(itertools.chain.from_iterable(cores.values()))
         self._site = site
         self._order = order
         self._servers = servers
-        self._relays = relays
         self._groups = groups
+        self._token = token
         self._check_timeout_s = check_timeout_s
         self._answer_timeout_s = answer_timeout_s
 
     def client(self) -> Client:
         """A new connection to the model, from the origin over all links."""
         first = self.hops[0].near if self.hops else self._order.places[0]
-        starts_here = first in self._servers
-        entry = self._servers[first] if starts_here else self._relays[self.hops[0].name]
-        link = "" if starts_here else self.hops[0].name
-        place, timeout_s = self._site.topology.origin, self._answer_timeout_s
-        return Client(_HOST, entry.port, place=place, link=link, timeout_s=timeout_s, wire=self._order.wire)
+        hop = None if first in self._servers else self.hops[0]
+        polls = self._order.node is None and leaves_a_core(self.cores)
+        return self._connect(first if hop is None else hop.far, hop, self._answer_timeout_s, polls=polls)
 
     def kill(self, place: str) -> None:
         """End the server of a tier or node as a crash would; for experiments on availability."""
         os.kill(self._servers[place].pid, signal.SIGKILL)
 
-    def probe(self, hop: Hop) -> Client:
-        """A new connection over one link only."""
-        return Client(_HOST, self._relays[hop.name].port, timeout_s=self._answer_timeout_s)
+    def probe(self, hop: Hop) -> ProbeLines:
+        """New connections over one link only, and to its far end without it."""
+        timeout_s, polls = self._answer_timeout_s, leaves_a_core(self.cores)
+        return ProbeLines(
+            self._connect(hop.far, hop, timeout_s, polls=polls), self._connect(hop.far, None, timeout_s, polls=polls)
+        )
+
+    def _connect(self, place: str, hop: Hop | None, timeout_s: float, *, polls: bool = False) -> Client:
+        """A new connection to a server, over a link or without."""
+        server = self._servers[place]
+        return Client(
+            _HOST,
+            server.port if hop is None else server.said()["link_port"],
+            place=self._site.topology.origin,
+            link="" if hop is None else hop.name,
+            token=self._token,
+            timeout_s=timeout_s,
+            wire=self._order.wire,
+            held_link=None if hop is None else hop.link.shape,
+            polls=polls,
+        )
 
     def states(self) -> tuple[TierState, ...]:
         """What the tiers say of themselves, checked against what they were given."""
-        return tuple(self._state(tier, server) for tier, server in self._servers.items())
+        return tuple(map(self._state, self._servers))
+
+    def reference(self) -> dict[str, Mapping[str, Any]]:
+        """What a fixed computation takes now on each tier that runs the model."""
+        return {place: self._ask(place, REFERENCE_PATH, "does not compute") for place in self._order.places}
 
     def diagnose(self) -> str | None:
         """A sentence about a process that has ended or does not answer."""
         checks = itertools.chain(
-            (child.obituary() for child in (*self._servers.values(), *self._relays.values())),
-            (self._silence(server) for server in self._servers.values()),
-            (self._interruption(hop) for hop in self.hops),
+            (server.obituary() for server in self._servers.values()),
+            itertools.starmap(self._silence, self._servers.items()),
         )
         return next(filter(None, checks), None)
 
-    def _silence(self, server: Child) -> str | None:
+    def _silence(self, place: str, server: Child) -> str | None:
         try:
-            with Client(_HOST, server.port, timeout_s=self._check_timeout_s) as client:
+            with self._connect(place, None, self._check_timeout_s) as client:
                 client.download(_LIVE_PATH)
         except RequestError as error:
             ended = server.obituary(wait_s=1)
             return ended or f"{server.name} is running but does not answer: {error}{server.last_words()}"
         return None
 
-    def _interruption(self, hop: Hop) -> str | None:
-        """What is wrong with a link whose ends are both well."""
-        relay = self._relays[hop.name]
-        timeout_s = self._check_timeout_s + 2 * hop.link.delay_s + _HEALTH_BYTES * 8 / hop.link.rate_bps
+    def _ask(self, tier: str, path: str, otherwise: str) -> Mapping[str, Any]:
+        """What a tier answers about itself; `otherwise` says in the error what it does not do."""
+        server = self._servers[tier]
         try:
-            with Client(_HOST, relay.port, timeout_s=timeout_s) as client:
-                client.download(_LIVE_PATH)
-        except RequestError as error:
-            ended = relay.obituary(wait_s=1)
-            return ended or f"{relay.name} is running but lets nothing through: {error}{relay.last_words()}"
-        return None
-
-    def _state(self, tier: str, server: Child) -> TierState:
-        try:
-            with Client(_HOST, server.port, timeout_s=self._check_timeout_s) as client:
-                limits = client.get(LIMITS_PATH)
+            with self._connect(tier, None, self._check_timeout_s) as client:
+                said: dict[str, Any] = client.get(path)
         except RequestError as error:
             ended = server.obituary(wait_s=1)
-            raise TierError(ended or f"tier {tier} does not say its limits: {error}{server.last_words()}") from None
+            raise TierError(ended or f"tier {tier} {otherwise}: {error}{server.last_words()}") from None
+        return said
+
+    def _state(self, tier: str) -> TierState:
+        limits = self._ask(tier, LIMITS_PATH, "does not say its limits")
         allotment = self._site.allotments[tier_of(tier)]
         cpus = (
             cpus_of_node(allotment, self._order.node_at(tier), own_cpus()) if hasattr(os, "sched_getaffinity") else None
         )
         turns = takes_turns(tier, allotment, self._order)
         return prove(tier, allotment, limits, cpus=cpus, memory=bool(self._groups[tier]), turns=turns)
+
+
+def leaves_a_core(cores: frozenset[int]) -> bool:
+    """Whether this process may run on a core on which none of its tiers computes."""
+    return bool(cores) and not cores.issuperset(own_cpus())
+
+
+def _polls(order: Order, cores: Mapping[str, frozenset[int]]) -> bool:
+    """Whether servers poll for requests: where the client has a core of its own, and no two servers share one."""
+    every = list(itertools.chain.from_iterable(cores.values()))
+    return order.node is None and len(every) == len(set(every)) and leaves_a_core(frozenset(every))
 
 
 def _check_loaded(order: Order, tier: str, server: Child) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 _UNITS: Mapping[str, Mapping[str, float]] = {
     "rate": {"bit/s": 1, "kbit/s": 1e3, "Mbit/s": 1e6, "Gbit/s": 1e9},
     "time": {"s": 1, "ms": 1e-3, "us": 1e-6, "µs": 1e-6},
+    "duration": {"s": 1, "m": 60, "min": 60, "h": 3600},
     "memory": {"B": 1, "kB": 1e3, "MB": 1e6, "GB": 1e9, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30},
 }
 _QUANTITY = re.compile(r"\s*([0-9]*\.?[0-9]+(?:[eE][+-]?[0-9]+)?)\s*([A-Za-zµ/]+)\s*")
@@ -21,7 +22,7 @@ def parse_quantity(text: object, dimension: str) -> float:
     text
         For example `"200 Mbit/s"`.
     dimension
-        `rate` (bit/s), `time` (s) or `memory` (B).
+        `rate` (bit/s), `time` (s), `duration` (s, written in s, m or h) or `memory` (B).
 
     Raises
     ------

@@ -5,9 +5,10 @@ from __future__ import annotations
 import contextlib
 import json
 import struct
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Self
 
-from pytest_edgeai.measure.client import RequestError
+from pytest_edgeai.measure.client import RequestError, Transfer
 
 if TYPE_CHECKING:
     from socket import socket
@@ -138,12 +139,14 @@ class ProbedLine:
     ) -> None:
         pass
 
-    def upload(self, path: str, size_bytes: int) -> float:
-        """Post so many bytes; the seconds until the answer."""
-        took_s: float = self._questions.ask(self._address, "POST", path, size_bytes)["took_s"]
-        return took_s
+    def upload(self, path: str, size_bytes: int) -> Transfer:
+        """Post so many bytes."""
+        return _transfer(self._questions.ask(self._address, "POST", path, size_bytes))
 
-    def download(self, path: str) -> float:
-        """Get a body; the seconds until its last byte."""
-        took_s: float = self._questions.ask(self._address, "GET", path)["took_s"]
-        return took_s
+    def download(self, path: str) -> Transfer:
+        """Get a body."""
+        return _transfer(self._questions.ask(self._address, "GET", path))
+
+
+def _transfer(answer: Mapping[str, Any]) -> Transfer:
+    return Transfer(answer["took_s"], answer["sent_bytes"], answer["received_bytes"])

@@ -24,6 +24,8 @@ import time
 from collections.abc import Sequence
 from typing import NoReturn
 
+from pytest_edgeai.serving.waiting import sleep_precisely
+
 PACKET_BYTES = 1448
 BURST_S = 500e-6
 """The burst in seconds of the link's rate; see `burst_bytes`."""
@@ -236,16 +238,6 @@ def _carry(near: socket.socket, target: Target, up: Direction, down: Direction) 
             back.join()
 
 
-def _precise_sleep() -> None:
-    """Ask Linux to end sleeps on time: by default it may add 50 µs to save power."""
-    if sys.platform == "linux":
-        with contextlib.suppress(ImportError, OSError, AttributeError):
-            import ctypes
-
-            pr_set_timerslack = 29
-            ctypes.CDLL(None).prctl(pr_set_timerslack, 1)
-
-
 def _follow_input(target: Target | None) -> NoReturn:
     """Take the target from standard input, where it is to come from there, and end this process with the input.
 
@@ -300,7 +292,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     add("--port", type=int, default=0, help="port to listen on; 0 takes a free one")
     add("--exit-with-parent", action="store_true", help="end when standard input is closed")
     options = parser.parse_args(arguments)
-    _precise_sleep()  # threads inherit it
+    sleep_precisely()  # threads inherit it
     target = Target(options.target)
     try:
         listener = socket.create_server((options.host, options.port), backlog=64)

@@ -7,6 +7,7 @@ nothing is set there, and what cannot be read back is reported as unproven.
 from __future__ import annotations
 
 import contextlib
+import math
 import re
 from collections.abc import Iterator
 from typing import Any, ClassVar
@@ -14,8 +15,9 @@ from urllib.parse import quote, urlsplit
 
 from pytest_edgeai.matrix import Placement
 from pytest_edgeai.measure.client import Client, RequestError
-from pytest_edgeai.serving.server import LIMITS_PATH
+from pytest_edgeai.serving.endpoints import LIMITS_PATH, REFERENCE_PATH
 from pytest_edgeai.tiers.backend import Order, Site, TierError, TierState
+from pytest_edgeai.tiers.probe import ProbeLines
 from pytest_edgeai.tiers.specs import Hop, TierSpec
 
 _LIVE_PATH = "/v2/health/live"
@@ -80,14 +82,28 @@ class RemoteBackend:
         TierError
             The tier does not answer.
         """
+        return self._own_endpoint(tier, LIMITS_PATH, "threads")
+
+    def reference(self, tier: str) -> dict[str, Any] | None:
+        """What a fixed computation takes now on the tier; None where the server is not one of ours.
+
+        Raises
+        ------
+        TierError
+            The tier does not answer.
+        """
+        return self._own_endpoint(tier, REFERENCE_PATH, "fastest")
+
+    def _own_endpoint(self, tier: str, path: str, key: str) -> dict[str, Any] | None:
+        """What is at a path that our own servers have; None where there is no document with that key."""
         with self._connect(tier) as client:
             try:
-                limits = client.get(LIMITS_PATH)
+                said = client.get(path)
             except RequestError as error:
                 if _status(error) is None:
                     self._check_answers(tier, _LIVE_PATH)
                 return None
-        return limits if isinstance(limits, dict) and "threads" in limits else None
+        return said if isinstance(said, dict) and key in said else None
 
     def diagnose(self, tier: str) -> str | None:
         """A sentence if the tier does not answer."""
@@ -135,6 +151,7 @@ class RemoteDeployment:
     """A model on a server elsewhere."""
 
     hops: tuple[Hop, ...] = ()
+    cores: frozenset[int] = frozenset()
 
     def __init__(self, backend: RemoteBackend, order: Order, tier: str) -> None:
         self._backend = backend
@@ -145,7 +162,7 @@ class RemoteDeployment:
         """A new connection to the server."""
         return self._backend.connect(self._tier, self._order)
 
-    def probe(self, hop: Hop) -> Client | None:  # noqa: ARG002  # for others
+    def probe(self, hop: Hop) -> ProbeLines | None:  # noqa: ARG002  # for others
         """There is no way to have one link alone."""
         return None
 
@@ -160,8 +177,20 @@ class RemoteDeployment:
                 f"for: start its server with --session {self._order.session}"
             )
         # The server may have loaded other models as well.
-        loads = {name: load_s for name, load_s in limits.get("load_s", {}).items() if name == self._order.name}
-        return (TierState(self._tier, {**limits, "load_s": loads}, ("links",)),)
+        told = limits.pop("load_s", None)
+        load_s = told.get(self._order.name) if isinstance(told, dict) else None
+        if load_s is None:
+            return (TierState(self._tier, limits, ("links", "load")),)
+        if not isinstance(load_s, int | float) or not 0 <= load_s < math.inf:
+            raise TierError(
+                f"tier {self._tier} tells a duration that cannot be: load of {self._order.name} is {load_s!r} s"
+            )
+        return (TierState(self._tier, {**limits, "load_s": {self._order.name: load_s}}, ("links",)),)
+
+    def reference(self) -> dict[str, dict[str, Any]]:
+        """What a fixed computation takes now, where the server is one of ours."""
+        said = self._backend.reference(self._tier)
+        return {} if said is None else {self._tier: said}
 
     def diagnose(self) -> str | None:
         """A sentence if the server does not answer any more."""

@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal, Self, TypeAlias
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from pytest_edgeai.serving.links import LinkShape
 from pytest_edgeai.tiers.quantities import parse_quantity
 
 
@@ -60,9 +61,9 @@ USUAL_ENGINE = EngineAddress()
 
 
 class Spec(BaseModel):
-    """Base of all settings: frozen, and an unknown key is an error."""
+    """Base of all settings: frozen; an unknown key is an error, and so is a number that is not finite."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=False)
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=False, allow_inf_nan=False)
 
 
 class TierSpec(Spec):
@@ -144,6 +145,11 @@ class LinkSpec(Spec):
     delay_s: Annotated[float, _quantity("time")] = Field(default=0.0, alias="delay", ge=0, le=60)
     jitter_s: Annotated[float, _quantity("time")] = Field(default=0.0, alias="jitter", ge=0, le=60)
     loss: float = Field(default=0.0, ge=0, lt=1)
+
+    @property
+    def shape(self) -> LinkShape:
+        """As the receiving end of a message keeps it."""
+        return LinkShape(self.rate_bps, self.delay_s, self.jitter_s, self.loss)
 
 
 def node_name(tier: str, node: int) -> str:

@@ -8,10 +8,11 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final
 
 from pytest_edgeai.tiers.backend import TierError
 from pytest_edgeai.tiers.engine import EngineError, first_line
+from pytest_edgeai.tiers.specs import tier_of
 
 if TYPE_CHECKING:
     from docker.models.containers import Container
@@ -19,11 +20,10 @@ if TYPE_CHECKING:
     from testcontainers.core.network import Network
 
 PORT: Final = 8080
-MODELS: Final = "/models"
+MODELS: Final = "/deployed/models"
+NO_MODELS: Final = "/models"  # of the image
 TURNS: Final = "/run/edgeai-turns"
-TOKEN_FILE: Final = "/run/edgeai-token"
-_LOOPBACK = "127.0.0.1"
-_EVERYWHERE = "0.0.0.0"  # where a tier on another machine comes in; it needs the token
+TOKEN_FILE: Final = "/deployed/token"
 _POLL_S = 0.02
 _LOG_LINES = 3
 _LOG_LINE_LENGTH = 300
@@ -60,8 +60,8 @@ class ContainerPlan:
         Limits and labels, as the engine's interface names them.
     networks
         What it is attached to; the first one when it is created.
-    published
-        Who reaches it from outside: nobody, the client on this `host`, or `others`, machines as well.
+    published_at
+        The address of the engine's machine at which it is reached from outside, or None.
     token
         What requests must carry.
     model
@@ -81,7 +81,7 @@ class ContainerPlan:
     engine: Mapping[str, Any]
     options: Mapping[str, Any]
     networks: Sequence[Network]
-    published: Literal["no", "host", "others"]
+    published_at: str | None
     token: str
     model: tuple[str, Path] | None
     start_timeout_s: float
@@ -129,19 +129,26 @@ class TierContainer:
                 network.connect(str(self.inner.id), [host_name(plan.tier)])
             self._wait_until_ready(deadline)
         except (DockerException, RequestException) as error:
-            raise TierError(f"tier {plan.tier} cannot be started: {first_line(error)}") from None
+            said = first_line(error)
+            if "cannot assign requested address" in said:
+                setting = f"topology.tiers.{tier_of(plan.tier)}"
+                said = (
+                    f"the machine of its engine has no address {plan.published_at} to publish a port at: set "
+                    f'{setting}.address to one that it has, or reach it by {setting}.docker_host = "ssh://…"'
+                )
+            raise TierError(f"tier {plan.tier} cannot be started: {said}") from None
 
     def _create(self, options: Mapping[str, Any]) -> None:
-        from testcontainers.core.container import DockerContainer
+        from pytest_edgeai.tiers.filled_container import FilledContainer
 
         plan = self.plan
-        container = DockerContainer(plan.image, dict(plan.engine)).with_name(plan.name)
+        container = FilledContainer(plan.image, dict(plan.engine)).with_limits(**options)
+        container.with_name(plan.name)
         container.with_command([*plan.arguments, "--token-file", TOKEN_FILE])
-        container.with_network(plan.networks[0]).with_network_aliases(host_name(plan.tier)).with_kwargs(**options)
-        if plan.published != "no":
+        container.with_network(plan.networks[0]).with_network_aliases(host_name(plan.tier))
+        if plan.published_at is not None:
             # Whatever it is to be, testcontainers' own method would publish it to everybody.
-            where = _LOOPBACK if plan.published == "host" else _EVERYWHERE
-            container.ports[f"{PORT}/tcp"] = published_at(where)  # type: ignore[assignment]  # docker takes more than its stubs say
+            container.ports[f"{PORT}/tcp"] = published_at(plan.published_at)  # type: ignore[assignment]  # docker takes more than its stubs say
         if plan.turns is not None:
             container.with_volume_mapping(plan.turns, TURNS, "ro")
         container.with_copy_into_container(plan.token.encode(), TOKEN_FILE)

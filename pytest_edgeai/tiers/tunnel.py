@@ -1,4 +1,4 @@
-"""A container engine behind SSH, brought here as a socket by the `ssh` program, which knows the user's keys."""
+"""A container engine behind SSH, and its ports, brought here by the `ssh` program, which knows the user's keys."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
@@ -19,11 +20,66 @@ _ENGINE_SOCKET = "/var/run/docker.sock"
 _START_TIMEOUT_S = 30.0
 _END_TIMEOUT_S = 10.0
 _POLL_S = 0.05
+_TRIES = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Tunnel:
+    """A connection of `ssh` that is open.
+
+    Parameters
+    ----------
+    url
+        Where it leads.
+    socket
+        The engine's socket, here.
+    control
+        The socket by which `ssh` is told to forward more.
+    """
+
+    url: str
+    socket: Path
+    control: Path
+
+    @contextlib.contextmanager
+    def port(self, host: str, port: int) -> Iterator[int]:
+        """A port here, at an address of this host, that leads to a port of the loopback interface there.
+
+        Parameters
+        ----------
+        host
+            The address here.
+        port
+            The port there.
+
+        Raises
+        ------
+        TierError
+            `ssh` does not forward it.
+        """
+        for _ in range(_TRIES):
+            with socket.create_server((host, 0)) as free:
+                here = int(free.getsockname()[1])
+            forward = f"{host}:{here}:127.0.0.1:{port}"
+            done = self._tell("forward", forward)
+            if done.returncode == 0:  # else somebody else may have taken the port that was free
+                break
+        else:
+            words = " ".join(done.stderr.split())
+            raise TierError(f"{self.url} does not forward port {port}: {words or 'ssh gives no reason'}")
+        try:
+            yield here
+        finally:
+            self._tell("cancel", forward)
+
+    def _tell(self, what: str, forward: str) -> subprocess.CompletedProcess[str]:
+        command = ["ssh", "-S", str(self.control), "-O", what, "-L", forward, *_destination(self.url)]
+        return subprocess.run(command, capture_output=True, text=True, check=False, timeout=_START_TIMEOUT_S)
 
 
 @contextlib.contextmanager
-def tunnel(url: str) -> Iterator[Path]:
-    """A socket here that leads to the engine's socket there.
+def tunnel(url: str) -> Iterator[Tunnel]:
+    """A socket here that leads to the engine's socket there, and a way to its ports.
 
     Parameters
     ----------
@@ -37,9 +93,10 @@ def tunnel(url: str) -> Iterator[Path]:
     """
     there = urlsplit(url).path or _ENGINE_SOCKET
     with tempfile.TemporaryDirectory(prefix="edgeai-ssh-") as folder, tempfile.TemporaryFile() as said:
-        here = Path(folder) / "docker.sock"
+        here, control = Path(folder) / "docker.sock", Path(folder) / "control"
         # With a program on the far side that ends with its input, the tunnel ends when this process does, however.
         options = ["-T", "-o", "BatchMode=yes", "-o", "ExitOnForwardFailure=yes", "-L", f"{here}:{there}"]
+        options += ["-M", "-S", str(control), "-o", "ControlPersist=no"]
         command = ["ssh", *options, *_destination(url), "cat"]
         try:
             process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=said)
@@ -54,7 +111,7 @@ def tunnel(url: str) -> Iterator[Path]:
                     words = " ".join(said.read().decode("utf-8", "replace").split())
                     raise TierError(f"{url} cannot be reached: {words or 'ssh does not connect'}")
                 time.sleep(_POLL_S)
-            yield here
+            yield Tunnel(url, here, control)
         finally:
             process.kill()
             process.communicate(timeout=_END_TIMEOUT_S)

@@ -13,7 +13,7 @@ from pytest_edgeai.verdicts import Verdict
 CONFIDENCE = 0.9
 
 
-def judge_latency(trial_medians_s: Sequence[float], max_median_s: float) -> Verdict:
+def judge_latency(trial_medians_s: Sequence[float], max_median_s: float, error_s: float = 0.0) -> Verdict:
     """Judge a latency budget by the order-statistic confidence interval of the median over trials.
 
     Parameters
@@ -22,6 +22,8 @@ def judge_latency(trial_medians_s: Sequence[float], max_median_s: float) -> Verd
         Median latency of each valid trial.
     max_median_s
         The budget.
+    error_s
+        By how many seconds a trial may be off either way, because links were; it widens the interval.
 
     Returns
     -------
@@ -35,6 +37,7 @@ def judge_latency(trial_medians_s: Sequence[float], max_median_s: float) -> Verd
     Statistics, 3rd edition, section 3.2).
     """
     low, high = median_interval(trial_medians_s)
+    low, high = low - error_s, high + error_s
     limit = f"{max_median_s * 1e3:g} ms"
     if high <= max_median_s:
         return Verdict("pass")

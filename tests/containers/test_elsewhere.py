@@ -51,6 +51,13 @@ def far_client(far: str) -> DockerClient:
     return engine.connect(EngineAddress(far))
 
 
+def listens(address: str, port: int) -> bool:
+    """Whether a port of the other machine answers, asked there."""
+    script = f"import socket; socket.create_connection(({address!r}, {port}), 10)"
+    command = ["nsenter", f"--net=/run/netns/edgeai{os.getpid()}", sys.executable, "-c", script]
+    return subprocess.run(command, stderr=subprocess.DEVNULL, check=False).returncode == 0
+
+
 def test_a_tier_runs_on_the_engine_that_it_names(
     far: str, far_client: DockerClient, client: DockerClient, open_backend: Enter, order: OrderOn, tmp_path: Path
 ) -> None:
@@ -84,6 +91,43 @@ def test_who_has_no_token_is_refused_by_a_tier_that_others_reach(
     assert "401" in asked.stderr
 
 
+def test_a_port_is_published_at_the_address_that_others_come_to_and_at_no_other(
+    far: str, open_backend: Enter, order: OrderOn, tmp_path: Path
+) -> None:
+    site = make_site(tmp_path, cloud={"docker_host": far, "cores": 1})
+    with open_backend(site).deploy(order("cloud")) as deployment:
+        port = deployment.containers["cloud"].port()
+        assert listens(THERE, port)
+        assert not listens("127.0.0.1", port)
+
+
+def test_an_address_that_the_machine_does_not_have_is_said_with_its_setting(
+    far: str, open_backend: Enter, order: OrderOn, tmp_path: Path
+) -> None:
+    site = make_site(tmp_path, cloud={"docker_host": far, "cores": 1, "address": "192.0.2.7"})
+    sentence = r"tier cloud cannot be started: .* no address 192\.0\.2\.7 .*: set topology\.tiers\.cloud\.address"
+    with pytest.raises(TierError, match=sentence), open_backend(site).deploy(order("cloud")):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("cloud", "sentence"),
+    [
+        ({"docker_host": "unix:///nowhere.sock"}, "does not say where its ports are"),
+        ({"docker_host": "tcp://:2375"}, "does not say where its ports are"),
+        ({"docker_host": "tcp://127.0.0.1:2375"}, "where tier edge on another engine does not reach them"),
+        ({"docker_host": "tcp://127.0.0.1:9", "address": "no-such-host.invalid"}, "has no IPv4 address"),
+    ],
+)
+def test_an_engine_that_does_not_say_where_its_ports_are_is_named_with_the_setting(
+    client: DockerClient, tmp_path: Path, cloud: dict[str, object], sentence: str
+) -> None:
+    site = make_site(tmp_path, cloud=cloud)
+    with pytest.raises(TierError, match=rf"^tier cloud.* {sentence}.* set topology\.tiers\.cloud\.address"):
+        DockerBackend(site)
+    assert left_of(client, site.session_id) == []
+
+
 def test_nothing_is_left_on_either_engine(
     far: str, far_client: DockerClient, client: DockerClient, order: OrderOn, tmp_path: Path
 ) -> None:
@@ -104,8 +148,10 @@ def test_what_an_engine_elsewhere_does_not_have_is_said_before_anything_starts(
 
 
 def test_an_engine_elsewhere_that_does_not_answer_is_named(client: DockerClient, tmp_path: Path) -> None:
-    site = make_site(tmp_path, cloud={"docker_host": "tcp://127.0.0.1:9"})
-    with pytest.raises(TierError, match=r"no container engine answers at tcp://127\.0\.0\.1:9"):
+    site = make_site(tmp_path, cloud={"docker_host": "tcp://10.213.77.9:9"})
+    with pytest.raises(
+        TierError, match=r"answers at tcp://10\.213\.77\.9:9: .*\(tier cloud, topology\.tiers\.cloud\.docker_host\)"
+    ):
         DockerBackend(site)
 
 
@@ -126,7 +172,6 @@ def test_a_docker_context_leads_to_its_engine(
     far: str, client: DockerClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
-    (tmp_path / "config.json").write_text("{}")  # without it, contexts would be those of the home folder
     subprocess.run(["docker", "context", "create", "lab", "--docker", f"host={far}"], check=True)
     assert engine.connect(EngineAddress(context="lab")).info()["DockerRootDir"] != client.info()["DockerRootDir"]
     assert engine.reach_of(EngineAddress(context="lab")) == THERE
@@ -149,6 +194,8 @@ def test_a_tier_runs_on_an_engine_behind_ssh(
             with deployment.client() as connection:
                 assert np.array_equal(connection.infer(NAME, INPUTS).outputs["y"], INPUTS["x"])
             assert any("-1-cloud" in name for name in left_of(far_client, site.session_id))
+            assert not listens(THERE, deployment.containers["cloud"].port())
+            assert listens("127.0.0.1", deployment.containers["cloud"].port())
             for probe in probe_link(deployment.probe(deployment.hops[1]), deployment.hops[1], 0.2, Tolerances()):
                 assert probe.ok, probe.sentence()
     assert left_of(far_client, site.session_id) == []

@@ -35,13 +35,14 @@ OrderOn = Callable[[str], Order]
 Enter = Callable[[Site], DockerBackend]
 
 SESSION = """
-import sys, time
+import signal, sys, time
 from pathlib import Path
 from pytest_edgeai.matrix import Placement
 from pytest_edgeai.tiers.backend import Order
 from pytest_edgeai.tiers.containers import DockerBackend
 from tests.containers.conftest import make_site
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # as on a terminal, also where these tests run under nohup
 site = make_site(Path(sys.argv[1]))
 with DockerBackend(site) as backend:
     with backend.deploy(Order("tiny-identity", Path(sys.argv[2]), Placement(("cloud",)))):
@@ -167,7 +168,7 @@ def test_nothing_is_left_of_a_session_that_was_killed(
 ) -> None:
     process, session = _session(tmp_path, artifact)
     try:
-        assert len(left_of(client, session)) == 6  # three containers, two links and the entry
+        assert len(left_of(client, session)) == 7  # three containers, one that holds the image, two links and the entry
     finally:
         process.send_signal(number)
         process.communicate()
@@ -188,15 +189,15 @@ def test_the_next_session_sweeps_what_was_left_when_even_the_watchdog_was_killed
         ]
         assert len(watchdogs) == 1
         engine.sweep(client)
-        assert len(left_of(client, session)) == 6, "a session that is alive is nobody's to sweep"
+        assert len(left_of(client, session)) == 7, "a session that is alive is nobody's to sweep"
         os.kill(watchdogs[0], signal.SIGKILL)
     finally:
         process.kill()
         process.communicate()
-    assert len(left_of(client, session)) == 6
-    assert len(engine.sweep(client, dry_run=True)) >= 6
+    assert len(left_of(client, session)) == 7
+    assert len(engine.sweep(client, dry_run=True)) >= 7
     removed = engine.sweep(client)
-    assert len([name for name in removed if session in name]) == 6
+    assert len([name for name in removed if session in name]) == 7
     assert left_of(client, session) == []
 
 

@@ -241,7 +241,7 @@ def test_a_server_of_others_needs_to_send_no_spans_and_may_frame_its_body_as_it_
     with answering(lambda _: sent) as port, Client("127.0.0.1", port, place="mobile", link="l") as client:
         answer = client.infer("echo", X)
     assert answer.outputs["y"].tolist() == X["x"].tolist()
-    assert [(span.name, span.place) for span in answer.spans] == [("serialize", "mobile"), ("transmit", "l")]
+    assert [(span.name, span.place) for span in answer.spans] == [("serialize", "mobile"), ("exchange", "l")]
 
 
 def test_requests_say_what_other_servers_want_to_know() -> None:
@@ -271,9 +271,13 @@ def test_get_gives_json_and_refuses_what_is_none(client: Client, port: int) -> N
         client.get(f"{PROBE_PATH}?bytes=3")
 
 
-def test_probes_take_time(client: Client) -> None:
-    assert client.upload(PROBE_PATH, 100_000) > 0
-    assert client.download(f"{PROBE_PATH}?bytes=100000") > 0
+def test_probes_take_time_and_count_their_bytes(client: Client) -> None:
+    up, down = client.upload(PROBE_PATH, 100_000), client.download(f"{PROBE_PATH}?bytes=100000")
+    assert up.took_s > 0
+    assert down.took_s > 0
+    assert 100_000 < up.sent_bytes < 100_300
+    assert 100_000 < down.received_bytes < 100_300
+    assert up.received_bytes < 300
 
 
 @pytest.mark.parametrize("value", [np.array([1 + 2j]), np.array([None], dtype=object)])
@@ -281,6 +285,24 @@ def test_tensors_that_cannot_be_sent_are_the_callers_mistake(client: Client, val
     with pytest.raises(TypeError):
         client.infer("echo", {"x": value})
     client.infer("echo", X)
+
+
+@pytest.mark.parametrize(
+    ("told", "said"),
+    [
+        ("-5000", "compute of edge is negative, -5 s"),
+        ("nan", "compute of edge is not a number"),
+        ("1000000000000000", r"compute of edge is 1e\+12 s, in an exchange of "),
+    ],
+)
+def test_a_span_that_cannot_be_is_told_with_its_server(told: str, said: str) -> None:
+    sent = response(b'{"outputs": []}', f'Server-Timing: compute;dur={told};desc="edge"')
+    with (
+        answering(lambda _: sent) as port,
+        Client("127.0.0.1", port) as client,
+        pytest.raises(RequestError, match=f"^127.0.0.1:{port} tells a duration that cannot be: {said}"),
+    ):
+        client.infer("echo", X)
 
 
 @pytest.mark.parametrize("token", ["", "two\r\nlines", "gr\u00fcn", "tab\t"])

@@ -24,6 +24,8 @@ from pytest_edgeai.partition.graph import PartitionError
 from pytest_edgeai.serving.pipeline import Classification, NextPart, Pipeline
 from pytest_edgeai.tiers.specs import Topology, allot
 from tests.operators.small_subject import IMAGES, VECTORS
+from tests.plugin.toy_models import Plain
+from tests.plugin.toy_models import subject as toy_subject
 
 pytest.importorskip("torch")
 
@@ -244,3 +246,13 @@ def test_all_that_cuts_decides_the_artifact() -> None:
     names = {path.name for path in Partition.sources()}
     assert names == {"partition.py", "partition"}
     assert set(Partition.libraries) == set(library_versions(Partition.libraries))
+
+
+def test_a_graph_without_a_cut_is_refused_with_what_ties_it(tmp_path: Path) -> None:
+    operators: dict[str, Operator[Any]] = {
+        "identity": Plain(NoParameters()),
+        "partition": Partition(PartitionParameters()),
+    }
+    plan = Plan(tmp_path, {"toy": toy_subject("toy")}, operators, this_host())
+    with pytest.raises(BuildError, match="partition: the graph has no cut: it has only one node that computes"):
+        plan.prepare("toy", "partition", lambda stage: None, lambda note: None)

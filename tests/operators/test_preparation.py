@@ -166,7 +166,7 @@ def _plan(tmp_path: Path, operator: Operator[Any], subject: SubjectModel | None 
 @pytest.mark.parametrize(
     ("operator", "sentence"),
     [
-        (Scaled(Size(size=float("nan"))), "returns NaN or infinity on calibration samples"),
+        (Scaled(Size.model_construct(size=float("nan"))), "returns NaN or infinity on calibration samples"),
         (Constant(Size()), "returns the same for 8 different samples"),
         (Nothing(Size()), "the operator wrote no model.onnx"),
         (Garbage(Size()), "the graph is not valid ONNX"),

@@ -128,10 +128,10 @@ def test_groups_of_classes_need_every_node(tmp_path: Path) -> None:
     with running(tmp_path, artifact, f"edge*{NODES}") as deployment, deployment.client() as client:
         assert [hop.name for hop in deployment.hops] == ["mobile-edge[0]", "mobile-edge[1]", "mobile-edge[2]"]
         for hop in deployment.hops:
-            line = deployment.probe(hop)
-            assert line is not None
-            with line:
-                assert line.upload("/edgeai/probe", 1000) > 0
+            lines = deployment.probe(hop)
+            assert lines is not None
+            with lines:
+                assert lines.link.upload("/edgeai/probe", 1000).took_s >= hop.link.shape.ideal_s(1000)
         for label in range(CLASSES):
             answer = client.infer(NAME, one_hot(label))
             assert labels_of(answer)[0] == label

@@ -33,6 +33,11 @@ def test_of_nearly_equal_halves_those_with_the_fewest_bytes_are_taken() -> None:
     assert halves(cuts)[0].name == "t2"
 
 
+def test_a_part_without_weights_is_not_nearly_equal_to_one_with_some() -> None:
+    cuts = _cuts([390, 18, 0], [100, 1])
+    assert halves(cuts)[0].name == "t1"
+
+
 def test_for_text_the_first_part_is_not_larger() -> None:
     cuts = _cuts([48, 4, 48], [100, 20])
     assert halves(cuts, first_not_larger=True)[0].name == "t1"

@@ -298,3 +298,17 @@ def test_two_saved_sessions_are_compared_by_the_command(
 def test_the_command_refuses_what_is_not_there(gated: Project, wanted: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert compare(gated, "main", wanted) == 2
     assert wanted in capsys.readouterr().err
+
+
+def test_a_change_that_is_no_number_is_null_in_json(gated: Project, capsys: pytest.CaptureFixture[str]) -> None:
+    path = saved(gated)
+    document = json.loads(path.read_text(encoding="utf-8"))
+    for artifact in document["edgeai"]["artifacts"].values():
+        artifact["metrics"] = {"f1": 50.0}
+    before = gated.path / "before.json"
+    before.write_text(json.dumps(document), encoding="utf-8")
+    compare(gated, str(before), "main", "--json=-")
+    rows = json.loads(capsys.readouterr().out)["strategies"]
+    assert [row["accuracy_pp"] for row in rows] == [None] * 4
+    assert gated.run("--benchmark-only", f"--edgeai-compare={before}").ret in (0, 1)
+    assert [row["accuracy_pp"] for row in gated.results["comparison"]["strategies"]] == [None] * 4

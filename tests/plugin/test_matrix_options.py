@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from tests.plugin.conftest import Project
+from tests.plugin.conftest import SETTINGS, Project
 
 
 def _ids(result: pytest.RunResult) -> list[str]:
@@ -243,3 +243,16 @@ def test_a_chain_that_cannot_be_made_says_why_at_collection(project: Project, ch
     result = project.run("--edgeai-operators", chain)
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines([sentence])
+
+
+def test_the_header_names_links_that_are_made_and_no_others(project: Project) -> None:
+    def tiers_line(settings: str) -> str:
+        project.settings(settings)
+        lines = project.run("--collect-only").outlines
+        return next(line for line in lines if line.startswith("edgeai: tiers "))
+
+    assert "; links mobile-edge 200 Mbit/s; host " in tiers_line(SETTINGS)
+    elsewhere = '\n[topology.tiers.edge]\ncores = 1\nmemory = "1 GiB"\nurl = "http://edge:8000"\n'
+    line = tiers_line(SETTINGS + elsewhere)
+    assert "edge at http://edge:8000, its link as it is; host " in line
+    assert "links" not in line

@@ -19,7 +19,12 @@ def test_samples_and_results_tell_the_same(project: Project) -> None:
     with (project.report / "samples.csv").open(encoding="utf-8", newline="") as file:
         for row in csv.DictReader(file):
             latencies[row["model"], row["operator"], row["tier"]].append(float(row["latency_s"]))
-            spans = [float(value) for name, value in row.items() if name.endswith("_s") and name != "latency_s"]
+            beside = ("latency_s", "cpu_s", "waited_s")
+            spans = [
+                float(value) for name, value in row.items() if name.endswith("_s") and name not in beside and value
+            ]
+            assert float(row["cpu_s"]) > 0
+            assert 0 <= float(row["waited_s"]) < float(row["latency_s"])
             # transmit_s is the sum of its hops, of which the toys have none
             assert sum(spans) == pytest.approx(float(row["latency_s"]), rel=1e-6, abs=1e-9)
     for strategy in project.results["strategies"]:
@@ -28,6 +33,26 @@ def test_samples_and_results_tell_the_same(project: Project) -> None:
         assert strategy["median_s"] == pytest.approx(np.median(values))
         assert strategy["p95_s"] == pytest.approx(np.percentile(values, 95))
         assert strategy["iqr_s"] == pytest.approx(np.subtract(*np.percentile(values, [75, 25])))
+
+
+def test_what_a_server_does_not_tell_is_absent_and_not_zero(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TOY_FAULT", "silent")
+    project.run("--benchmark-only")
+    with (project.report / "samples.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    for row in rows:
+        told = {name for name in row if name.endswith("_s") and row[name]}
+        assert told == {"latency_s", "exchange_s"}
+        assert float(row["exchange_s"]) == pytest.approx(float(row["latency_s"]))
+    for strategy in project.results["strategies"]:
+        assert set(strategy["spans_s"]) == {"exchange"}
+        assert strategy["load_s"] is None
+    assert all(set(trial["spans_s"]) == {"exchange"} and trial["load_s"] == {} for trial in project.results["trials"])
+    summary = (project.report / "summary.md").read_text(encoding="utf-8")
+    line = next(line for line in summary.splitlines() if line.startswith("| toy-identity-edge |"))
+    headings = next(line for line in summary.splitlines() if line.startswith("| strategy |")).split(" | ")
+    cells = dict(zip(headings, line.split(" | "), strict=True))
+    assert {cells[name] for name in ("compute", "stretch", "transmit", "load")} == {"–"}
 
 
 def test_runs_are_numbered_through_the_replicates_and_tell_the_input(project: Project) -> None:

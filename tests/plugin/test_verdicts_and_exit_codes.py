@@ -58,6 +58,7 @@ def test_settings_may_be_in_pyproject(project: Project) -> None:
         ("[topology.links.mobile-edge]\nrate = '0 Mbit/s'", "*topology.links.mobile-edge.rate: Input should be*"),
         ("[topology.links.mobile-edge]\nrate = '200'", "*rate: expected a number with a unit (bit/s, *"),
         ("[budgets.accuracy_drop_pp.operators]\nwurse = 1", "*there is no operator 'wurse'; did you mean 'worse'?*"),
+        ("[budgets.accuracy_floor.operators]\nwurse = 1", "*there is no operator 'wurse'; did you mean 'worse'?*"),
         ("[operator_parameters.worse]\nsize = 1", "*operator_parameters.worse.size: there is no parameter 'size'*"),
         ("baseline = 'idetity'", "*there is no operator 'idetity'; did you mean 'identity'?*"),
         ("[[budgets.latency]]\nstrategies = 'x'", "*budgets.latency.0.max_median_s: Field required*"),
@@ -149,16 +150,18 @@ def test_a_backend_that_cannot_be_opened_ends_the_session_before_anything_is_bui
     assert not (project.path / "reports").exists()
 
 
+def test_a_report_folder_that_cannot_be_made_ends_the_session_before_trials(project: Project) -> None:
+    project.path.joinpath("taken").write_text("a file", encoding="utf-8")
+    result = project.run("--benchmark-only", "--edgeai-report=taken")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["ERROR: report (--edgeai-report): */taken cannot be written: File exists"])
+    assert "INTERNALERROR" not in result.stdout.str()
+
+
 def test_disabled_benchmarks_are_refused(project: Project) -> None:
     result = project.run("--benchmark-disable")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines(["ERROR: 8 trials are selected but benchmarks are disabled, so nothing would be*"])
-
-
-def test_skipped_benchmarks_measure_nothing_and_say_so(project: Project) -> None:
-    result = project.run("--benchmark-skip")
-    result.assert_outcomes(skipped=8)
-    result.stdout.fnmatch_lines(["edgeai: nothing was measured: all 8 trials were skipped"])
 
 
 def test_parallel_workers_measure_nothing_and_fail(project: Project) -> None:
@@ -187,7 +190,7 @@ def test_a_missing_cell_is_invalid(project: Project) -> None:
     result = project.run("--benchmark-only")
     assert result.ret == pytest.ExitCode.TESTS_FAILED
     result.stdout.fnmatch_lines(
-        ["toy-worse-edge: invalid: 1 of 2 trials are invalid, the first because no trial was made"]
+        ["toy-worse-edge: invalid: 1 of 2 trials are invalid, the first because its test was skipped: not today"]
     )
     assert project.verdicts()["toy-identity-edge"] == "pass"
 
@@ -264,3 +267,31 @@ def test_an_operator_that_promises_speed_and_is_slower_has_no_benefit_and_is_gre
 def test_nothing_is_said_about_benefit_where_the_baseline_is_not_measured(project: Project) -> None:
     assert project.run("--edgeai-operators", "slow").ret == pytest.ExitCode.OK
     assert set(project.verdicts().values()) == {"pass"}
+
+
+def test_a_graph_that_is_replaced_between_trials_is_not_measured_under_the_old_name(project: Project) -> None:
+    project.settings('store = "fresh"\n' + SETTINGS.replace('"mobile", ', ""))
+    project.pytester.makepyfile(
+        test_suite="""
+        import onnx
+
+        def test_strategy(trial, artifact):
+            trial()
+            path = artifact.entry.folder / "model.onnx"
+            replaced = onnx.load(path)
+            replaced.doc_string += "another"  # answers as before
+            onnx.save(replaced, path)
+        """
+    )
+    result = project.run("--benchmark-only", "--edgeai-operators", "identity")
+    assert result.ret == 1
+    result.stdout.fnmatch_lines(["*tier edge has loaded files of toy-identity other than the artifact's (SHA-256 *"])
+    assert project.verdicts() == {"toy-identity-edge": "invalid"}
+
+
+def test_an_accuracy_below_its_floor_is_exit_code_1_whatever_the_baseline_has(project: Project) -> None:
+    project.settings(SETTINGS + "[budgets.accuracy_floor.operators]\nidentity = 99\nworse = 99\n")
+    result = project.run("--benchmark-only")
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    result.stdout.fnmatch_lines(["toy-worse-edge: fail: top1 is * % (floor 99 %), beyond doubt: *"])
+    assert project.verdicts()["toy-identity-edge"] == "pass"

@@ -173,12 +173,15 @@ class _Client:
         if fault == "parity":
             outputs["labels"] = outputs["labels"][:, ::-1]
         latency_s = time.perf_counter() - started
+        if fault == "silent":
+            return Answer(outputs, latency_s, (Span("exchange", "", latency_s),))
         rest_s = latency_s - sum(span.duration_s for span in spans)
         return Answer(outputs, latency_s, (*spans, Span("transmit", "", rest_s)))
 
 
 class _Deployment:
     hops = ()
+    cores: frozenset[int] = frozenset()
 
     def __init__(self, order: Order, spoils: bool) -> None:
         self._order = order
@@ -198,7 +201,19 @@ class _Deployment:
         if os.environ.get("TOY_FAULT") == "limits":
             raise TierError("tier edge was given 1 core and has 2")
         unproven = tuple(filter(None, os.environ.get("TOY_UNPROVEN", "").split(",")))
-        return (TierState(str(self._order.placement), {"load_s": {"toy": 0.001}}, unproven),)
+        digests = Model(self._order.folder, Execution()).digests
+        told = {} if os.environ.get("TOY_FAULT") == "silent" else {"load_s": {"toy": 0.001}}
+        said = {**told, "digests": {self._order.name: digests}}
+        return (TierState(str(self._order.placement), said, unproven),)
+
+    def reference(self) -> dict[str, dict[str, Any]]:
+        """What the fixed computation is said to take: the milliseconds of TOY_REFERENCE_MS, in turn."""
+        if "TOY_REFERENCE_MS" not in os.environ:
+            return {}
+        now_ms, *later = os.environ["TOY_REFERENCE_MS"].split(",")
+        os.environ["TOY_REFERENCE_MS"] = ",".join([*later, now_ms])
+        run = {"wall_s": float(now_ms) / 1e3, "cpu_s": float(now_ms) / 1e3}
+        return {str(self._order.placement): {"runs": 1, "fastest": run, "median": run}}
 
     def diagnose(self) -> str | None:
         """Why requests fail."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 import statistics
 from pathlib import Path
@@ -118,11 +119,10 @@ def test_a_session_for_every_request_is_loaded_anew(tmp_path: Path) -> None:
     model = Model(folder, Execution(session="per_request"))
     x = {"x": np.ones(1, np.float32)}
     model.infer(x)
-    (folder / "model.onnx").unlink()
+    (folder / "model.onnx").rename(tmp_path / "away.onnx")
     with pytest.raises(ModelError, match=r"model\.onnx cannot be loaded"):
         model.infer(x)
-    graphs.write_echo(tmp_path / "again")
-    shutil.copy(tmp_path / "again" / "model.onnx", folder)
+    shutil.copyfile(tmp_path / "away.onnx", folder / "model.onnx")
     assert model.infer(x)[0]["y"].tolist() == [1]
 
 
@@ -175,3 +175,21 @@ def test_unknown_and_missing_inputs_are_named(repository: Path) -> None:
         model.infer({"b": one, "c": one})
     with pytest.raises(SampleError, match="the model has no input 'c'"):
         model.infer({"a": one, "b": one, "c": one})
+
+
+def test_a_model_says_the_digest_of_the_files_that_it_loaded(tmp_path: Path) -> None:
+    folder = graphs.write_echo(tmp_path / "echo")
+    (folder / "model.onnx.data").write_bytes(b"weights")
+    model = Model(folder, Execution())
+    assert model.digests == {
+        name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in ("model.onnx", "model.onnx.data")
+    }
+
+
+def test_a_graph_that_is_changed_after_it_was_loaded_is_not_loaded_for_a_request(tmp_path: Path) -> None:
+    folder = graphs.write_echo(tmp_path / "echo", "FP32", ["n"])
+    model = Model(folder, Execution(session="per_request"))
+    graphs.write_echo(tmp_path / "other", "FP32", ["m"])
+    shutil.copy(tmp_path / "other" / "model.onnx", folder)
+    with pytest.raises(ModelError, match=r"model\.onnx was changed after it was loaded"):
+        model.infer({"x": np.ones(1, np.float32)})

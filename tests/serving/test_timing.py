@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import doctest
+import math
 from typing import Any, get_args
 
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_edgeai.serving import timing
-from pytest_edgeai.serving.timing import Span, SpanName, format_spans, parse_spans
+from pytest_edgeai.serving.timing import Span, SpanError, SpanName, check_spans, format_spans, parse_spans
 
 SPANS = st.builds(Span, st.sampled_from(get_args(SpanName)), st.text(), st.floats(-1e6, 1e6))
 
@@ -39,16 +40,43 @@ def test_any_header_is_parsed_and_only_our_own_entries_are_spans(header: str | N
         "cache",
         'cache;desc="hit, not miss"',
         'db;dur=5;desc="x"',
-        'compute;dur=1.2.3;desc="x"',
         "compute;dur=1",
-        'compute;dur=;desc="x"',
-        'compute;dur=1e5;desc="x"',
-        'compute;dur=\u0663;desc="x"',
         'COMPUTE;dur=1;desc="x"',
     ],
 )
 def test_entries_of_others_are_left_out(header: str | None) -> None:
     assert parse_spans(header) == []
+
+
+EDGE_0_01_S = Span("compute", "edge", 0.01)
+
+
+@pytest.mark.parametrize(
+    "told", ["nan", "inf", "-inf", "1.2.3", "", "soon", "-5000", "-0.1", "1e15", "1000000000000000"]
+)
+def test_a_span_that_cannot_be_a_part_of_its_exchange_is_refused(told: str) -> None:
+    spans = parse_spans(f'serialize;dur=1;desc="edge", compute;dur={told};desc="edge"')
+    with pytest.raises(SpanError, match=r"^compute of edge is "):
+        check_spans(spans, exchange_s=0.02)
+
+
+def test_spans_that_are_together_longer_than_their_exchange_are_refused() -> None:
+    check_spans([EDGE_0_01_S, EDGE_0_01_S], exchange_s=0.02)
+    with pytest.raises(
+        SpanError, match=r"^compute of edge, compute of edge add up to 0\.02 s, in an exchange of 0\.019"
+    ):
+        check_spans([EDGE_0_01_S, EDGE_0_01_S], exchange_s=0.019)
+
+
+def test_clocks_of_two_machines_may_run_apart_by_as_much_as_clocks_do() -> None:
+    check_spans([Span("compute", "edge", 1.0004)], exchange_s=1.0)
+    with pytest.raises(SpanError):
+        check_spans([Span("compute", "edge", 1.001)], exchange_s=1.0)
+
+
+def test_a_span_that_is_not_a_number_stays_one_on_its_way_through_other_tiers() -> None:
+    (span,) = parse_spans(format_spans(parse_spans('compute;dur=nan;desc="edge"')))
+    assert math.isnan(span.duration_s)
 
 
 def test_entries_of_others_do_not_hide_our_own() -> None:

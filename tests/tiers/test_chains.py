@@ -1,4 +1,4 @@
-"""Artifacts in parts on chains of tiers, with real servers and relays."""
+"""Artifacts in parts on chains of tiers, with real servers."""
 
 from __future__ import annotations
 
@@ -50,10 +50,15 @@ def test_each_part_runs_on_its_tier_and_every_link_on_the_way_is_crossed_and_pro
         assert sum(span.duration_s for span in answer.spans) == pytest.approx(answer.latency_s)
         assert [hop.name for hop in deployment.hops] == crossed
         for hop in deployment.hops:
-            line = deployment.probe(hop)
-            with line:
-                assert line.upload("/edgeai/probe", 1000) > 0
-                assert line.download("/edgeai/probe?bytes=1000") > 0
+            with deployment.probe(hop) as lines:
+                shape = hop.link.shape
+                for transfer in (
+                    lines.link.upload("/edgeai/probe", 1000),
+                    lines.link.download("/edgeai/probe?bytes=1000"),
+                ):
+                    assert transfer.took_s >= shape.ideal_s(transfer.sent_bytes) + shape.ideal_s(
+                        transfer.received_bytes
+                    )
         loaded = {state.tier for state in deployment.states() if "tiny-partition" in state.limits["load_s"]}
         assert loaded == set(computing)
         assert deployment.diagnose() is None

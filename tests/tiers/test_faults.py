@@ -37,10 +37,6 @@ def server_of(deployment: ProcessDeployment, tier: str) -> Child:
     return deployment._servers[tier]  # noqa: SLF001  # to break it from outside
 
 
-def relay_of(deployment: ProcessDeployment, hop: str) -> Child:
-    return deployment._relays[hop]  # noqa: SLF001  # to break it from outside
-
-
 @contextlib.contextmanager
 def stopped(child: Child) -> Iterator[None]:
     os.kill(child.pid, signal.SIGSTOP)
@@ -75,17 +71,6 @@ def _written(links: dict[str, str]) -> dict[str, object]:
     return {"tiers": tiers, "links": {"mobile-edge": {"rate": "100 Mbit/s"}, "edge-cloud": links}}
 
 
-@pytest.mark.parametrize("hop", ["mobile-edge", "edge-cloud"])
-def test_a_relay_that_was_killed_is_named(impatient: ProcessBackend, order: OrderOn, hop: str) -> None:
-    with impatient.deploy(order("cloud")) as deployment, deployment.client() as client:
-        client.infer("tiny-identity", INPUTS)
-        os.kill(relay_of(deployment, hop).pid, signal.SIGKILL)
-        with pytest.raises(RequestError):
-            client.infer("tiny-identity", INPUTS)
-
-        assert deployment.diagnose() == f"link {hop} was killed by signal 9 (SIGKILL)"
-
-
 @pytest.mark.parametrize("tier", ["cloud", "edge"])
 def test_a_server_that_was_stopped_is_named(impatient: ProcessBackend, order: OrderOn, tier: str) -> None:
     with impatient.deploy(order("cloud")) as deployment, deployment.client() as client:
@@ -99,19 +84,6 @@ def test_a_server_that_was_stopped_is_named(impatient: ProcessBackend, order: Or
             assert said.startswith(f"tier {tier} is running but does not answer: ")
             with pytest.raises(TierError, match=f"^tier {tier} does not say its limits: .* within 1 s"):
                 deployment.states()
-
-
-@pytest.mark.parametrize("hop", ["mobile-edge", "edge-cloud"])
-def test_a_relay_that_was_stopped_is_named(impatient: ProcessBackend, order: OrderOn, hop: str) -> None:
-    with impatient.deploy(order("cloud")) as deployment, deployment.client() as client:
-        with stopped(relay_of(deployment, hop)):
-            with pytest.raises(RequestError):
-                client.infer("tiny-identity", INPUTS)
-
-            said = deployment.diagnose()
-            assert said is not None
-            assert said.startswith(f"link {hop} is running but lets nothing through: ")
-        assert deployment.diagnose() is None
 
 
 def test_a_model_that_is_corrupt_is_named_with_its_tier(

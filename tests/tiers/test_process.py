@@ -1,4 +1,4 @@
-"""The process backend with real servers and relays: what it deploys, what it proves and what it leaves behind."""
+"""The process backend with real servers: what it deploys, what it proves and what it leaves behind."""
 
 import os
 import threading
@@ -11,6 +11,8 @@ import onnxruntime
 import pytest
 
 from pytest_edgeai.matrix import Placement
+from pytest_edgeai.measure.client import Client, RequestError
+from pytest_edgeai.measure.host import family_of, observe
 from pytest_edgeai.tiers import cgroups
 from pytest_edgeai.tiers.backend import Backend, Deployment, Order, TierError
 from pytest_edgeai.tiers.process import ProcessBackend
@@ -65,6 +67,21 @@ def test_a_deployment_is_fresh_each_time(backend: ProcessBackend, order: OrderOn
             ports.add(deployment._servers["mobile"].pid)  # noqa: SLF001  # shown nowhere else
 
     assert len(ports) == 2
+
+
+def test_tiers_that_run_the_model_compute_the_reference_and_those_on_the_way_do_not(
+    backend: ProcessBackend, order: OrderOn
+) -> None:
+    with backend.deploy(order("cloud")) as deployment:
+        found = deployment.reference()
+    assert list(found) == ["cloud"]
+    assert found["cloud"]["fastest"]["cpu_s"] > 0
+
+
+def test_processes_of_a_deployment_belong_to_the_session(backend: ProcessBackend, order: OrderOn) -> None:
+    with backend.deploy(order("cloud")) as deployment:
+        ours = family_of(os.getpid(), observe().processes)
+        assert {server.pid for server in deployment._servers.values()} <= ours  # noqa: SLF001  # shown nowhere else
 
 
 @pytest.mark.parametrize("failure", [None, RuntimeError, KeyboardInterrupt])
@@ -194,15 +211,26 @@ def test_a_server_that_cannot_be_put_into_its_group_is_said_of_the_tier(
         pass
 
 
-@pytest.mark.parametrize("wish", [{"loss": 0.1}, {"jitter": "1 ms"}])
-def test_what_a_relay_cannot_do_to_a_link_is_refused_at_the_start(tmp_path: Path, wish: dict[str, object]) -> None:
-    site = make_site(tmp_path)
-    link = {"rate": "1 Mbit/s", **wish}
+def test_delay_and_jitter_of_a_link_are_kept_and_proven(tmp_path: Path, order: OrderOn) -> None:
     tiers = {name: {"cores": 1, "memory": "1 GiB"} for name in ("mobile", "edge")}
+    link = {"rate": "100 Mbit/s", "delay": "20 ms", "jitter": "1 ms"}
     topology = Topology.model_validate({"tiers": tiers, "links": {"mobile-edge": link}})
+    backend = ProcessBackend(replace(make_site(tmp_path), topology=topology))
 
-    with pytest.raises(TierError, match=r"^link mobile-edge: the process backend cannot lose packets or jitter"):
-        ProcessBackend(replace(site, topology=topology))
+    with backend.deploy(order("edge")) as deployment:
+        (hop,) = deployment.hops
+        with deployment.probe(hop) as lines:
+            times_s = [lines.link.upload("/edgeai/probe", 100).took_s for _ in range(20)]
+    assert min(times_s) > 0.03
+    assert len({round(time_s, 4) for time_s in times_s}) > 5
+
+
+def test_requests_need_the_token_of_the_deployment(backend: ProcessBackend, order: OrderOn) -> None:
+    with backend.deploy(order("mobile")) as deployment, deployment.client() as client:
+        client.infer("tiny-identity", INPUTS)
+        port = deployment._servers["mobile"].port  # noqa: SLF001  # what another user of the host could find out
+        with Client("127.0.0.1", port) as stranger, pytest.raises(RequestError, match="answered 401"):
+            stranger.infer("tiny-identity", INPUTS)
 
 
 def test_a_placement_on_several_tiers_is_refused_in_a_sentence(backend: ProcessBackend, artifact: Path) -> None:

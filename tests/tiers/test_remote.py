@@ -5,7 +5,7 @@ import os
 import signal
 import socket
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -14,11 +14,12 @@ import numpy as np
 import pytest
 
 from pytest_edgeai.matrix import Placement
+from pytest_edgeai.serving.server import LIMITS_PATH
 from pytest_edgeai.tiers.backend import Backend, Order, Site, TierError
 from pytest_edgeai.tiers.remote import RemoteBackend
 
 from .conftest import INPUTS, make_site, resources
-from .peers import peer, read_all, run_module
+from .peers import Talk, peer, read_all, run_module
 
 OrderOn = Callable[[str], Order]
 
@@ -63,6 +64,7 @@ def test_a_tier_elsewhere_answers_and_what_cannot_be_proven_is_said(
         assert deployment.hops == ()
         assert state.unproven == ("links",)
         assert list(state.limits["load_s"]) == ["tiny-identity"]
+        assert deployment.reference()["edge"]["fastest"]["wall_s"] > 0
         assert deployment.diagnose() is None
     assert resources() == before
 
@@ -181,18 +183,35 @@ TRITON = {
 }
 
 
-def test_of_a_server_that_is_not_ours_everything_is_unproven(order: OrderOn, tmp_path: Path) -> None:
+def server_that_says(contents: Mapping[str, bytes]) -> Talk:
     def talk(connection: socket.socket) -> None:
         while request := connection.recv(65536):
-            content = TRITON.get(request.split()[1].decode())
+            content = contents.get(request.split()[1].decode())
             status = "200 OK" if content is not None else "404 Not Found"
             head = f"HTTP/1.1 {status}\r\nContent-Length: {len(content or b'')}\r\n\r\n"
             connection.sendall(head.encode() + (content or b""))
 
-    with peer(talk) as port:
+    return talk
+
+
+@pytest.mark.parametrize("load_s", ["-5", "NaN", "Infinity", '"soon"'])
+def test_a_time_of_loading_that_cannot_be_is_refused(order: OrderOn, tmp_path: Path, load_s: str) -> None:
+    limits = f'{{"threads": 1, "session": "per_deployment", "load_s": {{"tiny-identity": {load_s}}}}}'
+    with peer(server_that_says({**TRITON, LIMITS_PATH: limits.encode()})) as port:
+        backend = RemoteBackend(remote_site(tmp_path, f"http://127.0.0.1:{port}"))
+        with (
+            backend.deploy(order("edge")) as deployment,
+            pytest.raises(TierError, match=r"^tier edge tells a duration that cannot be: load of tiny-identity is "),
+        ):
+            deployment.states()
+
+
+def test_of_a_server_that_is_not_ours_everything_is_unproven(order: OrderOn, tmp_path: Path) -> None:
+    with peer(server_that_says(TRITON)) as port:
         backend = RemoteBackend(remote_site(tmp_path, f"http://127.0.0.1:{port}"))
         with backend.deploy(order("edge")) as deployment:
             (state,) = deployment.states()
+            assert deployment.reference() == {}
             diagnosis = deployment.diagnose()
 
     assert dict(state.limits) == {}

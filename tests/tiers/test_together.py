@@ -6,8 +6,8 @@ import threading
 import time
 from typing import Any
 
-from pytest_edgeai.settings import Tolerances
-from pytest_edgeai.tiers.probe import hinder_each_other
+from pytest_edgeai.measure.client import Transfer
+from pytest_edgeai.tiers.probe import check_concurrent_rate
 
 
 class _Line:
@@ -22,24 +22,24 @@ class _Line:
     def __exit__(self, *exception: object) -> None:
         pass
 
-    def upload(self, path: str, size_bytes: int) -> float:
+    def upload(self, path: str, size_bytes: int) -> Transfer:
         began = time.perf_counter()
         with self._shared:
             time.sleep(size_bytes / 1e6)
-        return time.perf_counter() - began
+        return Transfer(time.perf_counter() - began, size_bytes, 0)
 
-    def download(self, path: str) -> float:
-        return 0.0
+    def download(self, path: str) -> Transfer:
+        return Transfer(0.0, 0, 0)
 
 
 def test_links_that_share_what_they_should_not_are_told() -> None:
     lock = threading.Lock()
     lines = [_Line(lock) for _ in range(3)]
-    sentence = hinder_each_other(lines, "mobile-edge", 50_000, Tolerances())
+    sentence = check_concurrent_rate(lines, "mobile-edge", 50_000)
     assert sentence is not None
-    assert sentence.startswith("3 links mobile-edge hinder each other on this host: 50000 bytes over each")
+    assert sentence.startswith("3 links mobile-edge slow each other down on this host: 50000 bytes over each")
 
 
 def test_links_of_their_own_are_right() -> None:
     lines = [_Line(None) for _ in range(3)]
-    assert hinder_each_other(lines, "mobile-edge", 50_000, Tolerances()) is None
+    assert check_concurrent_rate(lines, "mobile-edge", 50_000) is None

@@ -20,6 +20,8 @@ def quantize_static(
     batches: Sequence[Mapping[str, Array]],
     workspace: Path,
     operator_types: Sequence[str] | None = None,
+    *,
+    reduce_range: bool,
 ) -> Any:
     """Post-training static quantization of an ONNX graph to int8, as QuantizeLinear/DequantizeLinear pairs.
 
@@ -33,6 +35,8 @@ def quantize_static(
         See `imported`.
     operator_types
         The ONNX operators to quantize, or None for all that Neural Compressor knows.
+    reduce_range
+        Whether weights take 7 bits; left out, it would be decided by the processor of this host.
 
     Returns
     -------
@@ -57,6 +61,7 @@ def quantize_static(
             approach="static",
             calibration_sampling_size=[size * len(batches)],
             quant_format="QDQ",
+            reduce_range=reduce_range,
             # Beyond BASIC, ONNX Runtime writes operators of its own into the graph, which then is no ONNX any more.
             recipes={"graph_optimization_level": "ENABLE_BASIC"},
             op_type_dict=None if operator_types is None else _only(operator_types, model),

@@ -36,6 +36,7 @@ def train_quantized(
     *,
     opset: int,
     keep_float: Sequence[str],
+    reduce_range: bool,
 ) -> int:
     """Quantization-aware training, exported as an int8 graph of QuantizeLinear/DequantizeLinear pairs.
 
@@ -55,6 +56,8 @@ def train_quantized(
         Version of the ONNX operator set.
     keep_float
         Types of modules that are not quantized.
+    reduce_range
+        Whether activations take 7 bits.
 
     Returns
     -------
@@ -67,7 +70,7 @@ def train_quantized(
     # It tells one tensor from several by a name for each, which then are the forward's arguments.
     arguments = tensors[0] if len(tensors) == 1 else dict(zip(_arguments(network), tensors, strict=False))
     names = list(example)
-    with _training(workspace) as package:
+    with _training(workspace) as package, _range(reduce_range):
         fp32 = {"weight": {"dtype": ["fp32"]}, "activation": {"dtype": ["fp32"]}}
         settings = package.QuantizationAwareTrainingConfig(op_type_dict=dict.fromkeys(keep_float, fp32) or None)
         manager = _prepare(network, settings)
@@ -253,6 +256,26 @@ def _training(workspace: Path) -> Iterator[types.ModuleType]:
     with imported(workspace) as package, torch.random.fork_rng(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torch deprecates what it uses, and there is no other way to it
         yield package
+
+
+@contextlib.contextmanager
+def _range(reduced: bool) -> Iterator[None]:
+    """Let activations take 7 bits or 8.
+
+    It has a parameter for that, which it does not look at for torch networks: it takes 7 bits where the processor of
+    this host has no AVX-512 VNNI, as a constant of the module and again for each operator.
+    """
+    adaptor = importlib.import_module("neural_compressor.adaptor.pytorch")
+    processor = importlib.import_module("neural_compressor.utils.utility").CpuInfo()
+    places = ((adaptor, "REDUCE_RANGE", reduced), (processor, "_vnni", not reduced))
+    before = [getattr(place, name) for place, name, _ in places]
+    for place, name, value in places:
+        setattr(place, name, value)
+    try:
+        yield
+    finally:
+        for (place, name, _), value in zip(places, before, strict=True):
+            setattr(place, name, value)
 
 
 def _prepare(network: torch.nn.Module, settings: Any) -> Any:
