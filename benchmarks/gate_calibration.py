@@ -235,10 +235,10 @@ def _print_simulated(
         if kind != NOTHING:
             table.add_row(kind, *cells)
     console.print(table)
-    for design_name, by_kind in found.items():
-        nothing = by_kind[NOTHING]
+    for title, figures_of in found.items():
+        nothing = figures_of[NOTHING]
         console.print(
-            f"{design_name}, equal versions: false alarms in {_words(nothing['false alarms'])} of sessions and of "
+            f"{title}, equal versions: false alarms in {_words(nothing['false alarms'])} of sessions and of "
             f"{_words(nothing['false alarms by strategy'])} of strategies; sessions that fail as inconclusive "
             f"{_words(nothing['others undecided'])}; {nothing['trials']:.0f} trials a session"
         )

@@ -64,11 +64,18 @@ def _session(path: Path) -> Measured:
     by_strategy: dict[str, dict[tuple[int, int], dict[str, str]]] = {}
     for row in rows:
         by_strategy.setdefault(row["strategy"], {})[int(row["side"]), int(row["replicate"])] = row
-    return Measured(path.name, about, {name: _pairs(trials) for name, trials in sorted(by_strategy.items())})
+    found = {name: _pairs(trials) for name, trials in sorted(by_strategy.items()) if _shared(trials)}
+    return Measured(path.name, about, found)
+
+
+def _shared(trials: Iterable[tuple[int, int]]) -> list[int]:
+    """The replicates that are valid in both versions."""
+    keys = list(trials)
+    return sorted({place for side, place in keys if side == 0} & {place for side, place in keys if side == 1})
 
 
 def _pairs(trials: Mapping[tuple[int, int], Mapping[str, str]]) -> Pairs:
-    shared = sorted({place for side, place in trials if side == 0} & {place for side, place in trials if side == 1})
+    shared = _shared(trials)
     both = [[trials[side, place] for place in shared] for side in (0, 1)]
     references: dict[str, list[float]] = {}
     for row in trials.values():

@@ -17,6 +17,9 @@ from pytest_edgeai.serving.protocol import Array
 from pytest_edgeai.stats.trimmed import Trimmed, trimmed
 from pytest_edgeai.verdicts.views import View, residuals_of, trial_values, views_of
 
+_CLIPPED_AT = 0.8
+"""Share of the differences of pairs, by size, that count as they are; what is larger counts as the largest of them."""
+
 
 @dataclass(frozen=True, slots=True)
 class Spread:
@@ -81,12 +84,15 @@ class Estimate:
     lent_df: Array
 
     def statistics(self, differences: Array, spread: Spread) -> Array:
-        """Studentized means of other differences of the same pairs, as those of this estimate are.
+        """Studentized means of the differences of the pairs, or of what exchanging members of pairs makes of them.
+
+        What is larger than most counts as the largest of those: an odd trial has a sign, but no more weight than
+        others. Unlike leaving it out, that lets all signs count.
 
         Parameters
         ----------
         differences
-            Shape (..., views, pairs).
+            Those of this estimate with any signs, shape (..., views, pairs).
         spread
             As the estimate was made with.
 
@@ -95,10 +101,16 @@ class Estimate:
         array
             Shape (..., views).
         """
-        parts = trimmed(differences)
-        own = np.maximum(parts.squares / (2 * parts.df), spread.trial**2)
-        variances = (self.lent_df * self.lent_variance + parts.df * own) / (self.lent_df + parts.df)
-        statistics: Array = parts.means / np.sqrt(2 * variances / parts.left + 2 * spread.session**2)
+        assert self.differences is not None
+        most = np.quantile(np.abs(self.differences), _CLIPPED_AT, axis=-1)[:, None]
+        clipped = np.clip(differences, -most, most)
+        pairs = clipped.shape[-1]
+        means = clipped.mean(axis=-1)
+        # Sizes are the same whatever the signs, so that the mean of squares is.
+        squares = np.square(np.minimum(np.abs(self.differences), most)).mean(axis=-1)
+        own = np.maximum((squares - np.square(means)) * pairs / (pairs - 1) / 2, spread.trial**2)
+        variances = (self.lent_df * self.lent_variance + (pairs - 1) * own) / (self.lent_df + pairs - 1)
+        statistics: Array = means / np.sqrt(2 * variances / pairs)
         return statistics
 
 

@@ -53,7 +53,7 @@ def significances(estimates: Mapping[str, Estimate], spread: Spread, p_adjust: s
     slower = {name: stdtr(one.df, -one.shift / one.se) for name, one in estimates.items()}
     faster = {name: stdtr(one.df, one.shift / one.se) for name, one in estimates.items()}
     if all(one.differences is not None for one in estimates.values()):
-        adjusted = _by_exchange(estimates, spread, slower, faster)
+        adjusted = _by_exchange(estimates, spread)
     else:
         adjusted = {
             name: (up, down)
@@ -67,12 +67,13 @@ def significances(estimates: Mapping[str, Estimate], spread: Spread, p_adjust: s
     return {name: Significance(2 * np.minimum(slower[name], faster[name]), *adjusted[name]) for name in estimates}
 
 
-def _by_exchange(
-    estimates: Mapping[str, Estimate], spread: Spread, slower: Mapping[str, Array], faster: Mapping[str, Array]
-) -> dict[str, tuple[Array, Array]]:
+def _by_exchange(estimates: Mapping[str, Estimate], spread: Spread) -> dict[str, tuple[Array, Array]]:
     drawn = {name: _largest_scores(name, one, spread) for name, one in estimates.items()}
     # Draws come with their opposites, so that one distribution serves both directions.
-    both = [stepdown({name: _scores(one, p[name]) for name, one in estimates.items()}, drawn) for p in (slower, faster)]
+    both = [
+        stepdown({name: _signed_scores(one, sign, spread) for name, one in estimates.items()}, drawn)
+        for sign in (1.0, -1.0)
+    ]
     return {name: (both[0][name], both[1][name]) for name in estimates}
 
 
@@ -90,20 +91,22 @@ def _by_method(estimates: Mapping[str, Estimate], p_of: Mapping[str, Array], p_a
 
 def _largest_scores(name: str, one: Estimate, spread: Spread) -> Array:
     """The largest score of any view under each exchange, shape (draws,)."""
-    from scipy.special import stdtr
-
     assert one.differences is not None
     signs = exchanges(one.differences.shape[1], name)
     portion = max(1, _AT_ONCE // one.differences.size)
     largest = [
-        _scores(one, stdtr(one.df, -one.statistics(one.differences * part[:, None, :], spread))).max(axis=1)
+        _signed_scores(one, part[:, None, :], spread).max(axis=1)
         for part in np.array_split(signs, -(-DRAWS // portion))
     ]
     return np.concatenate(largest)
 
 
-def _scores(one: Estimate, p: Array) -> Array:
-    """How extreme p-values are, with the views' weights."""
+def _signed_scores(one: Estimate, signs: Array | float, spread: Spread) -> Array:
+    """How extreme the differences are with these signs, by view: logarithms of p-values with the views' weights."""
+    from scipy.special import stdtr
+
+    assert one.differences is not None
+    p = stdtr(one.df, -one.statistics(one.differences * signs, spread))
     scores: Array = -np.log(np.maximum(p, _LEAST_P) / _weights(one))
     return scores
 

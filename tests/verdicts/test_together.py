@@ -51,13 +51,14 @@ def test_neighbours_are_pairs_where_another_trial_is_lacking() -> None:
     machine = np.exp(generator.normal(0, 0.3, (12, 1, 1)))
     before, after = (machine * np.exp(generator.normal(0, 0.002, (12, 10, 1))) for _ in range(2))
     kept = {name: [place for place in range(12) if place != gone] for name, gone in (("was", 2), ("now", 7))}
-    sides = [
+    rule, limits = rules(Settings())
+    first, second = (
         Recording(
             label, {}, {"s": RecordedStrategy(INPUTS, latencies_s[kept[name]], places=tuple(kept[name]))}, code=""
         )
         for label, name, latencies_s in (("main", "was", before), ("this version", "now", 1.1 * after))
-    ]
-    (row,) = compare(sides[0], sides[1], *rules(Settings()), together=True).rows
+    )
+    (row,) = compare(first, second, rule, limits, together=True).rows
     assert row.outcome == "regression"
     assert row.latency is not None
     assert row.latency.trials == (10, 10)
