@@ -26,6 +26,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from pytest_edgeai.measure.host_checks import wake_up_s
+
 ROOT = Path(__file__).parent.parent
 SHIM = Path(__file__).with_name("slow_wake.c")
 LOOPS = 4
@@ -90,6 +92,8 @@ def main() -> int:
     fates: dict[str, Fate] = {}
     usual_s: dict[str, float] = {}
     code = 0
+    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True).stdout
+    print(f"commit {commit.strip()}, load {os.getloadavg()[0]:.2f}, wakes up in {wake_up_s() * 1e3:.2f} ms", flush=True)
     for name in options.conditions:
         try:
             with CONDITIONS[name]() as environment:

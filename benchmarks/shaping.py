@@ -31,6 +31,7 @@ from rich.table import Table
 
 from pytest_edgeai.matrix import Placement
 from pytest_edgeai.measure.client import Client, Transfer
+from pytest_edgeai.measure.host_checks import wake_up_s
 from pytest_edgeai.serving.links import LinkShape
 from pytest_edgeai.serving.server import PROBE_PATH
 from pytest_edgeai.tiers.backend import Order, Site
@@ -107,7 +108,7 @@ def main() -> int:
     wake_s = wake_up_s()
     console.print(
         f"{platform.node()}, load {os.getloadavg()[0]:.2f}, wakes up in {wake_s * 1e3:.2f} ms (4 kB to a "
-        "server and back after a rest)",
+        "process and back after a rest)",
         highlight=False,
     )
     met = True
@@ -187,19 +188,6 @@ def _transfer(line: Line | None, direction: Literal["up", "down"], size_bytes: i
     if direction == "up":
         return line.upload(PROBE_PATH, size_bytes)
     return line.download(f"{PROBE_PATH}?bytes={size_bytes}")
-
-
-def wake_up_s() -> float:
-    """The median time of 4 kB to a server process and back after 50 ms of rest, sleeping at both ends."""
-    with tempfile.TemporaryDirectory() as temporary, family(5.0) as children:
-        server = _server(Path(temporary), children)
-        with Client(HOST, server.port, timeout_s=TIMEOUT_S) as client:
-            client.download(f"{PROBE_PATH}?bytes=1")
-            times_s = []
-            for _ in range(20):
-                time.sleep(0.05)
-                times_s.append(client.upload(PROBE_PATH, 4000).took_s)
-    return statistics.median(times_s)
 
 
 def _server(folder: Path, children: list[Child], *options: str) -> Child:

