@@ -66,7 +66,7 @@ probe_s = 0.01
 default = 100
 
 [tolerances]  # a busy host's links are not what is tested
-link_share = 0.9
+link_share = 0.99
 waiting_requests = 1
 foreign_cores = 1000
 slow_host = 1000
@@ -76,6 +76,7 @@ slow_host = 1000
 
 ANY_HOST = """
 [tolerances]  # how busy the host is that tests run on is not what is tested
+link_share = 0.99
 waiting_requests = 1
 foreign_cores = 1000
 slow_host = 1000
