@@ -24,7 +24,8 @@ from pytest_edgeai.measure.client import Client, RequestError
 from pytest_edgeai.measure.host import this_host
 from pytest_edgeai.settings import Settings
 from pytest_edgeai.tiers.backend import Order, Site
-from pytest_edgeai.tiers.containers import DockerBackend, DockerDeployment
+from pytest_edgeai.tiers.container_deployment import DockerDeployment
+from pytest_edgeai.tiers.containers import DockerBackend
 from pytest_edgeai.tiers.specs import allot
 
 AIM_S = 3.0

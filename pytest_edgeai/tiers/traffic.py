@@ -53,7 +53,7 @@ def shaping_commands(interface: str, link: LinkSpec, burst_bytes: int | None = N
     base = ["tc", "qdisc", "add", "dev", interface]
     commands = [
         ["ip", "link", "set", "dev", interface, "mtu", str(mtu)],
-        [*base, "root", "handle", "1:", "tbf", "rate", f"{rate_bps}bit", "burst", f"{burst}b", "latency", _QUEUE]
+        [*base, "root", "handle", "1:", "tbf", "rate", f"{rate_bps}bit", "burst", f"{burst}b", "latency", _QUEUE],
     ]
     impairments = []
     if link.delay_s or link.jitter_s:
