@@ -20,11 +20,12 @@ from rich.table import Table
 from shaping import make_model
 
 from pytest_edgeai.matrix import Placement
-from pytest_edgeai.measure.client import Client, RequestError
+from pytest_edgeai.measure.client import RequestError
 from pytest_edgeai.measure.host import this_host
 from pytest_edgeai.settings import Settings
 from pytest_edgeai.tiers.backend import Order, Site
-from pytest_edgeai.tiers.containers import DockerBackend, DockerDeployment
+from pytest_edgeai.tiers.container_deployment import DockerDeployment
+from pytest_edgeai.tiers.containers import DockerBackend
 from pytest_edgeai.tiers.specs import allot
 
 AIM_S = 3.0
@@ -65,10 +66,11 @@ def _measure(repeats: int) -> Iterator[tuple[str, float]]:
         with DockerBackend(site) as backend:
             for _ in range(repeats):
                 for placement in placements:
-                    tiers = f"{placement} ({1 + len(topology.route(placement.tiers[0]))} containers)"
                     started = time.perf_counter()
                     with backend.deploy(Order("nothing", model, placement)) as deployment:
-                        yield f"{tiers}: ready", time.perf_counter() - started
+                        ready_s = time.perf_counter() - started
+                        tiers = f"{placement} ({', '.join(sorted(deployment.containers))})"
+                        yield f"{tiers}: ready", ready_s
                         if placement == placements[0]:
                             yield f"{tiers}: restarted and ready", _restart(deployment)
                         started = time.perf_counter()
@@ -81,7 +83,7 @@ def _restart(deployment: DockerDeployment) -> float:
     container.inner.restart(timeout=0)
     while True:
         try:
-            with Client("127.0.0.1", container.port(), timeout_s=5) as client:
+            with deployment.client() as client:
                 client.download("/v2/health/ready")
         except RequestError:
             time.sleep(0.01)

@@ -2,15 +2,16 @@
 
 Every size crosses every rate in both directions to a real tier server, after a rest and back to back, polling for
 answers as trials do and sleeping; what is printed is the median error and the worst. The link is held by the tier's
-server and the client, or is a relay process (`--relay`), or lies between two containers (`--docker`) and is measured
-from inside one of them. The same transfers to the same server without a link tell what the host itself takes. How to
-run it: README.md beside this file.
+server and the client, or is a relay process (`--relay`), or lies between two containers (`--docker`, held; `--kernel`,
+shaped by the kernel) and is measured from inside one of them. The same transfers to the same server without a link tell
+what the host itself takes. How to run it: README.md beside this file.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
+import functools
 import json
 import os
 import platform
@@ -38,7 +39,7 @@ from pytest_edgeai.tiers.backend import Order, Site
 from pytest_edgeai.tiers.children import Child, family
 from pytest_edgeai.tiers.containers import DockerBackend
 from pytest_edgeai.tiers.probe import Line, ProbeLines
-from pytest_edgeai.tiers.specs import Topology, allot
+from pytest_edgeai.tiers.specs import Shaping, Topology, allot
 
 Over: TypeAlias = Callable[[LinkShape, bool], AbstractContextManager[ProbeLines]]
 Manner: TypeAlias = Literal["rested", "back to back"]
@@ -103,8 +104,10 @@ def main() -> int:
     """Measure, print and write; 1 where the aim is not met."""
     options = _parser().parse_args()
     console = Console()
-    over: Over = _containers if options.docker else _relay if options.relay else _held
-    aim = (DOCKER_AIM_SHARE, DOCKER_AIM_S) if options.docker else (AIM_SHARE, AIM_S)
+    in_containers = options.docker or options.kernel
+    shaping: Shaping = "kernel" if options.kernel else "held"
+    over: Over = functools.partial(_containers, shaping) if in_containers else _relay if options.relay else _held
+    aim = (DOCKER_AIM_SHARE, DOCKER_AIM_S) if in_containers else (AIM_SHARE, AIM_S)
     wake_s = wake_up_s()
     console.print(
         f"{platform.node()}, load {os.getloadavg()[0]:.2f}, wakes up in {wake_s * 1e3:.2f} ms (4 kB to a "
@@ -113,7 +116,7 @@ def main() -> int:
     )
     met = True
     document = []
-    for polls in (True,) if options.docker else (True, False):
+    for polls in (True,) if in_containers else (True, False):
         cells: list[Cell] = []
         with Progress(console=console, transient=True) as progress:
             task = progress.add_task("transfers", total=len(options.rates) * len(SIZES) * 4)
@@ -141,7 +144,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
     where = parser.add_mutually_exclusive_group()
-    where.add_argument("--docker", action="store_true", help="between containers, from inside")
+    where.add_argument("--docker", action="store_true", help="between containers, held by their ends")
+    where.add_argument("--kernel", action="store_true", help="between containers, shaped by the kernel")
     where.add_argument("--relay", action="store_true", help="through a relay, as to servers that are not ours")
     add("--rates", type=_rates, default=RATES_MBPS, metavar="A,B", help="in Mbit/s (default: 1,10,50,200)")
     add("--repeats", type=int, default=5, metavar="N", help="transfers of each kind (default: %(default)d)")
@@ -242,13 +246,14 @@ def _relay(shape: LinkShape, polls: bool) -> Iterator[ProbeLines]:
 
 
 @contextlib.contextmanager
-def _containers(shape: LinkShape, polls: bool) -> Iterator[ProbeLines]:  # noqa: ARG001  # the backend decides
-    """Two containers with a link between them."""
+def _containers(shaping: Shaping, shape: LinkShape, polls: bool) -> Iterator[ProbeLines]:  # noqa: ARG001  # the backend decides
+    """Two containers with a link between them, behind another one that is not measured."""
     topology = Topology.model_validate(
         {
-            "origin": "near",
-            "tiers": {name: {"cores": 1, "memory": "1 GiB"} for name in ("near", "far")},
-            "links": {"near-far": {"rate": f"{shape.rate_bps} bit/s"}},
+            "origin": "here",
+            "tiers": {name: {"cores": 1, "memory": "1 GiB"} for name in ("here", "near", "far")},
+            "links": {"here-near": {"rate": "1 Gbit/s"}, "near-far": {"rate": f"{shape.rate_bps} bit/s"}},
+            "shaping": shaping,
         }
     )
     allotments = allot(topology.tiers, 2, 2**40)
@@ -256,12 +261,12 @@ def _containers(shape: LinkShape, polls: bool) -> Iterator[ProbeLines]:  # noqa:
         model = make_model(Path(temporary) / "nothing")
         placement = Placement(("far",))
         site = Site(topology, allotments, (placement,), secrets.token_hex(4), Path(temporary), note=_say)
-        with DockerBackend(site) as backend, backend.deploy(Order("nothing", model, placement)) as deployment:
-            (hop,) = deployment.hops
-            lines = deployment.probe(hop)
-            assert lines is not None
-            with lines:
-                yield lines
+        with (
+            DockerBackend(site) as backend,
+            backend.deploy(Order("nothing", model, placement)) as deployment,
+            deployment.probe(deployment.hops[-1]) as lines,
+        ):
+            yield lines
 
 
 def make_model(folder: Path) -> Path:

@@ -88,7 +88,7 @@ class Engines:
                     self._engines[address] = self._open_for(tier, address)
                 self._check(tier, self._engines[address])
             for name, link in site.topology.links.items():
-                if traffic.is_impaired(link):
+                if traffic.is_impaired(link) and self._kernel_shapes(name):
                     self._check_netem(name)
         except BaseException:
             self._stack.close()
@@ -244,10 +244,19 @@ class Engines:
                 f"engine does not reach them: set topology.tiers.{tier}.address"
             )
 
+    def _kernel_shapes(self, link: str) -> bool:
+        """Whether a link is not held by its ends: where that is asked for, and between engines."""
+        return self._site.topology.shaping == "kernel" or len({*map(self._engine_named, link.split("-"))}) > 1
+
+    def _engine_named(self, tier: str) -> EngineAddress:
+        return self._site.topology.tiers[tier].engine
+
     def _check_netem(self, link: str) -> None:
         """Fail before anything starts where a kernel cannot do what a link needs."""
         from docker.errors import ContainerError, DockerException
 
+        asked = self._site.topology.shaping == "kernel"
+        instead = 'topology.shaping = "held"' if asked else "both tiers on one engine, where links need no kernel"
         for found in self.all:
             command = ["qdisc", "add", "dev", "lo", "root", "netem", "delay", "1ms"]
             try:
@@ -268,7 +277,7 @@ class Engines:
                 )
                 raise TierError(
                     f"link {link} has delay, jitter or loss, for which the kernel of {found.address} needs netem "
-                    f"(`modprobe sch_netem` there, or the process backend, which can delay): tc says {said.strip()!r}"
+                    f"(`modprobe sch_netem` there, or {instead}): tc says {said.strip()!r}"
                 ) from None
             except DockerException as error:
                 raise TierError(f"link {link} cannot be tried on {found.address}: {first_line(error)}") from None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from pytest_edgeai.tiers import engine
@@ -16,6 +17,16 @@ if TYPE_CHECKING:
 
 ENTRY: Final = "entry"
 """The name of the network by which the client's requests come in; links have the names of their tiers."""
+_INTERFACES: Final = Path("/sys/class/net")
+_ID_IN_BRIDGE = 12
+
+
+def entry_of(node: int | None) -> str:
+    """The name of the network by which requests come in to a node, or to tiers without nodes.
+
+    Each node has one of its own, on which no other is.
+    """
+    return ENTRY if node is None else f"{ENTRY}.{node}"
 
 
 class Networks:
@@ -59,13 +70,22 @@ class Networks:
     def _openness(self, found: Engine, name: str) -> dict[str, Any]:
         """How a network is made, so that it leads nowhere but to where its link does."""
         masquerades = False
-        if name != ENTRY:
+        if name.partition(".")[0] != ENTRY:
             near, far = (self._engines.of(tier) for tier in name.split("-"))
             if near.address == far.address:
                 return {"internal": True}
             masquerades = found is near
         # An internal network publishes no ports. Without masquerading, answers find their way and questions do not.
         return {"options": {"com.docker.network.bridge.enable_ip_masquerade": str(masquerades).lower()}}
+
+    def is_in_reach(self, found: Engine, name: str) -> bool:
+        """Whether this process reaches the containers on a network by their own addresses.
+
+        Its bridge is an interface of this host then, which is not so for an engine in a virtual machine or without
+        root. The two ends have the same kernel, so the same clock.
+        """
+        network = self.of(found, name)
+        return found.is_here and (_INTERFACES / f"br-{(network.id or '')[:_ID_IN_BRIDGE]}").exists()
 
     def gateway(self, found: Engine, name: str) -> str:
         """The address of an engine's machine on a network."""

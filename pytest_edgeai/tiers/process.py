@@ -28,7 +28,7 @@ from pytest_edgeai.tiers.children import Child, environment, family
 from pytest_edgeai.tiers.fork_server import ForkServer
 from pytest_edgeai.tiers.probe import ProbeLines
 from pytest_edgeai.tiers.proof import own_cpus, prove
-from pytest_edgeai.tiers.sharing import cpus_of_node
+from pytest_edgeai.tiers.sharing import cpus_of_node, leaves_a_core, servers_poll
 from pytest_edgeai.tiers.specs import USUAL_ENGINE, Allotment, Hop, tier_of
 
 _HOST = "127.0.0.1"
@@ -76,7 +76,7 @@ class ProcessBackend:
     Raises
     ------
     TierError
-        A tier is to run on a container engine.
+        A tier is to run on a container engine, or the kernel is to shape links.
     """
 
     name: ClassVar[str] = "process"
@@ -85,6 +85,11 @@ class ProcessBackend:
         for tier, spec in site.topology.tiers.items():
             if spec.engine != USUAL_ENGINE:
                 raise TierError(f"tier {tier} names a container engine: that needs the backend docker")
+        if site.topology.shaping != "held":
+            raise TierError(
+                f'topology.shaping is "{site.topology.shaping}", and links between processes are "held": that needs '
+                "the backend docker"
+            )
         self._site = site
         self._timeouts = timeouts
         self._numbers = itertools.count(1)
@@ -146,7 +151,7 @@ class ProcessBackend:
         with ExitStack() as stack:
             groups = {one: self._limit(stack, one, order, number) for one in names}
             children = stack.enter_context(family(self._timeouts.end_s))
-            polls = _polls(order, cores)
+            polls = servers_poll(order, cores, own_cpus())
             start_s, forks = self._timeouts.start_s, self._forks
             launch = _Launch(self._site, order, folder, groups, children, start_s, timeout_s, polls, forks)
             servers: dict[str, Child] = {}
@@ -288,7 +293,7 @@ class ProcessDeployment:
         """A new connection to the model, from the origin over all links."""
         first = self.hops[0].near if self.hops else self._order.places[0]
         hop = None if first in self._servers else self.hops[0]
-        polls = self._order.node is None and leaves_a_core(self.cores)
+        polls = self._order.node is None and leaves_a_core(self.cores, own_cpus())
         return self._connect(first if hop is None else hop.far, hop, self._answer_timeout_s, polls=polls)
 
     def kill(self, place: str) -> None:
@@ -297,7 +302,7 @@ class ProcessDeployment:
 
     def probe(self, hop: Hop) -> ProbeLines:
         """New connections over one link only, and to its far end without it."""
-        timeout_s, polls = self._answer_timeout_s, leaves_a_core(self.cores)
+        timeout_s, polls = self._answer_timeout_s, leaves_a_core(self.cores, own_cpus())
         return ProbeLines(
             self._connect(hop.far, hop, timeout_s, polls=polls), self._connect(hop.far, None, timeout_s, polls=polls)
         )
@@ -361,17 +366,6 @@ class ProcessDeployment:
         )
         turns = takes_turns(tier, allotment, self._order)
         return prove(tier, allotment, limits, cpus=cpus, memory=bool(self._groups[tier]), turns=turns)
-
-
-def leaves_a_core(cores: frozenset[int]) -> bool:
-    """Whether this process may run on a core on which none of its tiers computes."""
-    return bool(cores) and not cores.issuperset(own_cpus())
-
-
-def _polls(order: Order, cores: Mapping[str, frozenset[int]]) -> bool:
-    """Whether servers poll for requests: where the client has a core of its own, and no two servers share one."""
-    every = list(itertools.chain.from_iterable(cores.values()))
-    return order.node is None and len(every) == len(set(every)) and leaves_a_core(frozenset(every))
 
 
 def _check_loaded(order: Order, tier: str, server: Child) -> None:

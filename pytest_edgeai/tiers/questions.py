@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Self
 
 from pytest_edgeai.measure.client import RequestError, Transfer
+from pytest_edgeai.serving.links import LinkShape
 
 if TYPE_CHECKING:
     from socket import socket
@@ -50,7 +51,9 @@ class Questions:
         self._socket.settimeout(timeout_s)
         self._line()
 
-    def ask(self, address: str, method: str, path: str, size_bytes: int = 0) -> dict[str, Any]:
+    def ask(
+        self, address: str, method: str, path: str, size_bytes: int = 0, link: LinkShape | None = None
+    ) -> dict[str, Any]:
         """The answer to a request that is sent from inside.
 
         Parameters
@@ -61,6 +64,8 @@ class Questions:
             Of the request.
         size_bytes
             Of a POST's body.
+        link
+            What the link does to answers, where the address is for what comes over a link that is held.
 
         Raises
         ------
@@ -75,6 +80,8 @@ class Questions:
             "timeout_s": self._timeout_s,
             "token": self._token,
         }
+        if link is not None:
+            question["link"] = link.as_argument()
         try:
             self._socket.sendall(f"{json.dumps(question)}\n".encode())
             answer: dict[str, Any] = json.loads(self._line())
@@ -86,9 +93,9 @@ class Questions:
             raise RequestError(f"{address} answered {answer['status']}: {answer.get('document', 'nothing')}")
         return answer
 
-    def line(self, address: str) -> ProbedLine:
-        """A connection to an address as the link probe wants it."""
-        return ProbedLine(self, address)
+    def line(self, address: str, link: LinkShape | None = None) -> ProbedLine:
+        """A connection to an address as the link probe wants it, over a link that is held or without one."""
+        return ProbedLine(self, address, link)
 
     def close(self) -> None:
         """End the process inside."""
@@ -125,11 +132,14 @@ class ProbedLine:
         Who asks.
     address
         The far end.
+    link
+        What the link does to answers, where they are to be held.
     """
 
-    def __init__(self, questions: Questions, address: str) -> None:
+    def __init__(self, questions: Questions, address: str, link: LinkShape | None) -> None:
         self._questions = questions
         self._address = address
+        self._link = link
 
     def __enter__(self) -> Self:
         return self
@@ -141,11 +151,11 @@ class ProbedLine:
 
     def upload(self, path: str, size_bytes: int) -> Transfer:
         """Post so many bytes."""
-        return _transfer(self._questions.ask(self._address, "POST", path, size_bytes))
+        return _transfer(self._questions.ask(self._address, "POST", path, size_bytes, link=self._link))
 
     def download(self, path: str) -> Transfer:
         """Get a body."""
-        return _transfer(self._questions.ask(self._address, "GET", path))
+        return _transfer(self._questions.ask(self._address, "GET", path, link=self._link))
 
 
 def _transfer(answer: Mapping[str, Any]) -> Transfer:

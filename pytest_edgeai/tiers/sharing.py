@@ -8,13 +8,14 @@ so that the ratios of tiers and of strategies stay as they were.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from pytest_edgeai.matrix import Placement
 from pytest_edgeai.settings import SettingsError
-from pytest_edgeai.tiers.backend import TierError
+from pytest_edgeai.tiers.backend import Order, TierError
 from pytest_edgeai.tiers.specs import Allotment, Topology
 
 ROOM = 2
@@ -89,3 +90,32 @@ def cpus_of_node(allotment: Allotment, node: int | None, available: Sequence[int
             f"of {len(available)} cores none is left for node {node}, counted from 0, and it takes no turns"
         )
     return list(available[max(0, end - allotment.cores) : end])
+
+
+def leaves_a_core(cores: frozenset[int], available: Iterable[int]) -> bool:
+    """Whether this process may run on a core on which none of its tiers computes.
+
+    Parameters
+    ----------
+    cores
+        Those of the tiers.
+    available
+        Those that may be used.
+    """
+    return bool(cores) and not cores.issuperset(available)
+
+
+def servers_poll(order: Order, cores: Mapping[str, frozenset[int]], available: Iterable[int]) -> bool:
+    """Whether servers poll for requests: where the client has a core of its own, and no two servers share one.
+
+    Parameters
+    ----------
+    order
+        What is deployed.
+    cores
+        Those of each server.
+    available
+        Those that may be used.
+    """
+    every = list(itertools.chain.from_iterable(cores.values()))
+    return order.node is None and len(every) == len(set(every)) and leaves_a_core(frozenset(every), available)

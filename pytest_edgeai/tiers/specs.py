@@ -44,6 +44,7 @@ def _check_engine(host: str) -> str:
 
 
 GpuUse: TypeAlias = Literal["no", "prefer", "require"]
+Shaping: TypeAlias = Literal["held", "kernel"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,11 +194,15 @@ class Topology(Spec):
     links
         By the names of the two tiers, `near-far`; a link of the origin with itself, `mobile-mobile`, is the network
         among its nodes.
+    shaping
+        What gives links between containers of one engine their rate and delay: `held`, the receiving ends, or
+        `kernel`, where the network stack is what is measured.
     """
 
     origin: str = "mobile"
     tiers: Mapping[str, TierSpec]
     links: Mapping[str, LinkSpec]
+    shaping: Shaping = "held"
 
     @model_validator(mode="after")
     def _check(self) -> Self:

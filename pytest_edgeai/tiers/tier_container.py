@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from testcontainers.core.network import Network
 
 PORT: Final = 8080
+"""Where servers answer whatever comes without a link that is held."""
+LINK_PORT: Final = 8081
+"""Where they hold what comes over one."""
 MODELS: Final = "/deployed/models"
 NO_MODELS: Final = "/models"  # of the image
 TURNS: Final = "/run/edgeai-turns"

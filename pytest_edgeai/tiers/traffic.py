@@ -1,18 +1,22 @@
-"""What the kernel has to be told to shape a link: `tc` commands as values. Running them is the backend's business.
+"""What the kernel has to be told to shape a link: commands as values. Running them is the backend's business.
 
 A link is shaped where bytes leave, at both of its ends. The rate of a link is that of payload; packets also carry
-headers, so the kernel's rate is higher by their share.
+headers, so the kernel's rate is higher by their share. A token bucket lets one packet through at once after a rest; on
+a slow link that is a whole message, so packets are small there.
 """
 
 from __future__ import annotations
 
 from pytest_edgeai.tiers.specs import LinkSpec
 
-PACKET_BYTES = 1514
-PAYLOAD_BYTES = 1448
-_LEAST_SLACK_BYTES = 86
-SLACK_S = 60e-6
-"""What a bucket holds beyond a packet, in seconds of the rate: the kernel's timers are late by about as much."""
+_SMALL_MTU_BYTES, _MTU_BYTES = 300, 1500
+_FASTEST_SMALL_BPS = 20e6
+"""Up to this rate packets are small; beyond, their number would cost more than they gain."""
+_ETHERNET_BYTES = 14
+_HEADER_BYTES = 52  # of IP and TCP, with time stamps
+_LEAST_SLACK_BYTES = 8
+_SLACK_S = 500e-6
+"""What the bucket of a fast link holds, in seconds of its rate: on a busy host the kernel's timers are as late."""
 
 _QUEUE = "60s"  # a shorter queue drops packets of a large body, and TCP slows down
 
@@ -37,13 +41,19 @@ def shaping_commands(interface: str, link: LinkSpec, burst_bytes: int | None = N
     Returns
     -------
     list of list of str
-        Each a command with its arguments. A token bucket, and behind it netem where there is delay, jitter or loss.
+        Each a command with its arguments. The size of packets, a token bucket, and behind it netem where there is
+        delay, jitter or loss.
     """
-    rate_bps = round(link.rate_bps * PACKET_BYTES / PAYLOAD_BYTES)
-    burst = burst_bytes or PACKET_BYTES + _LEAST_SLACK_BYTES + round(rate_bps / 8 * SLACK_S)
+    is_slow = link.rate_bps <= _FASTEST_SMALL_BPS
+    mtu = _SMALL_MTU_BYTES if is_slow else _MTU_BYTES
+    packet = mtu + _ETHERNET_BYTES
+    rate_bps = round(link.rate_bps * packet / (mtu - _HEADER_BYTES))
+    slack = 0 if is_slow else round(rate_bps / 8 * _SLACK_S)
+    burst = burst_bytes or max(packet + _LEAST_SLACK_BYTES, slack)
     base = ["tc", "qdisc", "add", "dev", interface]
     commands = [
-        [*base, "root", "handle", "1:", "tbf", "rate", f"{rate_bps}bit", "burst", f"{burst}b", "latency", _QUEUE]
+        ["ip", "link", "set", "dev", interface, "mtu", str(mtu)],
+        [*base, "root", "handle", "1:", "tbf", "rate", f"{rate_bps}bit", "burst", f"{burst}b", "latency", _QUEUE],
     ]
     impairments = []
     if link.delay_s or link.jitter_s:

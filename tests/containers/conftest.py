@@ -13,10 +13,11 @@ import pytest
 
 from pytest_edgeai.matrix import Placement
 from pytest_edgeai.tiers import engine
-from pytest_edgeai.tiers.backend import Order, Site, TierError
+from pytest_edgeai.tiers.backend import Deployment, Order, Site, TierError
 from pytest_edgeai.tiers.containers import DockerBackend
 from pytest_edgeai.tiers.image import ensure_image
-from pytest_edgeai.tiers.specs import ImageSpec, Topology, allot
+from pytest_edgeai.tiers.probe import probe_link
+from pytest_edgeai.tiers.specs import Hop, ImageSpec, Topology, allot
 from tests.tiers.conftest import make_model
 
 if TYPE_CHECKING:
@@ -53,11 +54,17 @@ def order(artifact: Path) -> Callable[[str], Order]:
     return lambda tier: Order(NAME, artifact, Placement((tier,)))
 
 
-def make_site(folder: Path, memory: str = "512 MiB", edge_cloud: str = "10 Mbit/s", **tiers: dict[str, object]) -> Site:
+def make_site(
+    folder: Path,
+    memory: str = "512 MiB",
+    edge_cloud: str = "10 Mbit/s",
+    shaping: str = "held",
+    **tiers: dict[str, object],
+) -> Site:
     """The study's tiers with little memory; settings of a tier by its name."""
     described = {tier: {"cores": cores, "memory": memory, **tiers.get(tier, {})} for tier, cores in CORES.items()}
     links = {"mobile-edge": {"rate": "100 Mbit/s"}, "edge-cloud": {"rate": edge_cloud}}
-    topology = Topology.model_validate({"tiers": described, "links": links})
+    topology = Topology.model_validate({"tiers": described, "links": links, "shaping": shaping})
     placements = tuple(Placement((tier,)) for tier in CORES)
     return Site(topology, allot(topology.tiers, 2, 2**40), placements, secrets.token_hex(4), folder)
 
@@ -85,6 +92,15 @@ def open_backend(client: DockerClient) -> Iterator[Callable[[Site], DockerBacken
 @pytest.fixture
 def backend(open_backend: Callable[[Site], DockerBackend], site: Site) -> DockerBackend:
     return open_backend(site)
+
+
+def assert_is_never_faster(deployment: Deployment, hop: Hop) -> None:
+    """A busy host makes a link slow, never fast; a bucket of the kernel's lets a packet through at once."""
+    lines = deployment.probe(hop)
+    assert lines is not None
+    with lines:
+        for probe in probe_link(lines, hop, 0.2):
+            assert probe.rate_error > -0.03, probe.sentence()
 
 
 def left_of(client: DockerClient, session: str) -> list[str]:

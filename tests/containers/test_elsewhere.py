@@ -14,15 +14,13 @@ import pytest
 
 from docker import DockerClient
 from pytest_edgeai.matrix import Placement
-from pytest_edgeai.settings import Tolerances
 from pytest_edgeai.tiers import engine
 from pytest_edgeai.tiers.backend import Order, Site, TierError
 from pytest_edgeai.tiers.containers import DockerBackend
 from pytest_edgeai.tiers.mixed import MixedBackend
-from pytest_edgeai.tiers.probe import probe_link
 from pytest_edgeai.tiers.registry import open_backend as open_named
 from pytest_edgeai.tiers.specs import EngineAddress
-from tests.containers.conftest import NAME, left_of, make_site
+from tests.containers.conftest import NAME, assert_is_never_faster, left_of, make_site
 from tests.containers.far_engine import SOCKET, THERE, far_engine, secure_shell, why_not
 from tests.tiers.conftest import INPUTS
 from tests.tiers.test_remote import tier_elsewhere
@@ -69,12 +67,11 @@ def test_a_tier_runs_on_the_engine_that_it_names(
         assert np.array_equal(answer.outputs["y"], INPUTS["x"])
         assert {span.place for span in answer.spans if span.name == "compute"} == {"cloud"}
         here, there = left_of(client, site.session_id), left_of(far_client, site.session_id)
-        assert {name.rpartition("-")[2] for name in here if "-1-" in name} == {"mobile", "edge"}
+        assert {name.rpartition("-")[2] for name in here if "-1-" in name} == {"edge"}
         assert {name.rpartition("-")[2] for name in there if "-1-" in name} == {"cloud"}
         assert all(state.unproven == () for state in deployment.states())
         for hop in deployment.hops:
-            for probe in probe_link(deployment.probe(hop), hop, 0.2, Tolerances()):
-                assert probe.ok, probe.sentence()
+            assert_is_never_faster(deployment, hop)
         deployment.containers["cloud"].inner.kill()
         assert deployment.diagnose() == "tier cloud was killed by signal 9"
     assert [name for name in left_of(far_client, site.session_id) if "-1-" in name] == []
@@ -196,8 +193,7 @@ def test_a_tier_runs_on_an_engine_behind_ssh(
             assert any("-1-cloud" in name for name in left_of(far_client, site.session_id))
             assert not listens(THERE, deployment.containers["cloud"].port())
             assert listens("127.0.0.1", deployment.containers["cloud"].port())
-            for probe in probe_link(deployment.probe(deployment.hops[1]), deployment.hops[1], 0.2, Tolerances()):
-                assert probe.ok, probe.sentence()
+            assert_is_never_faster(deployment, deployment.hops[1])
     assert left_of(far_client, site.session_id) == []
 
 

@@ -10,16 +10,15 @@ import pytest
 
 from pytest_edgeai.matrix import Placement
 from pytest_edgeai.measure.client import RequestError
-from pytest_edgeai.settings import Tolerances
 from pytest_edgeai.tiers.backend import Site, TierError
-from pytest_edgeai.tiers.containers import DockerBackend, DockerDeployment
+from pytest_edgeai.tiers.container_deployment import DockerDeployment
+from pytest_edgeai.tiers.containers import DockerBackend
 from pytest_edgeai.tiers.nodes import NodesDeployment, deploy
-from pytest_edgeai.tiers.probe import probe_link
 from pytest_edgeai.tiers.sharing import share_among_nodes
 from tests.parallel import artifacts
 from tests.parallel.artifacts import CLASSES, NAME, one_hot, order
 
-from .conftest import make_site
+from .conftest import assert_is_never_faster, make_site
 
 OpenBackend = Callable[[Site], DockerBackend]
 
@@ -61,7 +60,7 @@ def test_variants_in_containers_answer_without_the_one_that_was_killed(
             deployment.states()
 
 
-def test_each_node_behind_a_link_has_its_rate_and_all_of_a_group_are_needed(
+def test_each_node_behind_a_link_is_reached_no_faster_and_all_of_a_group_are_needed(
     open_backend: OpenBackend, tmp_path: Path
 ) -> None:
     artifact, _ = artifacts.write_classes(tmp_path / "artifact", 2)
@@ -70,10 +69,7 @@ def test_each_node_behind_a_link_has_its_rate_and_all_of_a_group_are_needed(
         assert isinstance(deployment, NodesDeployment)
         assert [hop.name for hop in deployment.hops] == ["mobile-edge[0]", "mobile-edge[1]"]
         for hop in deployment.hops:
-            line = deployment.probe(hop)
-            assert line is not None
-            for probe in probe_link(line, hop, 0.2, Tolerances()):
-                assert probe.ok, probe.sentence()
+            assert_is_never_faster(deployment, hop)
         for label in range(CLASSES):
             answer = client.infer(NAME, one_hot(label))
             assert int(answer.outputs["labels"][0, 0]) == label
@@ -82,3 +78,16 @@ def test_each_node_behind_a_link_has_its_rate_and_all_of_a_group_are_needed(
         with pytest.raises(RequestError, match=r"node edge\[1\] is needed and has not answered"):
             client.infer(NAME, one_hot(0))
         assert "edge[1]" in (deployment.diagnose() or "")
+
+
+def test_nodes_of_the_origin_do_not_reach_each_other(open_backend: OpenBackend, tmp_path: Path) -> None:
+    artifact, _ = artifacts.write_variants(tmp_path / "artifact", 2)
+    backend = open_backend(shared(tmp_path, "mobile*2"))
+    with deploy(backend, order(artifact, "mobile*2")) as deployment:
+        assert isinstance(deployment, NodesDeployment)
+        containers = []
+        for name, node in deployment.nodes.items():
+            assert isinstance(node, DockerDeployment)
+            containers.append(node.containers[name])
+        networks = [set(one.inner.attrs["NetworkSettings"]["Networks"]) for one in containers]
+        assert not networks[0] & networks[1]
