@@ -16,7 +16,7 @@ _ETHERNET_BYTES = 14
 _HEADER_BYTES = 52  # of IP and TCP, with time stamps
 _LEAST_SLACK_BYTES = 8
 _SLACK_S = 500e-6
-"""What the bucket of a fast link holds, in seconds of its rate: on a busy host the kernel's timers are as late."""
+"""What a bucket holds where that is more than a packet, in seconds of the rate: on a busy host timers are as late."""
 
 _QUEUE = "60s"  # a shorter queue drops packets of a large body, and TCP slows down
 
@@ -26,7 +26,7 @@ def is_impaired(link: LinkSpec) -> bool:
     return bool(link.delay_s or link.jitter_s or link.loss)
 
 
-def shaping_commands(interface: str, link: LinkSpec, burst_bytes: int | None = None) -> list[list[str]]:
+def shaping_commands(interface: str, link: LinkSpec) -> list[list[str]]:
     """The commands that shape what leaves an interface.
 
     Parameters
@@ -35,8 +35,6 @@ def shaping_commands(interface: str, link: LinkSpec, burst_bytes: int | None = N
         The link's end.
     link
         Its properties.
-    burst_bytes
-        The bucket's depth, or None for a packet and a little, without which the link would be too slow.
 
     Returns
     -------
@@ -44,12 +42,10 @@ def shaping_commands(interface: str, link: LinkSpec, burst_bytes: int | None = N
         Each a command with its arguments. The size of packets, a token bucket, and behind it netem where there is
         delay, jitter or loss.
     """
-    is_slow = link.rate_bps <= _FASTEST_SMALL_BPS
-    mtu = _SMALL_MTU_BYTES if is_slow else _MTU_BYTES
+    mtu = _SMALL_MTU_BYTES if link.rate_bps <= _FASTEST_SMALL_BPS else _MTU_BYTES
     packet = mtu + _ETHERNET_BYTES
     rate_bps = round(link.rate_bps * packet / (mtu - _HEADER_BYTES))
-    slack = 0 if is_slow else round(rate_bps / 8 * _SLACK_S)
-    burst = burst_bytes or max(packet + _LEAST_SLACK_BYTES, slack)
+    burst = max(packet + _LEAST_SLACK_BYTES, round(rate_bps / 8 * _SLACK_S))
     base = ["tc", "qdisc", "add", "dev", interface]
     commands = [
         ["ip", "link", "set", "dev", interface, "mtu", str(mtu)],

@@ -36,8 +36,3 @@ def test_delay_jitter_and_loss_are_a_command_behind_the_others() -> None:
     assert " ".join(command) == (
         "tc qdisc add dev eth1 parent 1:1 handle 10: netem delay 20000us 2000us loss 1.000000% limit 100000"
     )
-
-
-def test_the_studys_bucket_is_a_second_deep() -> None:
-    _, command = shaping_commands("eth0", _link(1e6), burst_bytes=125_000)
-    assert command[command.index("burst") + 1] == "125000b"

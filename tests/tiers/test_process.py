@@ -266,3 +266,10 @@ def test_a_gpu_that_is_preferred_and_not_there_is_reported_and_one_that_is_requi
     sentence = r"tier edge ended with exit code 1; its log ends: .*CUDAExecutionProvider, CPUExecutionProvider only .*"
     with pytest.raises(TierError, match=sentence), requiring.deploy(order("edge")):
         pass
+
+
+def test_links_that_the_kernel_is_to_shape_are_refused(tmp_path: Path) -> None:
+    site = make_site(tmp_path)
+    topology = site.topology.model_copy(update={"shaping": "kernel"})
+    with pytest.raises(TierError, match=r'topology\.shaping is "kernel", .*: that needs the backend docker'):
+        ProcessBackend(replace(site, topology=topology))

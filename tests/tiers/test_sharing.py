@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_edgeai.matrix import Placement
 from pytest_edgeai.settings import SettingsError
-from pytest_edgeai.tiers.sharing import ROOM, cpus_of_node, share_among_nodes
+from pytest_edgeai.tiers.backend import Order
+from pytest_edgeai.tiers.sharing import ROOM, cpus_of_node, leaves_a_core, servers_poll, share_among_nodes
 from pytest_edgeai.tiers.specs import Topology, allot, paper_topology
 
 MEMORY = 2**40
@@ -88,3 +91,26 @@ def test_what_cannot_be_shared_out_is_refused(tiers: dict[str, dict[str, object]
     topology = _topology(**tiers)
     with pytest.raises(SettingsError, match=said):
         share_among_nodes(allot(topology.tiers, 2, MEMORY), _placements("mobile", placement), topology, 2)
+
+
+def test_only_a_client_with_a_core_of_its_own_polls() -> None:
+    assert leaves_a_core(frozenset({1}), [0, 1])
+    assert not leaves_a_core(frozenset({0, 1}), [0, 1])
+    assert not leaves_a_core(frozenset(), [0, 1]), "where tiers compute is not known"
+
+
+@pytest.mark.parametrize(
+    ("cores", "node", "polls"),
+    [
+        ({"edge": {1}}, None, True),
+        ({"edge": {1}, "cloud": {2}}, None, True),
+        ({"edge": {1}, "cloud": {1}}, None, False),
+        ({"edge": {0, 1, 2, 3}}, None, False),
+        ({"edge[0]": {1}}, 0, False),
+    ],
+)
+def test_servers_poll_where_nobody_else_wants_their_cores(
+    cores: dict[str, set[int]], node: int | None, polls: bool
+) -> None:
+    order = Order("model", Path(), Placement(("edge",)), node=node)
+    assert servers_poll(order, {name: frozenset(one) for name, one in cores.items()}, range(4)) == polls
