@@ -36,7 +36,7 @@ def _saved(path: Path, graph: onnx.GraphProto) -> Path:
     return path
 
 
-def _unet(path: Path) -> Path:
+def unet(path: Path) -> Path:
     """An encoder, a bottleneck and a decoder that goes back to the encoder's size, for images of any size."""
     nodes = [
         helper.make_node("Conv", ["image", "w_in"], ["skip"], pads=[1, 1, 1, 1]),
@@ -113,7 +113,7 @@ def _tokens(length: int) -> dict[str, Array]:
 
 
 def test_a_unet_for_images_of_any_size_sends_what_the_example_makes(tmp_path: Path) -> None:
-    _, _, cuts = cuts_of(_unet(tmp_path / "unet.onnx"), _image(64))
+    _, _, cuts = cuts_of(unet(tmp_path / "unet.onnx"), _image(64))
     assert next((cut.name, cut.crossing_bytes) for cut in cuts) == ("skip", 16 * 64 * 64 * 4)
 
 
@@ -124,7 +124,7 @@ def test_a_transformer_for_texts_of_any_length_sends_what_the_example_makes(tmp_
 
 
 @pytest.mark.parametrize("size", [24, 80])
-@pytest.mark.parametrize(("write", "feeds_of"), [(_unet, _image), (_t5, _tokens)], ids=["unet", "t5"])
+@pytest.mark.parametrize(("write", "feeds_of"), [(unet, _image), (_t5, _tokens)], ids=["unet", "t5"])
 def test_every_shape_is_that_of_a_run(tmp_path: Path, write: object, feeds_of: object, size: int) -> None:
     path, feeds = write(tmp_path / "graph.onnx"), feeds_of(size)  # type: ignore[operator]
     _, graph, cuts = cuts_of(path, feeds)
@@ -136,12 +136,12 @@ def test_every_shape_is_that_of_a_run(tmp_path: Path, write: object, feeds_of: o
 
 
 def test_without_an_example_a_size_that_is_left_open_is_not_guessed(tmp_path: Path) -> None:
-    graph = Graph.read(onnx.load(_unet(tmp_path / "unet.onnx")))
+    graph = Graph.read(onnx.load(unet(tmp_path / "unet.onnx")))
     with pytest.raises(PartitionError, match="the shape of 'skip' is not known: it takes an example"):
         find_cuts(graph)
 
 
-def _loop(path: Path) -> Path:
+def loop(path: Path) -> Path:
     """A small product, a loop whose body has the large weight, and a product with hardly any."""
     body = helper.make_graph(
         [
@@ -178,7 +178,7 @@ def _loop(path: Path) -> Path:
 
 def test_weights_in_the_body_of_a_loop_count_and_no_half_is_empty(tmp_path: Path) -> None:
     feeds = {"x": np.ones((1, 320), np.float32)}
-    _, _, cuts = cuts_of(_loop(tmp_path / "loop.onnx"), feeds)
+    _, _, cuts = cuts_of(loop(tmp_path / "loop.onnx"), feeds)
     square, thin, turns = 320 * 320 * 4, 320 * 8 * 4, 8
     assert {cut.name: cut.size_bytes for cut in cuts} == {
         "a": (square, turns + square + thin),
@@ -207,7 +207,8 @@ def test_constants_that_are_nodes_are_weights_which_only_one_part_has(tmp_path: 
     assert [(cut.name, cut.size_bytes) for cut in cuts] == [("c", (128 * 128 * 4, 0))]
 
 
-def test_a_graph_without_a_cut_says_what_ties_it(tmp_path: Path) -> None:
+def tied(path: Path) -> Path:
+    """A first and a last product by the same weight, so that no position is left to cut at."""
     nodes = [
         helper.make_node("MatMul", ["x", "shared"], ["a"]),
         helper.make_node("MatMul", ["a", "w"], ["b"]),
@@ -220,7 +221,11 @@ def test_a_graph_without_a_cut_says_what_ties_it(tmp_path: Path) -> None:
         [helper.make_tensor_value_info("y", FLOAT, ["n", 128])],
         _weights(shared=(128, 128), w=(128, 128)),
     )
-    _, read, cuts = cuts_of(_saved(tmp_path / "tied.onnx", graph), {"x": np.ones((1, 128), np.float32)})
+    return _saved(path, graph)
+
+
+def test_a_graph_without_a_cut_says_what_ties_it(tmp_path: Path) -> None:
+    _, read, cuts = cuts_of(tied(tmp_path / "tied.onnx"), {"x": np.ones((1, 128), np.float32)})
     assert cuts == ()
     assert what_ties(read) == "the graph has no cut: weight 'shared' is used by 'a' (MatMul) and by 'y' (MatMul)"
 
