@@ -138,15 +138,18 @@ def test_no_message_is_faster_than_its_link(shape: LinkShape, size: int, polls: 
 
 
 def test_a_link_with_time_to_spare_makes_up_for_what_was_late_before() -> None:
-    late_s = 0.1
+    late_s, size_bytes = 0.3, 50_000
+    times_s = []
     with over_link(SLOW) as port, connection_to(port, SLOW) as connection:
         connection.exchange("POST", PROBE_PATH, {}, [b""])
-        started = time.perf_counter()
-        answer = connection.exchange("POST", PROBE_PATH, {}, [bytes(100_000)], late_s)
-        took_s = time.perf_counter() - started
-    ideal_s = SLOW.ideal_s(answer.sent_bytes) + SLOW.ideal_s(answer.received_bytes)
-    assert took_s >= ideal_s - late_s
-    assert took_s < ideal_s  # 0.8 s for the link, of which an eighth was over before it began
+        for _ in range(5):  # a busy host makes an exchange slow, never fast
+            time.sleep(late_s)  # a message leaves after the one before it, however late it says it is
+            started = time.perf_counter()
+            answer = connection.exchange("POST", PROBE_PATH, {}, [bytes(size_bytes)], late_s)
+            times_s.append(time.perf_counter() - started)
+            ideal_s = SLOW.ideal_s(answer.sent_bytes) + SLOW.ideal_s(answer.received_bytes)
+            assert times_s[-1] >= ideal_s - late_s
+    assert min(times_s) < ideal_s  # 0.4 s for the link, of which most was over before it began
 
 
 def test_what_no_link_makes_up_for_is_told_with_the_answer() -> None:
