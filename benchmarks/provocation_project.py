@@ -143,7 +143,7 @@ class Project:
 
     def pytest(self, *arguments: str, **environment: str) -> Ended:
         """Run a session."""
-        return self._run(["pytest", "-p", "no:cacheprovider", *arguments], environment)
+        return self._run(["pytest", "-p", "no:cacheprovider", "--edgeai-wait=2m", *arguments], environment)
 
     def edgeai(self, *arguments: str) -> Ended:
         """Run the command `edgeai`."""
