@@ -14,6 +14,7 @@ import numpy as np
 
 from pytest_edgeai.attempts import Attempts
 from pytest_edgeai.matrix import Cell, Strategy
+from pytest_edgeai.measure.contention import speed_remark
 from pytest_edgeai.measure.link_errors import link_remarks
 from pytest_edgeai.measure.trial import TrialRecord
 from pytest_edgeai.settings import Settings
@@ -169,6 +170,8 @@ def conclude(
     remarks += _remarks_on_trials(planned, attempts)
     analysis = None
     valid = [record for cell, record in attempts.records.items() if not cell.version and record.status == "valid"]
+    uneven = speed_remark([record.reference for record in valid])
+    remarks += [uneven] if uneven else []
     remarks += link_remarks(
         [
             (record.probes, record.link_errors.largest_s / float(np.median(record.latencies_s)))

@@ -228,7 +228,7 @@ class Tolerances(Spec):
     cpu_wait: float = Field(default=0.10, gt=0)
     waiting_requests: float = Field(default=0.2, ge=0, le=1)
     foreign_cores: float = Field(default=0.5, gt=0)
-    slow_host: float = Field(default=0.25, gt=0)
+    slow_host: float = Field(default=0.5, gt=0)
 
 
 class Data(Spec):

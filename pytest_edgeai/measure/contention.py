@@ -20,6 +20,7 @@ Key = TypeVar("Key", bound=Hashable)
 LEAST_REFERENCES = 4
 """With fewer trials before it, nobody knows how fast a host usually is."""
 _WORTH_NAMING_CORES = 0.1
+_REMARKABLE_SLOWNESS = 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,6 +214,34 @@ def judge_speeds(references: Mapping[Key, Mapping[str, Mapping[str, float]]], to
     every = slower_references(references.values())
     judged = {trial: judge_speed(reference, every, tolerance) for trial, reference in references.items()}
     return {trial: sentence for trial, sentence in judged.items() if sentence is not None}
+
+
+def speed_remark(references: Sequence[Mapping[str, Mapping[str, float]]]) -> str:
+    """A sentence where a host computed unevenly from trial to trial, though not too much; empty where it did not.
+
+    Parameters
+    ----------
+    references
+        `TrialRecord.reference` of the valid trials.
+    """
+    usual_s = {
+        tier: _fastest_quartile(values_s)
+        for tier, values_s in slower_references(references).items()
+        if len(values_s) >= LEAST_REFERENCES
+    }
+    factors = [
+        max(
+            (one_s / usual_s[tier] for tier, (one_s,) in slower_references([one]).items() if tier in usual_s), default=1
+        )
+        for one in references
+    ]
+    slow = [factor for factor in factors if factor > 1 + _REMARKABLE_SLOWNESS]
+    if not slow:
+        return ""
+    return (
+        f"the host computed up to {max(slow):.2g} times slower than usual in {len(slow)} of {len(references)} valid "
+        "trials (the reference computation): latencies that are mostly compute differ by as much between trials"
+    )
 
 
 def slower_references(references: Iterable[Mapping[str, Mapping[str, float]]]) -> dict[str, list[float]]:

@@ -14,6 +14,8 @@ from statistics import median
 from pytest_edgeai.serving.links import LinkShape
 from pytest_edgeai.tiers.probe import Probe, net_error_s
 
+UNTOLD_S = 0.3e-3
+"""What a tier may take on each hop that none of its spans tells: reading heads, handing on, caches that have cooled."""
 REMARKABLE_RATE_ERROR = 0.03
 """A link that is off by more than this share of its rate is remarked upon, though it changes nothing."""
 
@@ -48,9 +50,9 @@ class LinkErrors:
         As the probes say: the sum over all links and directions, without regard to their signs.
     requests_s
         As the requests themselves say: the median over requests of what they were longer on the way than the links
-        should take, net of what the host itself costs.
+        should take, net of what the host itself costs and of what tiers do between their spans (`UNTOLD_S`).
     late_s
-        As answers over held links say: their median lateness.
+        As answers over held links say: their median lateness, net of what the host itself costs.
     ideal_s
         What rate, delay and bytes give for a request and its answer, on all links: the median.
     """
@@ -96,8 +98,8 @@ def estimate_link_errors(
     found: dict[str, list[Probe]] = {}
     for probe in probes:
         found.setdefault(probe.link, []).append(probe)
-    probed_s, net_s, ideals_s = [], [], []
-    for hops in crossings:
+    probed_s, net_s, ideals_s, lates_s = [], [], [], []
+    for hops, one_late_s in zip(crossings, late_s, strict=True):
         error_s = host_s = spread_s = on_the_way_s = ideal_s = 0.0
         for one in hops:
             shape = shapes[one.hop]
@@ -111,9 +113,10 @@ def estimate_link_errors(
                 host_s += probe.host_s(size_bytes) if is_up else max(0.0, probe.host_s(size_bytes) - probe.small.host_s)
                 spread_s += probe.small.spread_s
         probed_s.append(error_s)
-        net_s.append(net_error_s(on_the_way_s - ideal_s, host_s, spread_s))
+        net_s.append(net_error_s(on_the_way_s - ideal_s, host_s + UNTOLD_S * len(hops), spread_s))
+        lates_s.append(net_error_s(one_late_s, host_s))
         ideals_s.append(ideal_s)
-    return LinkErrors(median(probed_s), median(net_s), median(late_s), median(ideals_s))
+    return LinkErrors(median(probed_s), median(net_s), median(lates_s), median(ideals_s))
 
 
 def judge_link_errors(

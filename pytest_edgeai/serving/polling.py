@@ -7,6 +7,7 @@ core to spare: it stops for a while where the polling thread itself is kept from
 from __future__ import annotations
 
 import contextlib
+import os
 import select
 import socket
 import time
@@ -66,6 +67,7 @@ class PollingSocket:
                         return self._connection.recv_into(into)
                     except BlockingIOError:
                         pass
+                os.sched_yield()  # to another thread of this process on the same core, which the reads never let in
                 last, now = now, time.perf_counter()
                 if now - last > _INTERRUPTED_S:  # others want this core: to sleep brings it back sooner
                     self._rests_until = now + _RESTING_S

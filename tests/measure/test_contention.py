@@ -17,6 +17,7 @@ from pytest_edgeai.measure.contention import (
     judge_speed,
     judge_speeds,
     slower_references,
+    speed_remark,
 )
 from pytest_edgeai.measure.host import Moment, Process
 from pytest_edgeai.settings import Tolerances
@@ -139,3 +140,15 @@ def test_the_examples_in_the_documentation_hold() -> None:
     results: Any = doctest.testmod(contention)
     assert results.attempted > 0
     assert results.failed == 0
+
+
+def test_a_host_that_computed_unevenly_is_remarked_upon() -> None:
+    def reference(cpu_s: float) -> dict[str, dict[str, float]]:
+        return {"edge": {"cpu_s": cpu_s, "wall_s": cpu_s, "before_cpu_s": cpu_s, "after_cpu_s": cpu_s}}
+
+    even = [reference(0.001), reference(0.0011), reference(0.00105), reference(0.00115)]
+    assert speed_remark(even) == ""
+    assert speed_remark([*even, reference(0.0014)]).startswith(
+        "the host computed up to 1.3 times slower than usual in 1 of 5 valid trials"
+    )
+    assert speed_remark([]) == ""
