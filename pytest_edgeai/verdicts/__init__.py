@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Final, Literal, TypeAlias
+from typing import Final, Literal, TypeAlias, get_args
 
 Outcome: TypeAlias = Literal[
     "pass",
@@ -19,18 +19,7 @@ Outcome: TypeAlias = Literal[
     "invalid",
 ]
 """Every outcome there is, of budgets and of comparisons, from the best to the gravest."""
-OUTCOMES: Final[tuple[Outcome, ...]] = (
-    "pass",
-    "improvement",
-    "new",
-    "no benefit",
-    "inconclusive",
-    "fail",
-    "regression",
-    "missing",
-    "incomparable",
-    "invalid",
-)
+OUTCOMES: Final[tuple[Outcome, ...]] = get_args(Outcome)
 _GREEN: Final[frozenset[Outcome]] = frozenset(("pass", "improvement", "new", "no benefit"))
 
 
