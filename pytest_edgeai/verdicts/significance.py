@@ -102,11 +102,15 @@ def _largest_scores(name: str, one: Estimate, spread: Spread) -> Array:
 
 
 def _signed_scores(one: Estimate, signs: Array | float, spread: Spread) -> Array:
-    """How extreme the differences are with these signs, by view: logarithms of p-values with the views' weights."""
+    """How extreme the differences are with these signs, by view: logarithms of p-values with the views' weights.
+
+    All views have the degrees of freedom of the view with the fewest. With their own, those with more would have the
+    largest scores of any large change, whatever its signs: exchanges would hide it in the views with fewer.
+    """
     from scipy.special import stdtr
 
     assert one.differences is not None
-    p = stdtr(one.df, -one.statistics(one.differences * signs, spread))
+    p = stdtr(one.df.min(), -one.statistics(one.differences * signs, spread))
     scores: Array = -np.log(np.maximum(p, _LEAST_P) / _weights(one))
     return scores
 
