@@ -23,7 +23,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from pytest_edgeai.latency_files import COLUMNS, read_latencies
+from pytest_edgeai.commands.latency_files import COLUMNS, read_latencies
 from pytest_edgeai.stats import analyze, cliffs_delta_counts
 from pytest_edgeai.stats.analysis import PARTITION_JOINS
 from pytest_edgeai.stats.order import TIERS

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-from pytest_edgeai.serving.timing import HEADER
+from pytest_edgeai.wire.timing import HEADER
 
 _PATIENCE_S = 30.0
 _HOP_BY_HOP = {"connection", "content-length", "host", "transfer-encoding"}

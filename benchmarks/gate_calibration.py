@@ -30,11 +30,11 @@ from gate_data import SLOWDOWNS, FloatArray, Measured, Pairs, joined, read
 from rich.console import Console
 from rich.table import Table
 
-from pytest_edgeai.recording import RecordedStrategy
 from pytest_edgeai.verdicts.artifacts import Limits
 from pytest_edgeai.verdicts.control import control_shifts
 from pytest_edgeai.verdicts.regression import LatencyChange, Rule, judge_changes
 from pytest_edgeai.verdicts.undecided import more_trials, rule_of_look
+from pytest_edgeai.versions.recording import RecordedStrategy
 
 Sides: TypeAlias = dict[str, tuple[FloatArray, FloatArray]]
 

@@ -26,8 +26,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from pytest_edgeai.matrix import Placement
-from pytest_edgeai.measure.client import Answer
+from pytest_edgeai.matrix.strategies import Placement
 from pytest_edgeai.measure.host import usable_cores
 from pytest_edgeai.parallel import node_folder
 from pytest_edgeai.parallel.aggregation import Aggregation, Kind
@@ -38,6 +37,7 @@ from pytest_edgeai.tiers.nodes import NodesDeployment
 from pytest_edgeai.tiers.process import ProcessBackend
 from pytest_edgeai.tiers.sharing import share_among_nodes
 from pytest_edgeai.tiers.specs import Topology, allot, paper_topology
+from pytest_edgeai.wire.client import Answer
 
 _NUMBERS = (1, 2, 3, 5)
 _MOST = max(_NUMBERS)

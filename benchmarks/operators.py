@@ -21,7 +21,7 @@ from typing import Any, Final
 
 import onnxruntime
 
-from pytest_edgeai import artifacts
+from pytest_edgeai import store as artifacts
 from pytest_edgeai.measure.host import this_host
 from pytest_edgeai.operators import registry
 from pytest_edgeai.operators.chains import with_chains

@@ -147,7 +147,7 @@ class Project:
 
     def edgeai(self, *arguments: str) -> Ended:
         """Run the command `edgeai`."""
-        return self._run(["pytest_edgeai.cli", *arguments], {})
+        return self._run(["pytest_edgeai.commands.cli", *arguments], {})
 
     def git(self, *words: str) -> None:
         """Run git."""

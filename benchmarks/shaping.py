@@ -30,16 +30,16 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from pytest_edgeai.matrix import Placement
-from pytest_edgeai.measure.client import Client, Transfer
+from pytest_edgeai.matrix.strategies import Placement
 from pytest_edgeai.measure.host_checks import wake_up_s
-from pytest_edgeai.serving.links import LinkShape
 from pytest_edgeai.serving.server import PROBE_PATH
 from pytest_edgeai.tiers.backend import Order, Site
 from pytest_edgeai.tiers.children import Child, family
 from pytest_edgeai.tiers.containers import DockerBackend
 from pytest_edgeai.tiers.probe import Line, ProbeLines
 from pytest_edgeai.tiers.specs import Shaping, Topology, allot
+from pytest_edgeai.wire.client import Client, Transfer
+from pytest_edgeai.wire.links import LinkShape
 
 Over: TypeAlias = Callable[[LinkShape, bool], AbstractContextManager[ProbeLines]]
 Manner: TypeAlias = Literal["rested", "back to back"]

@@ -24,12 +24,12 @@ from typing import Any, ClassVar
 
 import pytest
 
-from pytest_edgeai.measure.client import Requests
 from pytest_edgeai.measure.host_checks import wake_up_s
 from pytest_edgeai.tiers.backend import Deployment, Order, Site, TierState
 from pytest_edgeai.tiers.probe import ProbeLines
 from pytest_edgeai.tiers.process import ProcessBackend
 from pytest_edgeai.tiers.specs import Hop
+from pytest_edgeai.wire.client import Requests
 
 FACTORS = (0.8, 0.9, 0.95, 1.0, 1.05, 1.1, 1.2)
 TOLERANCE = 0.02

@@ -18,11 +18,11 @@ from pytest_edgeai.plugin import SESSION
 if TYPE_CHECKING:
     from pytest_benchmark.fixture import BenchmarkFixture
 
-    from pytest_edgeai.artifacts import Artifact
-    from pytest_edgeai.matrix import Placement, Strategy
+    from pytest_edgeai.matrix.strategies import Placement, Strategy
     from pytest_edgeai.measure.trial import TrialRecord
     from pytest_edgeai.operators import Operator
     from pytest_edgeai.session import MeasuringSession
+    from pytest_edgeai.store import Artifact
     from pytest_edgeai.subjects import SubjectModel
     from pytest_edgeai.tiers.backend import Deployment
 
@@ -80,7 +80,7 @@ def operator(edgeai_session: MeasuringSession, edgeai_operator: str) -> Operator
 @pytest.fixture
 def tier(edgeai_tier: str) -> Placement:
     """A placement: the tier, or the chain of tiers, that runs an artifact."""
-    from pytest_edgeai.matrix import Placement
+    from pytest_edgeai.matrix.strategies import Placement
 
     return Placement.parse(edgeai_tier)
 
@@ -94,7 +94,7 @@ def replicate(edgeai_replicate: int) -> int:
 @pytest.fixture
 def strategy(subject: SubjectModel, operator: Operator[Any], tier: Placement) -> Strategy:
     """One cell of the matrix: model, operator and placement."""
-    from pytest_edgeai.matrix import Strategy
+    from pytest_edgeai.matrix.strategies import Strategy
 
     return Strategy(subject.name, operator.name, tier)
 
@@ -150,7 +150,7 @@ def trial(
 
     It fails the test when the trial is invalid, unless that is the host's fault and it is measured again.
     """
-    from pytest_edgeai.matrix import Cell
+    from pytest_edgeai.matrix.strategies import Cell
     from pytest_edgeai.measure.contention import slower_references
     from pytest_edgeai.measure.trial import Assignment, TrialInvalid, run_trial
 
@@ -222,6 +222,6 @@ def _fail(
     reference: Mapping[str, Mapping[str, float]] | None = None,
 ) -> NoReturn:
     """Fail the test, in a way that tells whose fault it is and what is known of the host."""
-    from pytest_edgeai.trial_items import Spoiled
+    from pytest_edgeai.collection.trial_items import Spoiled
 
     raise Spoiled(reason, host, reference) if cause == "host" else pytest.fail.Exception(reason, pytrace=False)

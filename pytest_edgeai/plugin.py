@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from pytest_edgeai.matrix import Cell
+    from pytest_edgeai.matrix.strategies import Cell
     from pytest_edgeai.reporting.preparation import PreparationLines
     from pytest_edgeai.reporting.progress import ProgressLines
     from pytest_edgeai.session import MeasuringSession
@@ -139,7 +139,7 @@ def pytest_configure_node(node: Any) -> None:
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Parametrize the axes that a test asks for."""
-    from pytest_edgeai import parametrization
+    from pytest_edgeai.collection import parametrization
 
     axes = parametrization.axes_needed(metafunc)
     if not axes:
@@ -168,7 +168,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave out tests whose marker has no strategy in common with what the session selects."""
-    from pytest_edgeai import parametrization
+    from pytest_edgeai.collection import parametrization
 
     left_out = [item for item in items if parametrization.is_left_out(item)]
     if left_out:
@@ -180,7 +180,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 @pytest.hookimpl(trylast=True)
 def pytest_itemcollected(item: pytest.Item) -> None:
     """Remember which trial a test is."""
-    from pytest_edgeai import parametrization
+    from pytest_edgeai.collection import parametrization
 
     cell = parametrization.cell_of(item)
     if cell is not None:
@@ -190,7 +190,7 @@ def pytest_itemcollected(item: pytest.Item) -> None:
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_finish(session: pytest.Session) -> None:
     """Interleave the trials, after all other tests, and refuse at once what cannot be measured."""
-    from pytest_edgeai import parametrization
+    from pytest_edgeai.collection import parametrization
 
     config = session.config
     parametrization.refuse_unusable(session)
@@ -201,8 +201,8 @@ def pytest_collection_finish(session: pytest.Session) -> None:
         _prepare_instead(session)
     if SESSION not in config.stash or config.option.edgeai_prepare:
         return
-    from pytest_edgeai.interruption import heed_signals
-    from pytest_edgeai.matrix import schedule
+    from pytest_edgeai.collection.interruption import heed_signals
+    from pytest_edgeai.matrix.strategies import schedule
     from pytest_edgeai.settings import SettingsError
 
     edgeai = config.stash[SESSION]
@@ -236,7 +236,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
             f"{len(edgeai.cells)} trials are selected but benchmarks are disabled, so nothing would be measured: "
             "leave out --benchmark-disable, or leave out the trials by --benchmark-skip"
         )
-    from pytest_edgeai.session_lock import HostTakenError
+    from pytest_edgeai.measure.session_lock import HostTakenError
 
     try:
         if edgeai.cells:
@@ -278,8 +278,8 @@ def pytest_runtestloop(session: pytest.Session) -> Generator[None, object, objec
     config = session.config
     measures = SESSION in config.stash and not config.option.edgeai_prepare
     if measures and not config.option.collectonly and not _is_broken(session) and not _is_worker(config):
+        from pytest_edgeai.collection.trial_items import TrialItems
         from pytest_edgeai.reporting.progress import ProgressLines
-        from pytest_edgeai.trial_items import TrialItems
 
         edgeai = config.stash[SESSION]
         trials = {item.nodeid: item.stash[CELL] for item in session.items if CELL in item.stash and edgeai.cells}
@@ -291,7 +291,7 @@ def pytest_runtestloop(session: pytest.Session) -> Generator[None, object, objec
         if edgeai.against is not None and edgeai.twins:
             _prepare_other(session, trials, progress)
             if edgeai.twins:
-                from pytest_edgeai.further_trials import UndecidedTrials
+                from pytest_edgeai.collection.further_trials import UndecidedTrials
 
                 edgeai.suppliers.append(UndecidedTrials())
     return (yield)
@@ -299,7 +299,7 @@ def pytest_runtestloop(session: pytest.Session) -> Generator[None, object, objec
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Fail a test whose place in the matrix is unknown, and no other."""
-    from pytest_edgeai import parametrization
+    from pytest_edgeai.collection import parametrization
 
     sentence = parametrization.refusal_of(item)
     if sentence is not None:
@@ -324,7 +324,7 @@ def pytest_benchmark_update_json(config: pytest.Config, benchmarks: list[Any], o
     Of a project's other benchmarks latencies are written where pytest-benchmark's options ask for them.
     """
     if SESSION in config.stash and config.stash[SESSION].cells and not _is_worker(config):
-        from pytest_edgeai.recording import KEY, record_session
+        from pytest_edgeai.versions.recording import KEY, record_session
 
         made = {benchmark.fullname: benchmark for benchmark in benchmarks}
         for described in output_json["benchmarks"]:
@@ -343,7 +343,7 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> Generator[
         return (yield)
     if exitstatus == pytest.ExitCode.USAGE_ERROR and not config.stash[SESSION].records:  # it never came to a trial
         return (yield)
-    from pytest_edgeai.interruption import end_of
+    from pytest_edgeai.collection.interruption import end_of
     from pytest_edgeai.reporting import junit
 
     outcome = config.stash[SESSION].finish(end_of(config, exitstatus))
@@ -376,8 +376,8 @@ def _prepare_instead(session: pytest.Session) -> None:
     config = session.config
     if SESSION not in config.stash:
         return
-    from pytest_edgeai import parametrization
-    from pytest_edgeai.preparation_items import items_for
+    from pytest_edgeai.collection import parametrization
+    from pytest_edgeai.collection.preparation_items import items_for
     from pytest_edgeai.reporting.preparation import CHANNEL, send_through
 
     edgeai = config.stash[SESSION]
@@ -394,7 +394,7 @@ def _hand_over_instead(session: pytest.Session) -> None:
     """Answer the version that asks for the artifacts of this one; there is nothing to test."""
     session.items[:] = []
     if SESSION in session.config.stash:
-        from pytest_edgeai.versions import hand_over
+        from pytest_edgeai.versions.other import hand_over
 
         hand_over(
             session.config.stash[SESSION], session.config.option.edgeai_hand_over, lambda line: print(line, flush=True)
@@ -403,7 +403,7 @@ def _hand_over_instead(session: pytest.Session) -> None:
 
 def _prepare_other(session: pytest.Session, trials: dict[str, Cell], progress: ProgressLines) -> None:
     """Have the other version make its artifacts ready, and leave out its trials that would tell nothing."""
-    from pytest_edgeai import parametrization
+    from pytest_edgeai.collection import parametrization
     from pytest_edgeai.reporting.header import against_line
     from pytest_edgeai.settings import SettingsError
 

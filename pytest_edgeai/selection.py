@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
-from pytest_edgeai.matrix import Placement, Strategy, parse_placements, select
+from pytest_edgeai.matrix.strategies import Placement, Strategy, parse_placements, select
 from pytest_edgeai.settings import Settings, SettingsError
 from pytest_edgeai.tiers.backend import BackendFactory
 

@@ -15,9 +15,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pytest_edgeai import artifacts, scratch
-from pytest_edgeai.attempts import Attempts, Fate
-from pytest_edgeai.matrix import Cell, Placement, Strategy, place_again, schedule
+from pytest_edgeai import scratch
+from pytest_edgeai import store as artifacts
+from pytest_edgeai.matrix.strategies import Cell, Placement, Strategy, place_again, schedule
+from pytest_edgeai.measure.attempts import Attempts, Fate
 from pytest_edgeai.measure.host import Host, this_host
 from pytest_edgeai.selection import Registered, Selection
 from pytest_edgeai.settings import Settings, SettingsError
@@ -26,17 +27,17 @@ from pytest_edgeai.tiers.sharing import share_among_nodes
 from pytest_edgeai.tiers.specs import Allotment, allot
 
 if TYPE_CHECKING:
-    from pytest_edgeai.checkouts import Commit
     from pytest_edgeai.measure.trial import TrialRecord
     from pytest_edgeai.operators.preparation import Plan, Prepared
     from pytest_edgeai.operators.worker import Failure, Progress
-    from pytest_edgeai.outcome import SessionOutcome
-    from pytest_edgeai.recording import Recording
     from pytest_edgeai.reporting.files import ReportFolder
     from pytest_edgeai.tiers.backend import Cause
     from pytest_edgeai.verdicts.comparison import Comparison
+    from pytest_edgeai.verdicts.outcome import SessionOutcome
     from pytest_edgeai.verdicts.regression import Rule
-    from pytest_edgeai.versions import OtherVersion
+    from pytest_edgeai.versions.checkouts import Commit
+    from pytest_edgeai.versions.other import OtherVersion
+    from pytest_edgeai.versions.recording import Recording
 
 
 @dataclass
@@ -223,7 +224,7 @@ class MeasuringSession:
         HostTakenError
             Another session is measuring.
         """
-        from pytest_edgeai.session_lock import only_session
+        from pytest_edgeai.measure.session_lock import only_session
 
         self._stack.enter_context(only_session(wait_s, note))
 
@@ -318,7 +319,7 @@ class MeasuringSession:
         SettingsError
             The commit does not make its artifacts ready.
         """
-        from pytest_edgeai.versions import Question, prepare_version
+        from pytest_edgeai.versions.other import Question, prepare_version
 
         assert self.against is not None
         options = ["--edgeai-scale", self.settings.scale]
@@ -444,9 +445,9 @@ class MeasuringSession:
         interrupted
             What ended the session before its last trial, or empty.
         """
-        from pytest_edgeai.outcome import conclude
         from pytest_edgeai.reporting.files import ReportError
         from pytest_edgeai.reporting.tiers import saturation_sentences, unproven_sentences
+        from pytest_edgeai.verdicts.outcome import conclude
 
         self.outcome = conclude(self.strategies, self.cells, self.attempts, self.prepared, self.settings)
         unproven = unproven_sentences(self.records.values())
@@ -468,8 +469,8 @@ class MeasuringSession:
         """Compare what was measured so far with the other version or the saved session, if there is one."""
         if self.baseline is None and self.other is None:
             return None
-        from pytest_edgeai.recording import KEY, read_recording, record_other, record_session
         from pytest_edgeai.verdicts.comparison import compare, rules
+        from pytest_edgeai.versions.recording import KEY, read_recording, record_other, record_session
 
         # By way of the document, so that both sides went through the same hands.
         usual, limits = rules(self.settings)

@@ -1,7 +1,7 @@
 """The validated settings: from `edgeai.toml` or `[tool.edgeai]` in pyproject.toml, read once and frozen.
 
 Command line options are applied on top by the plugin. Names of models and operators are checked where the registered
-ones are known (`pytest_edgeai.matrix`).
+ones are known (`pytest_edgeai.matrix.strategies`).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, ValidationError, model_validator
 
-from pytest_edgeai.cut_numbers import family_of
+from pytest_edgeai.partition.cut_numbers import family_of
 from pytest_edgeai.settings_files import SettingsError as SettingsError
 from pytest_edgeai.settings_files import find_settings as find_settings
 from pytest_edgeai.tiers.specs import ImageSpec, Spec, Topology, paper_topology

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from pytest_edgeai.session_lock import FOLDER_VARIABLE
+from pytest_edgeai.measure.session_lock import FOLDER_VARIABLE
 
 
 @pytest.fixture(scope="session", autouse=True)

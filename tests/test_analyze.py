@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from pytest_edgeai.cli import main
+from pytest_edgeai.commands.cli import main
 
 from .stats.paper import PAPER
 

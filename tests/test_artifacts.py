@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_edgeai.artifacts import MANIFEST, Recipe, Store, StoreError, library_versions, source_digest
+from pytest_edgeai.store import MANIFEST, Recipe, Store, StoreError, library_versions, source_digest
 
 RECIPE = Recipe("artifacts", {"name": "one"})
 

@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_edgeai.attempts import Attempts
-from pytest_edgeai.matrix import Cell, Placement, Strategy, place_again
+from pytest_edgeai.matrix.strategies import Cell, Placement, Strategy, place_again
+from pytest_edgeai.measure.attempts import Attempts
 from pytest_edgeai.measure.trial import Measurement, TrialRecord
-from pytest_edgeai.outcome import conclude
 from pytest_edgeai.settings import Settings
+from pytest_edgeai.verdicts.outcome import conclude
 from pytest_edgeai.verdicts.trials import ENOUGH, InvalidTrial, blame_host, judge_trials, short_of_trials
 
 EDGE = Strategy("toy", "identity", Placement(("edge",)))

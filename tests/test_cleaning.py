@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 from filelock import FileLock
 
-from pytest_edgeai import cli
-from pytest_edgeai.artifacts import MARKER, Recipe, Store
+from pytest_edgeai.commands import cli
+from pytest_edgeai.store import MARKER, Recipe, Store
 
 RECIPE = Recipe("artifacts", {"subject": {"name": "resnet"}, "operator": {"name": "sptq"}})
 OTHER = Recipe("samples", {"name": "two"})
@@ -107,7 +107,7 @@ def test_without_a_terminal_it_removes_nothing_unless_it_is_told_to(
 @pytest.mark.parametrize(("answer", "code"), [("y", 0), ("n", 1), ("", 1)])
 def test_on_a_terminal_it_asks(store: Store, tmp_path: Path, answer: str, code: int) -> None:
     near, far = pty.openpty()
-    command = [sys.executable, "-m", "pytest_edgeai.cli", "clean", "--store", str(store.root)]
+    command = [sys.executable, "-m", "pytest_edgeai.commands.cli", "clean", "--store", str(store.root)]
     environment = {**os.environ, "DOCKER_HOST": "unix:///nowhere"}
     with subprocess.Popen(command, stdin=far, stdout=far, stderr=far, cwd=tmp_path, env=environment) as child:
         os.close(far)

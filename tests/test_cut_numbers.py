@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_edgeai.cut_numbers import abbreviated, family_of, numbered, numbers_of
+from pytest_edgeai.partition.cut_numbers import abbreviated, family_of, numbered, numbers_of
 from pytest_edgeai.stats import ordered_operators
 
 families = st.text("ab>_.", min_size=1)

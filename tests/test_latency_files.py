@@ -11,8 +11,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pytest_edgeai.cli import main
-from pytest_edgeai.latency_files import LatencyFileError, read_latencies
+from pytest_edgeai.commands.cli import main
+from pytest_edgeai.commands.latency_files import LatencyFileError, read_latencies
 
 from .test_analyze import GOOD, HEADER
 

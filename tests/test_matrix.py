@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_edgeai.matrix import Cell, Placement, Strategy, parse_placements, schedule, select
+from pytest_edgeai.matrix.strategies import Cell, Placement, Strategy, parse_placements, schedule, select
 from pytest_edgeai.settings import SettingsError
 from pytest_edgeai.tiers.specs import Topology, paper_topology
 

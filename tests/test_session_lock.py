@@ -15,11 +15,11 @@ from pathlib import Path
 
 import pytest
 
-from pytest_edgeai.session_lock import FOLDER_VARIABLE, Holder, HostTakenError, lock_folder, only_session
+from pytest_edgeai.measure.session_lock import FOLDER_VARIABLE, Holder, HostTakenError, lock_folder, only_session
 
 HOLD = """
 import sys
-from pytest_edgeai.session_lock import only_session
+from pytest_edgeai.measure.session_lock import only_session
 
 with only_session(0, print):
     print("held", flush=True)

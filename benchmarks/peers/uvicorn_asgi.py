@@ -16,8 +16,8 @@ from typing import Any
 
 import uvicorn
 
-from pytest_edgeai.serving import protocol
 from pytest_edgeai.serving.repository import Execution, Model
+from pytest_edgeai.wire import protocol
 
 _HEADER = protocol.JSON_LENGTH_HEADER.lower().encode()
 _MODEL = Model(Path(sys.argv[2]) / "noop", Execution())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 from collections.abc import Iterator
 
-from pytest_edgeai.findings import Finding
+from pytest_edgeai.measure.findings import Finding
 from pytest_edgeai.measure.host_checks import LINKS, HeldLink, HostChecks
 
 _SLOW_WAKE_UP_S = 0.3e-3

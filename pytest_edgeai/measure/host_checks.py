@@ -22,7 +22,7 @@ from pytest_edgeai.measure.contention import ForeignUse, foreign_use
 from pytest_edgeai.measure.host import family_of, load_average, observe, usable_cpus
 from pytest_edgeai.serving.reference import Reference
 from pytest_edgeai.serving.repository import Execution
-from pytest_edgeai.serving.waiting import wait_until
+from pytest_edgeai.wire.waiting import wait_until
 
 REST_S = 0.05
 MESSAGE_BYTES = 4096

@@ -11,8 +11,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 
-from pytest_edgeai.serving.links import LinkShape
 from pytest_edgeai.tiers.probe import Probe, net_error_s
+from pytest_edgeai.wire.links import LinkShape
 
 UNTOLD_S = 0.3e-3
 """What a tier may take on each hop that none of its spans tells: reading heads, handing on, caches that have cooled."""

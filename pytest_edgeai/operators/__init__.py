@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, Self, TypeAlias, TypeVar, final
 
-from pytest_edgeai.artifacts import Entry
-from pytest_edgeai.serving.protocol import Array
+from pytest_edgeai.store import Entry
 from pytest_edgeai.subjects import SubjectModel
 from pytest_edgeai.subjects.samples import Samples
 from pytest_edgeai.tiers.specs import Allotment, Spec, Topology
+from pytest_edgeai.wire.protocol import Array
 
 if TYPE_CHECKING:
     import torch

@@ -13,12 +13,12 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from pytest_edgeai.artifacts import Entry, Recipe
-from pytest_edgeai.cut_numbers import numbered
 from pytest_edgeai.operators import BuildError, Operator, chains
 from pytest_edgeai.operators.preparation import Plan
 from pytest_edgeai.operators.worker import Failure, Progress, prepare_all
+from pytest_edgeai.partition.cut_numbers import numbered
 from pytest_edgeai.serving.repository import GRAPH_NAME
+from pytest_edgeai.store import Entry, Recipe
 from pytest_edgeai.subjects import samples as sample_store
 from pytest_edgeai.subjects.samples import Samples
 

@@ -17,9 +17,9 @@ from pydantic import Field, field_validator
 import pytest_edgeai.partition
 from pytest_edgeai.operators import BuildError, Job, Operator
 from pytest_edgeai.serving.pipeline import FILE_NAME, NextPart, Pipeline, TextPreprocess
-from pytest_edgeai.serving.protocol import Array
 from pytest_edgeai.serving.repository import GRAPH_NAME, part_folder
 from pytest_edgeai.tiers.specs import Allotment, Spec, Topology
+from pytest_edgeai.wire.protocol import Array
 
 if TYPE_CHECKING:
     from pytest_edgeai.partition.cuts import Cut

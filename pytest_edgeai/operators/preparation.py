@@ -17,7 +17,6 @@ from typing import Any
 import numpy as np
 
 from pytest_edgeai import scratch as scratch_folders
-from pytest_edgeai.artifacts import Artifact, Entry, Recipe, Store, library_versions, source_digest
 from pytest_edgeai.measure import accuracy
 from pytest_edgeai.measure.accuracy import Evaluation
 from pytest_edgeai.measure.host import Host
@@ -28,6 +27,7 @@ from pytest_edgeai.operators.provenance import Cost
 from pytest_edgeai.operators.verification import graph_size, refuse_guessing, verify
 from pytest_edgeai.parallel import node_folders
 from pytest_edgeai.serving.repository import GRAPH_NAME
+from pytest_edgeai.store import Artifact, Entry, Recipe, Store, library_versions, source_digest
 from pytest_edgeai.subjects import Split, SubjectModel
 from pytest_edgeai.subjects import samples as sample_store
 from pytest_edgeai.subjects.samples import Samples

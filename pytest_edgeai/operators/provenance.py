@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from pytest_edgeai.artifacts import library_versions
 from pytest_edgeai.operators import Operator
+from pytest_edgeai.store import library_versions
 
 _OF_STEPS = "steps"
 

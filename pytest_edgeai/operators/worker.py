@@ -21,9 +21,9 @@ from pathlib import Path
 from typing import Any, Protocol, TypeAlias, TypeVar
 
 from pytest_edgeai import scratch
-from pytest_edgeai.artifacts import StoreError
 from pytest_edgeai.operators import BuildError
 from pytest_edgeai.operators.idleness import Watch, cpu_time_s, kill
+from pytest_edgeai.store import StoreError
 from pytest_edgeai.subjects import SubjectError
 
 Wanted: TypeAlias = tuple[str, str]

@@ -14,8 +14,8 @@ from typing import Literal, TypeAlias
 
 import numpy as np
 
-from pytest_edgeai.serving.protocol import Array
 from pytest_edgeai.serving.steps import Classification
+from pytest_edgeai.wire.protocol import Array
 
 FILE_NAME = "aggregation.json"
 Kind: TypeAlias = Literal["variants", "classes", "copies"]

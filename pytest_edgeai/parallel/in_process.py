@@ -7,8 +7,8 @@ from pathlib import Path
 
 from pytest_edgeai.parallel import node_folders
 from pytest_edgeai.parallel.aggregation import Aggregation
-from pytest_edgeai.serving.protocol import Array
 from pytest_edgeai.serving.repository import Execution, Model
+from pytest_edgeai.wire.protocol import Array
 
 
 class NodesInProcess:

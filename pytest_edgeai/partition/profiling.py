@@ -16,7 +16,7 @@ from statistics import median
 from pytest_edgeai import scratch
 from pytest_edgeai.partition.graph import Graph, Role
 from pytest_edgeai.partition.running import open_session
-from pytest_edgeai.serving.protocol import Array
+from pytest_edgeai.wire.protocol import Array
 
 _WARMUP = 2
 _KERNEL = "_kernel_time"

@@ -9,9 +9,9 @@ from pytest_edgeai.reporting.statistics import markdown_table, p_words
 from pytest_edgeai.subjects.metrics import METRICS
 
 if TYPE_CHECKING:
-    from pytest_edgeai.outcome import SessionOutcome
     from pytest_edgeai.stats import AccuracyPair
     from pytest_edgeai.verdicts.accuracy import AccuracyResult
+    from pytest_edgeai.verdicts.outcome import SessionOutcome
 
 DROP_HEADINGS = (
     "artifact",

@@ -17,16 +17,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pytest_edgeai import __version__
-from pytest_edgeai.artifacts import library_versions
 from pytest_edgeai.reporting.accuracy import accuracy_document, pairs_document
-from pytest_edgeai.serving.timing import SPAN_NAMES
 from pytest_edgeai.settings import Settings, SettingsError
+from pytest_edgeai.store import library_versions
+from pytest_edgeai.wire.timing import SPAN_NAMES
 
 if TYPE_CHECKING:
     from pytest_edgeai.measure.trial import TrialRecord
-    from pytest_edgeai.outcome import SessionOutcome, StrategyResult
     from pytest_edgeai.session import MeasuringSession
-    from pytest_edgeai.versions import OtherVersion
+    from pytest_edgeai.verdicts.outcome import SessionOutcome, StrategyResult
+    from pytest_edgeai.versions.other import OtherVersion
 
 SAMPLES, RESULTS, SUMMARY, COMPARISON = "samples.csv", "results.json", "summary.md", "comparison.md"
 AGAINST_SAMPLES = "samples-against.csv"

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from pytest_edgeai.cut_numbers import abbreviated
+from pytest_edgeai.partition.cut_numbers import abbreviated
 
 if TYPE_CHECKING:
-    from pytest_edgeai.matrix import Placement
+    from pytest_edgeai.matrix.strategies import Placement
     from pytest_edgeai.session import MeasuringSession
     from pytest_edgeai.tiers.specs import Topology
 

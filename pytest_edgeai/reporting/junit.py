@@ -14,8 +14,8 @@ from pytest_edgeai.verdicts import Verdict
 from pytest_edgeai.verdicts.comparison import Comparison
 
 if TYPE_CHECKING:
-    from pytest_edgeai.matrix import Strategy
-    from pytest_edgeai.outcome import SessionOutcome
+    from pytest_edgeai.matrix.strategies import Strategy
+    from pytest_edgeai.verdicts.outcome import SessionOutcome
 
 VERDICTS, COMPARE = "edgeai.verdicts", "edgeai.compare"
 _SESSION = "session"

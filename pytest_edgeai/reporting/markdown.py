@@ -16,8 +16,8 @@ from pytest_edgeai.reporting.tiers import HEADINGS as TIER_HEADINGS
 from pytest_edgeai.reporting.tiers import tier_rows
 
 if TYPE_CHECKING:
-    from pytest_edgeai.outcome import SessionOutcome
     from pytest_edgeai.session import MeasuringSession
+    from pytest_edgeai.verdicts.outcome import SessionOutcome
 
 
 def summary(session: MeasuringSession, outcome: SessionOutcome) -> str:

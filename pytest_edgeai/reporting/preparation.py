@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_edgeai.preparation_items import is_preparation
+from pytest_edgeai.collection.preparation_items import is_preparation
 
 if TYPE_CHECKING:
     from _pytest._io import TerminalWriter  # pytest has no public name for the type of its public method's result

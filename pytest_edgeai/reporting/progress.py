@@ -16,7 +16,7 @@ import pytest
 if TYPE_CHECKING:
     from _pytest._io import TerminalWriter  # pytest has no public name for the type of its public method's result
 
-    from pytest_edgeai.matrix import Cell
+    from pytest_edgeai.matrix.strategies import Cell
     from pytest_edgeai.operators.worker import Progress
     from pytest_edgeai.session import MeasuringSession
 

@@ -11,7 +11,7 @@ from pytest_edgeai.reporting.statistics import milliseconds as _milliseconds
 from pytest_edgeai.subjects.metrics import METRICS
 
 if TYPE_CHECKING:
-    from pytest_edgeai.outcome import StrategyResult
+    from pytest_edgeai.verdicts.outcome import StrategyResult
 
 HEADINGS = (
     "strategy",

@@ -16,8 +16,8 @@ from pytest_edgeai.reporting.statistics import p_words, title
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from pytest_edgeai.outcome import SessionOutcome
     from pytest_edgeai.session import MeasuringSession
+    from pytest_edgeai.verdicts.outcome import SessionOutcome
 
 
 def write_summary(reporter: pytest.TerminalReporter, session: MeasuringSession) -> None:

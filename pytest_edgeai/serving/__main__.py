@@ -19,10 +19,10 @@ from pathlib import Path
 from typing import NoReturn
 
 from pytest_edgeai import __version__
-from pytest_edgeai.serving.links import LinkDirection, LinkShape
 from pytest_edgeai.serving.repository import Execution, Model, ModelError, load_repository
 from pytest_edgeai.serving.server import ServerSettings, TierServer
-from pytest_edgeai.serving.waiting import POLLED_S, sleep_precisely
+from pytest_edgeai.wire.links import LinkDirection, LinkShape
+from pytest_edgeai.wire.waiting import POLLED_S, sleep_precisely
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -17,14 +17,14 @@ from types import MappingProxyType
 from typing import Any, NamedTuple, TypeAlias
 
 from pytest_edgeai import __version__
-from pytest_edgeai.serving import protocol, timing
-from pytest_edgeai.serving.http1 import MessageError, whole_number
 from pytest_edgeai.serving.limits import read_limits, whereabouts
 from pytest_edgeai.serving.pipeline import SampleError
 from pytest_edgeai.serving.processor import description, instructions
 from pytest_edgeai.serving.reference import Reference
 from pytest_edgeai.serving.repository import Model, ModelError
 from pytest_edgeai.serving.settings import ServerSettings
+from pytest_edgeai.wire import protocol, timing
+from pytest_edgeai.wire.http1 import MessageError, whole_number
 
 PROBE_PATH = "/edgeai/probe"
 LIMITS_PATH = "/edgeai/limits"

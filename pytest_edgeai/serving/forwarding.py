@@ -5,12 +5,12 @@ from __future__ import annotations
 import time
 from http import HTTPStatus
 
-from pytest_edgeai.serving import protocol, timing
-from pytest_edgeai.serving.connection import Connection
 from pytest_edgeai.serving.endpoints import Refusal, Reply, Request
-from pytest_edgeai.serving.http1 import MessageError
-from pytest_edgeai.serving.links import LinkDirection
 from pytest_edgeai.serving.settings import ServerSettings
+from pytest_edgeai.wire import protocol, timing
+from pytest_edgeai.wire.connection import Connection
+from pytest_edgeai.wire.http1 import MessageError
+from pytest_edgeai.wire.links import LinkDirection
 
 _HANDED_ON = (protocol.JSON_LENGTH_HEADER, "Authorization", "Content-Type", "Content-Encoding")
 

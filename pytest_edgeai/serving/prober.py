@@ -13,9 +13,9 @@ import sys
 import time
 from typing import Any
 
-from pytest_edgeai.serving.connection import Connection
-from pytest_edgeai.serving.http1 import MessageError
-from pytest_edgeai.serving.links import LinkDirection, LinkShape
+from pytest_edgeai.wire.connection import Connection
+from pytest_edgeai.wire.http1 import MessageError
+from pytest_edgeai.wire.links import LinkDirection, LinkShape
 
 _LARGEST_DOCUMENT_BYTES = 2**20
 

@@ -20,9 +20,9 @@ import numpy as np
 
 from pytest_edgeai.serving.cpu_time import ComputeMeter, CpuUse, thread_numbers
 from pytest_edgeai.serving.pipeline import Pipeline, PipelineError, SampleError, TensorSpec
-from pytest_edgeai.serving.protocol import DATATYPES, Array, datatype_of
-from pytest_edgeai.serving.timing import Span
 from pytest_edgeai.serving.turns import Turns
+from pytest_edgeai.wire.protocol import DATATYPES, Array, datatype_of
+from pytest_edgeai.wire.timing import Span
 
 GRAPH_NAME = "model.onnx"
 _PART = "part"

@@ -22,7 +22,6 @@ from http import HTTPStatus
 from typing import Any
 from urllib.parse import unquote
 
-from pytest_edgeai.serving import http1
 from pytest_edgeai.serving.endpoints import (
     LIMITS_PATH,
     MAX_PROBE_BYTES,
@@ -35,11 +34,12 @@ from pytest_edgeai.serving.endpoints import (
     json_reply,
 )
 from pytest_edgeai.serving.forwarding import Upstream
-from pytest_edgeai.serving.http1 import MessageError
-from pytest_edgeai.serving.links import LATE_HEADER, LinkDirection, stamp
-from pytest_edgeai.serving.polling import PollingSocket
 from pytest_edgeai.serving.repository import Model
 from pytest_edgeai.serving.settings import ServerSettings
+from pytest_edgeai.wire import http1
+from pytest_edgeai.wire.http1 import MessageError
+from pytest_edgeai.wire.links import LATE_HEADER, LinkDirection, stamp
+from pytest_edgeai.wire.polling import PollingSocket
 
 __all__ = ["LIMITS_PATH", "MAX_PROBE_BYTES", "PROBE_PATH", "ServerSettings", "TierServer"]
 

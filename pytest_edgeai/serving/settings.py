@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from pytest_edgeai.serving.links import LinkShape
 from pytest_edgeai.serving.repository import Execution
-from pytest_edgeai.serving.waiting import POLLED_S
+from pytest_edgeai.wire.links import LinkShape
+from pytest_edgeai.wire.waiting import POLLED_S
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from typing import Any, ClassVar, Literal, TypeAlias, get_args
 
 import numpy as np
 
-from pytest_edgeai.serving.protocol import Array
+from pytest_edgeai.wire.protocol import Array
 
 Tensors: TypeAlias = Mapping[str, Array]
 Interpolation: TypeAlias = Literal["bilinear", "bicubic", "box", "hamming", "lanczos"]

@@ -12,7 +12,7 @@ from collections.abc import Collection, Mapping, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from pytest_edgeai.cut_numbers import family_of
+from pytest_edgeai.partition.cut_numbers import family_of
 from pytest_edgeai.stats import blocked
 from pytest_edgeai.stats.adjust import adjust_p, check_method
 from pytest_edgeai.stats.describe import describe

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Iterable, Sequence
 
-from pytest_edgeai.cut_numbers import family_of, numbers_of
+from pytest_edgeai.partition.cut_numbers import family_of, numbers_of
 
 # The paper's order.
 OPERATORS = (

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from pytest_edgeai.serving.pipeline import Pipeline
-from pytest_edgeai.serving.protocol import Array
+from pytest_edgeai.wire.protocol import Array
 
 if TYPE_CHECKING:
     import torch

@@ -9,9 +9,9 @@ from typing import Any, overload
 
 import numpy as np
 
-from pytest_edgeai.artifacts import Entry, Recipe, Store, library_versions, source_digest
-from pytest_edgeai.serving import protocol
+from pytest_edgeai.store import Entry, Recipe, Store, library_versions, source_digest
 from pytest_edgeai.subjects import Sample, SampleSource, Split
+from pytest_edgeai.wire import protocol
 
 _BODIES, _INDEX = "requests.bin", "index.npz"
 

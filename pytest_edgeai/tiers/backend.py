@@ -11,11 +11,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Final, Literal, Protocol, TypeAlias, runtime_checkable
 
-from pytest_edgeai.matrix import Placement
-from pytest_edgeai.measure.client import Requests, Wire
+from pytest_edgeai.matrix.strategies import Placement
 from pytest_edgeai.serving.repository import GRAPH_NAME, SessionMode, part_folders
 from pytest_edgeai.tiers.probe import ProbeLines
 from pytest_edgeai.tiers.specs import Allotment, Hop, ImageSpec, Topology, node_name
+from pytest_edgeai.wire.client import Requests, Wire
 
 CUDA: Final = "CUDAExecutionProvider"
 Cause: TypeAlias = Literal["host", "product"]

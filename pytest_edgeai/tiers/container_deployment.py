@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pytest_edgeai.measure.client import Client, RequestError
 from pytest_edgeai.serving.endpoints import LIMITS_PATH, REFERENCE_PATH
 from pytest_edgeai.tiers.backend import Order, Site, TierError, TierState, takes_turns
 from pytest_edgeai.tiers.engine import first_line
@@ -20,6 +19,7 @@ from pytest_edgeai.tiers.questions import Questions
 from pytest_edgeai.tiers.sharing import cpus_of_node, leaves_a_core, servers_poll
 from pytest_edgeai.tiers.specs import Hop, tier_of
 from pytest_edgeai.tiers.tier_container import LINK_PORT, PORT, TierContainer, host_name
+from pytest_edgeai.wire.client import Client, RequestError
 
 if TYPE_CHECKING:
     from testcontainers.core.network import Network

@@ -23,7 +23,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from pytest_edgeai.artifacts import source_digest
+from pytest_edgeai.store import source_digest
 from pytest_edgeai.tiers.engine import EngineError, first_line
 from pytest_edgeai.tiers.specs import ImageSpec
 

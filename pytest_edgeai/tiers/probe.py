@@ -15,10 +15,10 @@ from dataclasses import asdict, dataclass
 from types import TracebackType
 from typing import Literal, Protocol, Self, TypeAlias
 
-from pytest_edgeai.measure.client import Transfer
-from pytest_edgeai.serving.links import PACKET_BYTES, LinkShape
 from pytest_edgeai.serving.server import MAX_PROBE_BYTES, PROBE_PATH
 from pytest_edgeai.tiers.specs import Hop
+from pytest_edgeai.wire.client import Transfer
+from pytest_edgeai.wire.links import PACKET_BYTES, LinkShape
 
 Direction: TypeAlias = Literal["up", "down"]
 
@@ -33,7 +33,7 @@ _TOGETHER_SHARE, _TOGETHER_S = 0.03, 2e-3  # what several threads that send at t
 
 
 class Line(AbstractContextManager["Line"], Protocol):
-    """A connection; `pytest_edgeai.measure.client.Client` is one."""
+    """A connection; `pytest_edgeai.wire.client.Client` is one."""
 
     def upload(self, path: str, size_bytes: int) -> Transfer:
         """Post so many bytes."""

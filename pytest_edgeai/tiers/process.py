@@ -1,7 +1,7 @@
 """The `process` backend, the embedded default: each tier a server process of its own, with links held by their ends.
 
 It needs neither root nor a container engine. A message crosses a link at loopback's speed and is held at its receiving
-end until the link would have delivered it (`pytest_edgeai.serving.links`). CPU and memory are limited by control groups
+end until the link would have delivered it (`pytest_edgeai.wire.links`). CPU and memory are limited by control groups
 where those can be written, else by affinity and thread counts; the session's header names the one in use.
 """
 
@@ -20,7 +20,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, ClassVar, Self
 
-from pytest_edgeai.measure.client import Client, RequestError
 from pytest_edgeai.serving.endpoints import LIMITS_PATH, REFERENCE_PATH
 from pytest_edgeai.tiers import cgroups, fork_server
 from pytest_edgeai.tiers.backend import Order, Site, TierError, TierState, server_arguments, takes_turns
@@ -30,6 +29,7 @@ from pytest_edgeai.tiers.probe import ProbeLines
 from pytest_edgeai.tiers.proof import own_cpus, prove
 from pytest_edgeai.tiers.sharing import cpus_of_node, leaves_a_core, servers_poll
 from pytest_edgeai.tiers.specs import USUAL_ENGINE, Allotment, Hop, tier_of
+from pytest_edgeai.wire.client import Client, RequestError
 
 _HOST = "127.0.0.1"
 _LIVE_PATH = "/v2/health/live"

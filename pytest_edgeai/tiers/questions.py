@@ -8,8 +8,8 @@ import struct
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Self
 
-from pytest_edgeai.measure.client import RequestError, Transfer
-from pytest_edgeai.serving.links import LinkShape
+from pytest_edgeai.wire.client import RequestError, Transfer
+from pytest_edgeai.wire.links import LinkShape
 
 if TYPE_CHECKING:
     from socket import socket

@@ -24,7 +24,7 @@ import time
 from collections.abc import Sequence
 from typing import NoReturn
 
-from pytest_edgeai.serving.waiting import sleep_precisely
+from pytest_edgeai.wire.waiting import sleep_precisely
 
 PACKET_BYTES = 1448
 BURST_S = 500e-6

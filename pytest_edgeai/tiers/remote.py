@@ -13,12 +13,12 @@ from collections.abc import Iterator
 from typing import Any, ClassVar
 from urllib.parse import quote, urlsplit
 
-from pytest_edgeai.matrix import Placement
-from pytest_edgeai.measure.client import Client, RequestError
+from pytest_edgeai.matrix.strategies import Placement
 from pytest_edgeai.serving.endpoints import LIMITS_PATH, REFERENCE_PATH
 from pytest_edgeai.tiers.backend import Order, Site, TierError, TierState
 from pytest_edgeai.tiers.probe import ProbeLines
 from pytest_edgeai.tiers.specs import Hop, TierSpec
+from pytest_edgeai.wire.client import Client, RequestError
 
 _LIVE_PATH = "/v2/health/live"
 _SERVER_PATH = "/v2"

@@ -13,7 +13,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
-from pytest_edgeai.matrix import Placement
+from pytest_edgeai.matrix.strategies import Placement
 from pytest_edgeai.settings import SettingsError
 from pytest_edgeai.tiers.backend import Order, TierError
 from pytest_edgeai.tiers.specs import Allotment, Topology

@@ -14,8 +14,8 @@ from typing import Annotated, Any, Literal, Self, TypeAlias
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from pytest_edgeai.serving.links import LinkShape
 from pytest_edgeai.tiers.quantities import parse_quantity
+from pytest_edgeai.wire.links import LinkShape
 
 
 def _quantity(dimension: str) -> BeforeValidator:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pytest_edgeai.recording import RecordedArtifact, Recording
+from pytest_edgeai.versions.recording import RecordedArtifact, Recording
 
 
 @dataclass(frozen=True, slots=True)

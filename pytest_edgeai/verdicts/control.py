@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from pytest_edgeai.recording import RecordedStrategy
+    from pytest_edgeai.versions.recording import RecordedStrategy
 
 
 def control_shifts(before: Mapping[str, RecordedStrategy], after: Mapping[str, RecordedStrategy]) -> dict[str, float]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_edgeai.matrix import Placement
+from pytest_edgeai.matrix.strategies import Placement
 from pytest_edgeai.tiers import engine
 from pytest_edgeai.tiers.backend import Deployment, Order, Site, TierError
 from pytest_edgeai.tiers.containers import DockerBackend

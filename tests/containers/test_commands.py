@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_edgeai import cli
+from pytest_edgeai.commands import cli
 from pytest_edgeai.tiers import engine, image
 from pytest_edgeai.tiers.containers import DockerBackend
 from pytest_edgeai.tiers.specs import ImageSpec

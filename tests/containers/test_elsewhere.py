@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from docker import DockerClient
-from pytest_edgeai.matrix import Placement
+from pytest_edgeai.matrix.strategies import Placement
 from pytest_edgeai.tiers import engine
 from pytest_edgeai.tiers.backend import Order, Site, TierError
 from pytest_edgeai.tiers.containers import DockerBackend

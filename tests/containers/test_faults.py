@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_edgeai.measure.client import RequestError
 from pytest_edgeai.settings import SettingsError
 from pytest_edgeai.tiers import engine, networks, tier_container
 from pytest_edgeai.tiers.backend import Order, Site, TierError
@@ -23,6 +22,7 @@ from pytest_edgeai.tiers.containers import DockerBackend
 from pytest_edgeai.tiers.image import ImageError, ensure_image
 from pytest_edgeai.tiers.registry import open_backend as open_named
 from pytest_edgeai.tiers.specs import ImageSpec, LinkSpec
+from pytest_edgeai.wire.client import RequestError
 from tests.containers.conftest import NAME, assert_is_never_faster, left_of, make_site
 from tests.containers.socket_proxy import SocketProxy
 from tests.tiers.conftest import INPUTS
@@ -36,7 +36,7 @@ Enter = Callable[[Site], DockerBackend]
 SESSION = """
 import signal, sys, time
 from pathlib import Path
-from pytest_edgeai.matrix import Placement
+from pytest_edgeai.matrix.strategies import Placement
 from pytest_edgeai.tiers.backend import Order
 from pytest_edgeai.tiers.containers import DockerBackend
 from tests.containers.conftest import make_site

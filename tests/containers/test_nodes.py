@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from pytest_edgeai.matrix import Placement
-from pytest_edgeai.measure.client import RequestError
+from pytest_edgeai.matrix.strategies import Placement
 from pytest_edgeai.tiers.backend import Site, TierError
 from pytest_edgeai.tiers.container_deployment import DockerDeployment
 from pytest_edgeai.tiers.containers import DockerBackend
 from pytest_edgeai.tiers.nodes import NodesDeployment, deploy
 from pytest_edgeai.tiers.sharing import share_among_nodes
+from pytest_edgeai.wire.client import RequestError
 from tests.parallel import artifacts
 from tests.parallel.artifacts import CLASSES, NAME, one_hot, order
 

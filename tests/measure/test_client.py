@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pytest_edgeai.measure.client import Client, RequestError, Wire
-from pytest_edgeai.serving import protocol
-from pytest_edgeai.serving.protocol import InferRequest
 from pytest_edgeai.serving.server import PROBE_PATH, ServerSettings
+from pytest_edgeai.wire import protocol
+from pytest_edgeai.wire.client import Client, RequestError, Wire
+from pytest_edgeai.wire.protocol import InferRequest
 from tests.serving import graphs, tiers
 
 X = {"x": np.arange(6, dtype=np.float32).reshape(2, 3)}

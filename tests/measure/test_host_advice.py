@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from pytest_edgeai.findings import Finding
 from pytest_edgeai.measure.contention import ForeignUse
+from pytest_edgeai.measure.findings import Finding
 from pytest_edgeai.measure.host_advice import advise
 from pytest_edgeai.measure.host_checks import LINKS, HeldLink, HostChecks
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from pytest_edgeai import cli
+from pytest_edgeai.commands import cli
 from pytest_edgeai.measure.host import usable_cores
-from pytest_edgeai.session_lock import only_session
+from pytest_edgeai.measure.session_lock import only_session
 
 MEASURED = {"waking up", "loopback", "links", "sleeping", "computing", "others"}
 

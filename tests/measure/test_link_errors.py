@@ -16,8 +16,8 @@ from pytest_edgeai.measure.link_errors import (
     judge_link_errors,
     link_remarks,
 )
-from pytest_edgeai.serving.links import LinkShape
 from pytest_edgeai.tiers.probe import Direction, Point, Probe
+from pytest_edgeai.wire.links import LinkShape
 
 SHAPE = LinkShape(1e6, 0.001)
 

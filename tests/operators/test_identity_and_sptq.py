@@ -12,14 +12,14 @@ import numpy as np
 import onnx
 import pytest
 
-from pytest_edgeai.artifacts import Store
-from pytest_edgeai.cleaning import removable
+from pytest_edgeai.commands.cleaning import removable
 from pytest_edgeai.measure.host import this_host
 from pytest_edgeai.operators import BuildError, Operator
 from pytest_edgeai.operators.identity import Identity, IdentityParameters
 from pytest_edgeai.operators.preparation import Plan, Prepared
 from pytest_edgeai.operators.sptq import SptqParameters, StaticQuantization
 from pytest_edgeai.serving.repository import Execution, Model
+from pytest_edgeai.store import Store
 from tests.operators.small_subject import IMAGES, VECTORS
 
 pytest.importorskip("torch")

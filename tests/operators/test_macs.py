@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from pytest_edgeai.operators.macs import multiply_accumulates, observe_shapes
-from pytest_edgeai.serving.protocol import Array
+from pytest_edgeai.wire.protocol import Array
 
 if TYPE_CHECKING:
     import torch

@@ -23,11 +23,11 @@ from pytest_edgeai.parallel import node_folders
 from pytest_edgeai.parallel.aggregation import Aggregation
 from pytest_edgeai.parallel.in_process import NodesInProcess
 from pytest_edgeai.serving.pipeline import Classification, ImagePreprocess, Pipeline
-from pytest_edgeai.serving.protocol import Array
 from pytest_edgeai.serving.repository import Execution, Model
 from pytest_edgeai.settings import SettingsError
 from pytest_edgeai.subjects import SubjectModel, Training
 from pytest_edgeai.tiers.specs import Spec
+from pytest_edgeai.wire.protocol import Array
 from tests.operators.small_subject import PHOTOS, VECTORS, photographer
 from tests.plugin.toy_models import CLASSES, WIDTH, write_graph
 from tests.plugin.toy_models import subject as toy_subject

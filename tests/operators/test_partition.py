@@ -10,7 +10,6 @@ import numpy as np
 import onnx
 import pytest
 
-from pytest_edgeai.artifacts import library_versions
 from pytest_edgeai.measure.host import this_host
 from pytest_edgeai.operators import BuildError, NoParameters, Operator
 from pytest_edgeai.operators.identity import Identity, IdentityParameters
@@ -22,6 +21,7 @@ from pytest_edgeai.partition import equivalence, splitting
 from pytest_edgeai.partition.equivalence import Equivalence
 from pytest_edgeai.partition.graph import PartitionError
 from pytest_edgeai.serving.pipeline import Classification, NextPart, Pipeline
+from pytest_edgeai.store import library_versions
 from pytest_edgeai.tiers.specs import Topology, allot
 from tests.operators.small_subject import IMAGES, VECTORS
 from tests.plugin.toy_models import Plain

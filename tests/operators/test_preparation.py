@@ -13,12 +13,12 @@ import numpy as np
 import pytest
 from pydantic import Field
 
-from pytest_edgeai.artifacts import Store
 from pytest_edgeai.measure.host import this_host
 from pytest_edgeai.operators import BuildError, Job, Operator
 from pytest_edgeai.operators.preparation import Plan
 from pytest_edgeai.operators.worker import Failure, Progress, prepare_all
 from pytest_edgeai.serving.pipeline import Classification, Pipeline
+from pytest_edgeai.store import Store
 from pytest_edgeai.subjects import SubjectModel
 from pytest_edgeai.tiers.specs import Spec
 from tests.operators.small_subject import VECTORS

@@ -12,7 +12,7 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
-from pytest_edgeai.matrix import Cell, Placement, Strategy
+from pytest_edgeai.matrix.strategies import Cell, Placement, Strategy
 from pytest_edgeai.measure.host import this_host
 from pytest_edgeai.measure.trial import TrialRecord
 from pytest_edgeai.operators import registry

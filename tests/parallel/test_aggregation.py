@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_edgeai.parallel.aggregation import Aggregation, AggregationError
-from pytest_edgeai.serving.protocol import Array
+from pytest_edgeai.wire.protocol import Array
 
 
 @st.composite

@@ -14,15 +14,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pytest_edgeai.matrix import Placement
-from pytest_edgeai.measure.client import Answer, RequestError
-from pytest_edgeai.measure.fan_out import FanOutClient
+from pytest_edgeai.matrix.strategies import Placement
 from pytest_edgeai.measure.host import usable_cores
+from pytest_edgeai.parallel.fan_out import FanOutClient
 from pytest_edgeai.tiers.backend import Site, TierError
 from pytest_edgeai.tiers.nodes import NodesDeployment, deploy
 from pytest_edgeai.tiers.process import ProcessBackend, ProcessDeployment
 from pytest_edgeai.tiers.sharing import share_among_nodes
 from pytest_edgeai.tiers.specs import Topology, allot
+from pytest_edgeai.wire.client import Answer, RequestError
 from tests.tiers.conftest import LINKS, make_site, resources
 
 from . import artifacts

@@ -14,7 +14,7 @@ from pytest_edgeai.partition.graph import Graph, PartitionError
 from pytest_edgeai.partition.profiling import measure_prefix_s
 from pytest_edgeai.partition.running import completed, cuts_of, open_session, values_of
 from pytest_edgeai.partition.splitting import save, split
-from pytest_edgeai.serving.protocol import Array
+from pytest_edgeai.wire.protocol import Array
 from tests.partition.graphs import WIDTH, model_of
 
 SIZE = 512

@@ -13,7 +13,7 @@ from pytest_edgeai.partition.choosing import halves
 from pytest_edgeai.partition.cuts import find_cuts, what_ties
 from pytest_edgeai.partition.graph import Graph, PartitionError
 from pytest_edgeai.partition.running import cuts_of, values_of
-from pytest_edgeai.serving.protocol import Array
+from pytest_edgeai.wire.protocol import Array
 
 FLOAT, INT64 = TensorProto.FLOAT, TensorProto.INT64
 RANDOM = np.random.default_rng(0)

@@ -16,17 +16,6 @@ import rich.table  # noqa: F401  # stays imported
 import scikit_posthocs  # noqa: F401  # stays imported
 import scipy.stats  # noqa: F401  # stays imported
 
-import pytest_edgeai.measure.trial
-import pytest_edgeai.operators.every_cut
-import pytest_edgeai.operators.worker
-import pytest_edgeai.outcome
-import pytest_edgeai.reporting.files
-import pytest_edgeai.reporting.markdown
-import pytest_edgeai.reporting.progress
-import pytest_edgeai.reporting.terminal
-import pytest_edgeai.stats
-import pytest_edgeai.tiers.registry  # noqa: F401  # stays imported
-
 CONFTEST = """
 import toy_models
 

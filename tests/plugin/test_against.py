@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from pytest_edgeai.checkouts import checked_out, describe_distribution, find_commit
 from pytest_edgeai.settings import SettingsError
+from pytest_edgeai.versions.checkouts import checked_out, describe_distribution, find_commit
 from tests.plugin.conftest import CONFTEST, Project
 from tests.plugin.test_gate import SETTINGS, outcomes
 from tests.plugin.test_gate_commits import OPERATOR, commit, git

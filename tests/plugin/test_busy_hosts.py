@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from pytest_edgeai.session_lock import only_session
+from pytest_edgeai.measure.session_lock import only_session
 from tests.plugin.conftest import SETTINGS, Project
 
 SLOW_HOSTS_MATTER = """

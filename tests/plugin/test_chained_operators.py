@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from pytest_edgeai.cli import main
+from pytest_edgeai.commands.cli import main
 from tests.plugin.conftest import Project
 
 SETTINGS = """

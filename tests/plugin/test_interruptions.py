@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 import pytest
 
-from pytest_edgeai.interruption import Interruption
+from pytest_edgeai.collection.interruption import Interruption
 from tests.plugin.conftest import PROCESSES, Project
 from tests.tiers.peers import children_of, processes, wait_until
 

@@ -8,7 +8,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from pytest_edgeai.cli import main
+from pytest_edgeai.commands.cli import main
 from tests.plugin.conftest import SETTINGS, Project
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pytest_edgeai.cli import main
+from pytest_edgeai.commands.cli import main
 from tests.plugin.conftest import PROCESSES, Project
 
 CONFTEST = """

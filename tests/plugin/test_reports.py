@@ -9,7 +9,7 @@ from collections import defaultdict
 import numpy as np
 import pytest
 
-from pytest_edgeai.cli import main
+from pytest_edgeai.commands.cli import main
 from tests.plugin.conftest import SETTINGS, Project
 
 

@@ -14,7 +14,7 @@ from tests.plugin.conftest import CONFTEST, SETTINGS, Project
 Spoils = Callable[..., None]
 ONE_TIER = SETTINGS.replace('["mobile", "edge"]', '["edge"]')
 MORE = """
-from pytest_edgeai.matrix import Cell
+from pytest_edgeai.matrix.strategies import Cell
 from pytest_edgeai.plugin import SESSION
 
 def two_more(session):

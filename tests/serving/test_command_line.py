@@ -18,8 +18,8 @@ import numpy as np
 import pytest
 
 import pytest_edgeai
-from pytest_edgeai.measure.client import Client, RequestError
 from pytest_edgeai.serving.server import LIMITS_PATH
+from pytest_edgeai.wire.client import Client, RequestError
 from tests.serving import graphs, tiers
 
 X = {"x": np.ones(3, np.float32)}

@@ -17,8 +17,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
-from pytest_edgeai.serving import protocol
-from pytest_edgeai.serving.protocol import InferRequest, ProtocolError
+from pytest_edgeai.wire import protocol
+from pytest_edgeai.wire.protocol import InferRequest, ProtocolError
 from tests.serving import tensors, tiers
 
 PATIENT = settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

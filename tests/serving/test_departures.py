@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pytest_edgeai.serving import protocol
 from pytest_edgeai.serving.server import ServerSettings
+from pytest_edgeai.wire import protocol
 from tests.serving import tiers
 
 INFER = "/v2/models/echo-fp32/infer"

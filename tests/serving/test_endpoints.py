@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 import pytest_edgeai
-from pytest_edgeai.serving import protocol, timing
-from pytest_edgeai.serving.protocol import InferRequest
 from pytest_edgeai.serving.server import LIMITS_PATH, MAX_PROBE_BYTES, PROBE_PATH, ServerSettings
+from pytest_edgeai.wire import protocol, timing
+from pytest_edgeai.wire.protocol import InferRequest
 from tests.serving import tiers
 
 AB = {"a": np.array([[1, 2]], np.float32), "b": np.array([[3, 5]], np.float32)}

@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pytest_edgeai.measure.client import Client
-from pytest_edgeai.serving import protocol
 from pytest_edgeai.serving.repository import Execution, load_repository
 from pytest_edgeai.serving.server import ServerSettings, TierServer
+from pytest_edgeai.wire import protocol
+from pytest_edgeai.wire.client import Client
 from tests.serving import graphs, tiers
 
 X = np.arange(5, dtype=np.float32)

@@ -14,8 +14,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pytest_edgeai.serving import http1, protocol
 from pytest_edgeai.serving.server import ServerSettings
+from pytest_edgeai.wire import http1, protocol
 from tests.serving import tiers
 
 INFER = "/v2/models/echo-fp32/infer"

@@ -59,4 +59,4 @@ def test_a_tier_is_ready_soon_after_its_runtime_could_be_imported(tmp_path: Path
 
 
 def test_a_client_imports_no_runtime() -> None:
-    assert not imported("import pytest_edgeai.measure.client") & (NEVER | WHEN_NEEDED | {"onnxruntime"})
+    assert not imported("import pytest_edgeai.wire.client") & (NEVER | WHEN_NEEDED | {"onnxruntime"})

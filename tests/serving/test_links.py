@@ -14,13 +14,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_edgeai.serving import links
-from pytest_edgeai.serving.connection import Connection
 from pytest_edgeai.serving.endpoints import PROBE_PATH
-from pytest_edgeai.serving.http1 import MessageError
-from pytest_edgeai.serving.links import LinkDirection, LinkShape, read_stamp, stamp
 from pytest_edgeai.serving.server import TierServer
 from pytest_edgeai.serving.settings import ServerSettings
+from pytest_edgeai.wire import links
+from pytest_edgeai.wire.connection import Connection
+from pytest_edgeai.wire.http1 import MessageError
+from pytest_edgeai.wire.links import LinkDirection, LinkShape, read_stamp, stamp
 
 from . import tiers
 

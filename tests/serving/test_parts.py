@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 from onnx import helper
 
-from pytest_edgeai.measure.client import Client, RequestError
-from pytest_edgeai.serving import protocol
 from pytest_edgeai.serving.pipeline import Classification, NextPart, Pipeline, PipelineError
 from pytest_edgeai.serving.repository import Execution, load_repository, part_folders
 from pytest_edgeai.serving.server import ServerSettings
+from pytest_edgeai.wire import protocol
+from pytest_edgeai.wire.client import Client, RequestError
 from tests.serving import graphs, tiers
 
 X = np.arange(40, dtype=np.float32).reshape(1, 40)

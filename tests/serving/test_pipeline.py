@@ -26,7 +26,7 @@ from pytest_edgeai.serving.pipeline import (
     SampleError,
     TextPreprocess,
 )
-from pytest_edgeai.serving.protocol import Array
+from pytest_edgeai.wire.protocol import Array
 
 NOWHERE = Path("nowhere")
 IMAGE = ImagePreprocess("images", "x", resize=(4, 6), mean=(0.5, 0.25, 0.0), std=(0.5, 1.0, 2.0))

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pytest_edgeai.serving import protocol
-from pytest_edgeai.serving.protocol import DATATYPES, Array, InferRequest, ProtocolError
+from pytest_edgeai.wire import protocol
+from pytest_edgeai.wire.protocol import DATATYPES, Array, InferRequest, ProtocolError
 from tests.serving import tensors
 
 

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_edgeai.serving import timing
-from pytest_edgeai.serving.timing import Span, SpanError, SpanName, check_spans, format_spans, parse_spans
+from pytest_edgeai.wire import timing
+from pytest_edgeai.wire.timing import Span, SpanError, SpanName, check_spans, format_spans, parse_spans
 
 SPANS = st.builds(Span, st.sampled_from(get_args(SpanName)), st.text(), st.floats(-1e6, 1e6))
 

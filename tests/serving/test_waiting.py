@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from pytest_edgeai.serving.waiting import wait_until
+from pytest_edgeai.wire.waiting import wait_until
 
 
 @pytest.mark.parametrize("polled_s", [0.0, 1.5e-3])

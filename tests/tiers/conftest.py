@@ -11,7 +11,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from pytest_edgeai.matrix import Placement
+from pytest_edgeai.matrix.strategies import Placement
 from pytest_edgeai.tiers import cgroups
 from pytest_edgeai.tiers.backend import Order, Site
 from pytest_edgeai.tiers.process import ProcessBackend

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pytest_edgeai.matrix import Placement
+from pytest_edgeai.matrix.strategies import Placement
 from pytest_edgeai.serving.pipeline import NextPart, Pipeline
 from pytest_edgeai.tiers.backend import Order, TierError
 from pytest_edgeai.tiers.process import ProcessBackend

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from pytest_edgeai.measure.client import RequestError
 from pytest_edgeai.tiers import cgroups
 from pytest_edgeai.tiers.backend import Order, TierError
 from pytest_edgeai.tiers.children import Child
 from pytest_edgeai.tiers.process import ProcessBackend, ProcessDeployment, Timeouts
 from pytest_edgeai.tiers.specs import Topology
+from pytest_edgeai.wire.client import RequestError
 
 from .conftest import INPUTS, make_site, needs_cgroups, resources
 from .peers import wait_until

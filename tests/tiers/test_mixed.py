@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pytest_edgeai.matrix import Placement
+from pytest_edgeai.matrix.strategies import Placement
 from pytest_edgeai.settings import SettingsError
 from pytest_edgeai.tiers.backend import Order, TierError
 from pytest_edgeai.tiers.mixed import MixedBackend, split_placements

@@ -6,8 +6,8 @@ import threading
 import time
 from typing import Any
 
-from pytest_edgeai.measure.client import Transfer
 from pytest_edgeai.tiers.probe import check_concurrent_rate
+from pytest_edgeai.wire.client import Transfer
 
 
 class _Line:

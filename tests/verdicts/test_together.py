@@ -7,10 +7,10 @@ import re
 import numpy as np
 import pytest
 
-from pytest_edgeai.recording import RecordedStrategy, Recording
 from pytest_edgeai.settings import Settings
 from pytest_edgeai.verdicts.comparison import Row, compare, rules
 from pytest_edgeai.verdicts.regression import Rule, judge_changes
+from pytest_edgeai.versions.recording import RecordedStrategy, Recording
 from tests.verdicts.test_regression import session
 
 INPUTS = tuple(range(10))

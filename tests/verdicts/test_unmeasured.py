@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pytest_edgeai.recording import KEY, RecordedArtifact, RecordedStrategy, Recording, read_recording
 from pytest_edgeai.settings import Settings
 from pytest_edgeai.verdicts.comparison import Row, compare, rules
+from pytest_edgeai.versions.recording import KEY, RecordedArtifact, RecordedStrategy, Recording, read_recording
 
 ID = "toy-worse-edge"
 CORRECT = np.ones(4, dtype=bool)

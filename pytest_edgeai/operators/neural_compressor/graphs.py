@@ -12,7 +12,7 @@ import numpy as np
 
 from pytest_edgeai.operators import BuildError
 from pytest_edgeai.operators.neural_compressor import imported
-from pytest_edgeai.serving.protocol import Array
+from pytest_edgeai.wire.protocol import Array
 
 
 def quantize_static(

@@ -4,7 +4,7 @@ An entry is a folder named by the digest of its recipe (everything that decides 
 not there: files are written elsewhere, the manifest with their checksums last, and the folder is then renamed into
 place. Whoever reads an entry gets it verified: its manifest is that of the folder's name, and it holds the manifest's
 files and no others. What a recipe holds is decided by those who build; what `edgeai clean` removes, by
-`pytest_edgeai.cleaning`.
+`pytest_edgeai.commands.cleaning`.
 """
 
 from __future__ import annotations

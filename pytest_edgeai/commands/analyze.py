@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pytest_edgeai.latency_files import COLUMNS, STANDARD_INPUT, Latencies, LatencyFileError, read_latencies
+from pytest_edgeai.commands.latency_files import COLUMNS, STANDARD_INPUT, Latencies, LatencyFileError, read_latencies
 
 if TYPE_CHECKING:
     from rich.console import Console

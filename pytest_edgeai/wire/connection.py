@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import NamedTuple
 
-from pytest_edgeai.serving.http1 import (
+from pytest_edgeai.wire.http1 import (
     Buffer,
     MessageError,
     Receiver,
@@ -25,8 +25,8 @@ from pytest_edgeai.serving.http1 import (
     prepare,
     send_buffers,
 )
-from pytest_edgeai.serving.links import LATE_HEADER, LinkDirection, stamp
-from pytest_edgeai.serving.polling import PollingSocket
+from pytest_edgeai.wire.links import LATE_HEADER, LinkDirection, stamp
+from pytest_edgeai.wire.polling import PollingSocket
 
 _STATUS_LINE = re.compile(r"(HTTP/1\.[01]) ([1-9][0-9]{2})(?: .*)?")
 _MAX_INTERIM = 8  # answers such as `100 Continue` before the real one

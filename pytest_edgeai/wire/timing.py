@@ -127,7 +127,7 @@ def check_spans(spans: Sequence[Span], exchange_s: float) -> None:
     >>> check_spans([Span("compute", "edge", 0.02)], exchange_s=0.01)
     Traceback (most recent call last):
       ...
-    pytest_edgeai.serving.timing.SpanError: compute of edge is 0.02 s, in an exchange of 0.01 s
+    pytest_edgeai.wire.timing.SpanError: compute of edge is 0.02 s, in an exchange of 0.01 s
     """
     slack_s = _RESOLUTION_S + _CLOCK_DRIFT * exchange_s
     for span in spans:

@@ -16,7 +16,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from pytest_edgeai.artifacts import KINDS, MANIFEST, MARKER, PARTIAL, Kind, Store
+from pytest_edgeai.store import KINDS, MANIFEST, MARKER, PARTIAL, Kind, Store
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _LOCK = re.compile(r"[0-9a-f]{64}\.lock")

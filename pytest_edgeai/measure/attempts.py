@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
-from pytest_edgeai.matrix import Cell
+from pytest_edgeai.matrix.strategies import Cell
 from pytest_edgeai.verdicts.trials import ENOUGH
 
 if TYPE_CHECKING:

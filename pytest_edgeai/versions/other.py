@@ -19,16 +19,16 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from pytest_edgeai.artifacts import Artifact, Kind, Store
-from pytest_edgeai.checkouts import Checkout, Commit, checked_out
 from pytest_edgeai.measure import accuracy
 from pytest_edgeai.operators import chains
 from pytest_edgeai.operators.preparation import Prepared
 from pytest_edgeai.operators.worker import Failure, Progress, Wanted, prepare_all
-from pytest_edgeai.recording import code_digest
 from pytest_edgeai.settings import SettingsError
+from pytest_edgeai.store import Artifact, Kind, Store
 from pytest_edgeai.subjects import samples as sample_store
 from pytest_edgeai.subjects.samples import Samples
+from pytest_edgeai.versions.checkouts import Checkout, Commit, checked_out
+from pytest_edgeai.versions.recording import code_digest
 
 if TYPE_CHECKING:
     from pytest_edgeai.session import MeasuringSession
@@ -136,7 +136,7 @@ def hand_over(session: MeasuringSession, path: Path, write: Callable[[str], obje
     write
         Writes a line of progress.
     """
-    from pytest_edgeai.matrix import Strategy
+    from pytest_edgeai.matrix.strategies import Strategy
 
     wanted = json.loads(path.read_text(encoding="utf-8"))["wanted"]
     registered, chosen = session.registered, session.selection

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, NamedTuple, NoReturn, TypeVar
 
-from pytest_edgeai.serving.tensors import (
+from pytest_edgeai.wire.tensors import (
     DATATYPES,
     Array,
     Buffer,

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from pytest_edgeai.matrix import Cell
+from pytest_edgeai.matrix.strategies import Cell
 
 if TYPE_CHECKING:
     from pytest_edgeai.session import MeasuringSession

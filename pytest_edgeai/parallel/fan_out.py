@@ -16,10 +16,10 @@ from dataclasses import dataclass, field, replace
 from types import TracebackType
 from typing import Self
 
-from pytest_edgeai.measure.client import Answer, Client, Received, RequestError
 from pytest_edgeai.parallel.aggregation import Aggregation, AggregationError
-from pytest_edgeai.serving.protocol import Array, Body
-from pytest_edgeai.serving.timing import Span
+from pytest_edgeai.wire.client import Answer, Client, Received, RequestError
+from pytest_edgeai.wire.protocol import Array, Body
+from pytest_edgeai.wire.timing import Span
 
 _END_S = 5.0
 

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pytest_edgeai.attempts import Attempts
-from pytest_edgeai.matrix import Cell, Strategy
+from pytest_edgeai.matrix.strategies import Cell, Strategy
+from pytest_edgeai.measure.attempts import Attempts
 from pytest_edgeai.measure.contention import speed_remark
 from pytest_edgeai.measure.link_errors import link_remarks
 from pytest_edgeai.measure.trial import TrialRecord

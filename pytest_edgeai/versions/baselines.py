@@ -8,8 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
-from pytest_edgeai.recording import Recording, RecordingError, read_recording
 from pytest_edgeai.settings import SettingsError, unknown
+from pytest_edgeai.versions.recording import Recording, RecordingError, read_recording
 
 LATEST: Final = "latest"
 DEFAULT_STORAGE: Final = "file://./.benchmarks"

@@ -16,11 +16,11 @@ from types import TracebackType
 from typing import Any, Literal, Protocol, Self, TypeAlias
 from urllib.parse import quote
 
-from pytest_edgeai.serving import protocol, timing
-from pytest_edgeai.serving.connection import Connection, Response
-from pytest_edgeai.serving.http1 import MessageError
-from pytest_edgeai.serving.links import LinkDirection, LinkShape
-from pytest_edgeai.serving.timing import Span
+from pytest_edgeai.wire import protocol, timing
+from pytest_edgeai.wire.connection import Connection, Response
+from pytest_edgeai.wire.http1 import MessageError
+from pytest_edgeai.wire.links import LinkDirection, LinkShape
+from pytest_edgeai.wire.timing import Span
 
 Wire: TypeAlias = Literal["binary", "base64"]
 

@@ -17,8 +17,8 @@ from typing import NamedTuple, Protocol, TypeAlias
 
 import numpy as np
 
-from pytest_edgeai.serving.links import STAMP_BYTES, LinkDirection, read_stamp
-from pytest_edgeai.serving.waiting import POLLED_S, wait_until
+from pytest_edgeai.wire.links import STAMP_BYTES, LinkDirection, read_stamp
+from pytest_edgeai.wire.waiting import POLLED_S, wait_until
 
 Buffer: TypeAlias = bytes | bytearray | memoryview
 
@@ -38,7 +38,7 @@ _CHUNK_SIZE = re.compile(rb"[0-9A-Fa-f]{1,15}")
 
 
 class Stream(Protocol):
-    """What messages need of a socket; `socket.socket` and `pytest_edgeai.serving.polling.PollingSocket` are streams."""
+    """What messages need of a socket; `socket.socket` and `pytest_edgeai.wire.polling.PollingSocket` are streams."""
 
     def gettimeout(self) -> float | None:
         """How long a read or write may take, in seconds; None for ever."""

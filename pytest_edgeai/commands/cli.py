@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pytest_edgeai import __version__, analyze
+from pytest_edgeai import __version__
+from pytest_edgeai.commands import analyze
 
 if TYPE_CHECKING:
     from pytest_edgeai.settings import Settings
@@ -112,7 +113,7 @@ def _doctor(options: argparse.Namespace) -> int:
     """Say what works on this machine, what is missing, and how well it measures, which takes ten seconds."""
     import json
 
-    from pytest_edgeai import doctor
+    from pytest_edgeai.commands import doctor
 
     findings = doctor.examine(options.root)
     if not options.no_measure:
@@ -131,12 +132,12 @@ def _compare(options: argparse.Namespace) -> int:
     """Compare two saved sessions, strategy by strategy; exit code 1 where something is worse or missing."""
     import json
 
-    from pytest_edgeai.baselines import find_recording
     from pytest_edgeai.reporting import comparison as written
     from pytest_edgeai.reporting import junit
     from pytest_edgeai.reporting.files import finite
     from pytest_edgeai.settings import SettingsError, load_settings
     from pytest_edgeai.verdicts.comparison import compare, rules
+    from pytest_edgeai.versions.baselines import find_recording
 
     try:
         sides = [find_recording(wanted, options.root, options.storage) for wanted in (options.before, options.after)]
@@ -223,8 +224,8 @@ def _clean_store(options: argparse.Namespace, settings: Settings) -> int:
     """Remove entries of the store, after asking."""
     import time
 
-    from pytest_edgeai import cleaning
-    from pytest_edgeai.artifacts import Store, default_root
+    from pytest_edgeai.commands import cleaning
+    from pytest_edgeai.store import Store, default_root
 
     named = options.store or (None if settings.store is None else options.root / settings.store)
     store = Store(named or default_root())

@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Final
 import pytest
 from _pytest.outcomes import Failed  # pytest.fail.Exception, which type checkers do not take for a class
 
+from pytest_edgeai.collection.parametrization import AXES
 from pytest_edgeai.fixtures import BENCHMARK
-from pytest_edgeai.parametrization import AXES
 from pytest_edgeai.plugin import CELL
 
 if TYPE_CHECKING:
-    from pytest_edgeai.attempts import Fate
-    from pytest_edgeai.matrix import Cell
+    from pytest_edgeai.matrix.strategies import Cell
+    from pytest_edgeai.measure.attempts import Fate
     from pytest_edgeai.reporting.progress import ProgressLines
     from pytest_edgeai.session import MeasuringSession
 

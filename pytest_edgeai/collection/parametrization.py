@@ -17,12 +17,12 @@ import pytest
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from pytest_edgeai.checkouts import Commit
-    from pytest_edgeai.matrix import Cell, Placement
+    from pytest_edgeai.matrix.strategies import Cell, Placement
     from pytest_edgeai.operators.worker import Progress
-    from pytest_edgeai.recording import Recording
     from pytest_edgeai.selection import Selection
     from pytest_edgeai.session import MeasuringSession
+    from pytest_edgeai.versions.checkouts import Commit
+    from pytest_edgeai.versions.recording import Recording
 
 AXES = ("edgeai_model", "edgeai_operator", "edgeai_tier", "edgeai_replicate")
 VERSION = "edgeai_version"
@@ -154,8 +154,8 @@ def baseline_of(config: pytest.Config) -> Recording | None:
     wanted = config.getoption("edgeai_compare")
     if wanted is None:
         return None
-    from pytest_edgeai.baselines import DEFAULT_STORAGE, find_recording
     from pytest_edgeai.settings import SettingsError
+    from pytest_edgeai.versions.baselines import DEFAULT_STORAGE, find_recording
 
     try:
         storage = config.getoption("benchmark_storage", DEFAULT_STORAGE)
@@ -270,7 +270,7 @@ def cell_of(item: pytest.Item) -> Cell | None:
     parameters = _parameters(item)
     if not all(axis in parameters for axis in AXES):
         return None
-    from pytest_edgeai.matrix import Cell, Placement, Strategy
+    from pytest_edgeai.matrix.strategies import Cell, Placement, Strategy
 
     model, operator, tier, replicate = (parameters[axis] for axis in AXES)
     return Cell(Strategy(model, operator, Placement.parse(tier)), replicate, parameters.get(VERSION, ""))
@@ -288,7 +288,7 @@ def artifacts_of(items: Iterable[pytest.Item]) -> tuple[tuple[str, str], ...]:
 
 def placements_of(items: Iterable[pytest.Item]) -> tuple[Placement, ...]:
     """Where tests deploy something, without repeats."""
-    from pytest_edgeai.matrix import Placement
+    from pytest_edgeai.matrix.strategies import Placement
 
     names = [_parameters(item)["edgeai_tier"] for item in items if _asks_for(item, "deployment", "trial")]
     return tuple(Placement.parse(name) for name in dict.fromkeys(names))
@@ -316,7 +316,7 @@ def _stand_in(metafunc: pytest.Metafunc, axes: Sequence[str], value: Refused | L
 
 def _fits(row: Mapping[str, Any], session: MeasuringSession) -> bool:
     """Whether the operator is for the model, and has a part for each tier, as far as a test has both."""
-    from pytest_edgeai.matrix import Placement
+    from pytest_edgeai.matrix.strategies import Placement
 
     if "edgeai_operator" not in row:
         return True
@@ -329,8 +329,8 @@ def _fits(row: Mapping[str, Any], session: MeasuringSession) -> bool:
 
 def _restricted(marker: pytest.Mark | None, session: MeasuringSession) -> tuple[Selection, int]:
     """The selection and replicates of the session, as far as a marker lets them."""
-    from pytest_edgeai.cut_numbers import family_of
-    from pytest_edgeai.matrix import parse_placements, select
+    from pytest_edgeai.matrix.strategies import parse_placements, select
+    from pytest_edgeai.partition.cut_numbers import family_of
     from pytest_edgeai.selection import Selection
     from pytest_edgeai.settings import SettingsError, unknown
 
@@ -375,8 +375,8 @@ def _against(config: pytest.Config, root: Path) -> Commit | None:
     wanted = config.getoption("edgeai_against")
     if wanted is None or config.getoption("edgeai_prepare"):
         return None
-    from pytest_edgeai.checkouts import find_commit
     from pytest_edgeai.settings import SettingsError
+    from pytest_edgeai.versions.checkouts import find_commit
 
     if config.getoption("edgeai_compare") is not None:
         raise SettingsError("--edgeai-against and --edgeai-compare: a session is compared with one version")

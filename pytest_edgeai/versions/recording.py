@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from pytest_edgeai.serving.protocol import Array
 from pytest_edgeai.verdicts.trials import InvalidTrial, void_strategy
+from pytest_edgeai.wire.protocol import Array
 
 if TYPE_CHECKING:
-    from pytest_edgeai.matrix import Cell
+    from pytest_edgeai.matrix.strategies import Cell
     from pytest_edgeai.measure.trial import TrialRecord
     from pytest_edgeai.operators.preparation import Prepared
     from pytest_edgeai.session import MeasuringSession
-    from pytest_edgeai.versions import OtherVersion
+    from pytest_edgeai.versions.other import OtherVersion
 
 KEY: Final = "edgeai"
 _FORMAT = 1

@@ -1,0 +1,1 @@
+"""The matrix model × operator × placement: strategies, planned trials and their order."""
