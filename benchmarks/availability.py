@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any, Final, TypeAlias
 
 from pytest_edgeai import store as artifacts
-from pytest_edgeai.matrix.strategies import Placement
+from pytest_edgeai.arrays import Array
 from pytest_edgeai.measure.host import this_host, usable_cores
 from pytest_edgeai.operators import registry
 from pytest_edgeai.operators.chains import nodes_of, tiers_of, with_chains
@@ -32,11 +32,11 @@ from pytest_edgeai.subjects import SubjectModel
 from pytest_edgeai.tiers.backend import Deployment, Order, Site, TierError
 from pytest_edgeai.tiers.containers import DockerBackend
 from pytest_edgeai.tiers.nodes import NodesDeployment, deploy
+from pytest_edgeai.tiers.placements import Placement
 from pytest_edgeai.tiers.process import ProcessBackend
 from pytest_edgeai.tiers.sharing import share_among_nodes
 from pytest_edgeai.tiers.specs import Topology, allot, paper_topology
 from pytest_edgeai.wire.client import RequestError, Requests
-from pytest_edgeai.wire.protocol import Array
 
 OPERATORS: Final = ("variants", "class_parallel", "partition")
 Kill: TypeAlias = Callable[[str], None]

@@ -19,12 +19,12 @@ from rich.console import Console
 from rich.table import Table
 from shaping import make_model
 
-from pytest_edgeai.matrix.strategies import Placement
 from pytest_edgeai.measure.host import this_host
 from pytest_edgeai.settings import Settings
 from pytest_edgeai.tiers.backend import Order, Site
 from pytest_edgeai.tiers.container_deployment import DockerDeployment
 from pytest_edgeai.tiers.containers import DockerBackend
+from pytest_edgeai.tiers.placements import Placement
 from pytest_edgeai.tiers.specs import allot
 from pytest_edgeai.wire.client import RequestError
 

@@ -26,7 +26,6 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from pytest_edgeai.matrix.strategies import Placement
 from pytest_edgeai.measure.host import usable_cores
 from pytest_edgeai.parallel import node_folder
 from pytest_edgeai.parallel.aggregation import Aggregation, Kind
@@ -34,6 +33,7 @@ from pytest_edgeai.serving.pipeline import Classification, Pipeline
 from pytest_edgeai.serving.server import PROBE_PATH
 from pytest_edgeai.tiers.backend import Order, Site
 from pytest_edgeai.tiers.nodes import NodesDeployment
+from pytest_edgeai.tiers.placements import Placement
 from pytest_edgeai.tiers.process import ProcessBackend
 from pytest_edgeai.tiers.sharing import share_among_nodes
 from pytest_edgeai.tiers.specs import Topology, allot, paper_topology

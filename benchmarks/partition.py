@@ -37,7 +37,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))  # the suite's own definition
 
 from models import paper
 from pytest_edgeai import store as artifacts
-from pytest_edgeai.matrix.strategies import Placement
+from pytest_edgeai.arrays import Array
 from pytest_edgeai.measure.host import this_host
 from pytest_edgeai.operators import registry
 from pytest_edgeai.operators.memory import peak_memory_bytes, reset_peak_memory
@@ -55,9 +55,9 @@ from pytest_edgeai.serving.repository import GRAPH_NAME, part_folder
 from pytest_edgeai.settings import Data
 from pytest_edgeai.subjects import SubjectModel
 from pytest_edgeai.tiers.backend import Order, Site
+from pytest_edgeai.tiers.placements import Placement
 from pytest_edgeai.tiers.process import ProcessBackend
 from pytest_edgeai.tiers.specs import Topology, allot
-from pytest_edgeai.wire.protocol import Array
 
 _MODELS = ("resnet", "resnext", "bert", "roberta")
 _SEARCH_AIM_S = 3.0

@@ -30,12 +30,12 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from pytest_edgeai.matrix.strategies import Placement
 from pytest_edgeai.measure.host_checks import wake_up_s
 from pytest_edgeai.serving.server import PROBE_PATH
 from pytest_edgeai.tiers.backend import Order, Site
 from pytest_edgeai.tiers.children import Child, family
 from pytest_edgeai.tiers.containers import DockerBackend
+from pytest_edgeai.tiers.placements import Placement
 from pytest_edgeai.tiers.probe import Line, ProbeLines
 from pytest_edgeai.tiers.specs import Shaping, Topology, allot
 from pytest_edgeai.wire.client import Client, Transfer
@@ -62,7 +62,7 @@ TIMEOUT_S = 120.0
 
 
 @dataclass(frozen=True, slots=True)
-class Cell:
+class PlannedTrial:
     """The transfers of one size over one link in one direction.
 
     Parameters
@@ -117,7 +117,7 @@ def main() -> int:
     met = True
     document = []
     for polls in (True,) if in_containers else (True, False):
-        cells: list[Cell] = []
+        cells: list[PlannedTrial] = []
         with Progress(console=console, transient=True) as progress:
             task = progress.add_task("transfers", total=len(options.rates) * len(SIZES) * 4)
             for rate_mbps in options.rates:
@@ -164,7 +164,7 @@ def _rates(text: str) -> tuple[float, ...]:
     return rates
 
 
-def _measure(over: Over, rate_mbps: float, repeats: int, rest_s: float, polls: bool) -> Iterator[Cell]:
+def _measure(over: Over, rate_mbps: float, repeats: int, rest_s: float, polls: bool) -> Iterator[PlannedTrial]:
     """Every size in both directions over one link."""
     shape = LinkShape(rate_mbps * 1e6)
     with over(shape, polls) as lines:
@@ -184,7 +184,7 @@ def _measure(over: Over, rate_mbps: float, repeats: int, rest_s: float, polls: b
                     ideal_s = [shape.ideal_s(one.sent_bytes) + shape.ideal_s(one.received_bytes) for one in found]
                     errors_s = tuple(one.took_s - ideal for one, ideal in zip(found, ideal_s, strict=True))
                     host = statistics.median(host_s) if host_s else 0.0
-                    yield Cell(rate_mbps, size, direction, manner, ideal_s[0], errors_s, host)
+                    yield PlannedTrial(rate_mbps, size, direction, manner, ideal_s[0], errors_s, host)
 
 
 def _transfer(line: Line | None, direction: Literal["up", "down"], size_bytes: int) -> Transfer:
@@ -286,12 +286,12 @@ def _say(sentence: str) -> None:
     print(sentence, file=sys.stderr)
 
 
-def _table(cells: Sequence[Cell], how: str) -> Table:
+def _table(cells: Sequence[PlannedTrial], how: str) -> Table:
     table = Table(title=f"error against rate and bytes, {how}", caption="median (worst); host: the same without a link")
     for heading in ("Mbit/s", "size", "ideal", "up, rested", "up again", "down, rested", "down again"):
         table.add_column(heading, justify="right")
     table.add_column("host", justify="right")
-    rows: dict[tuple[float, str], dict[tuple[str, Manner], Cell]] = {}
+    rows: dict[tuple[float, str], dict[tuple[str, Manner], PlannedTrial]] = {}
     for cell in cells:
         rows.setdefault((cell.rate_mbps, cell.size), {})[cell.direction, cell.manner] = cell
     for (rate_mbps, size), row in rows.items():
@@ -308,7 +308,7 @@ def _table(cells: Sequence[Cell], how: str) -> Table:
     return table
 
 
-def _error(cell: Cell) -> str:
+def _error(cell: PlannedTrial) -> str:
     return f"{cell.median_s * 1e3:+.2f} ({cell.worst_s * 1e3:+.2f}) ms"
 
 

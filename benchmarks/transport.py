@@ -35,7 +35,7 @@ from rich.table import Table
 from transport_stacks import STACKS, Send, Stack
 
 import pytest_edgeai
-from pytest_edgeai.wire.protocol import Array
+from pytest_edgeai.arrays import Array
 
 SIZES = {"1 kB": 1_000, "600 kB": 600_000, "2 MB": 2_000_000}
 LARGE = ("600 kB", "2 MB")

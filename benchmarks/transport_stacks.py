@@ -17,9 +17,9 @@ from typing import Any
 
 import numpy as np
 
+from pytest_edgeai.arrays import Array
 from pytest_edgeai.wire.client import Client
 from pytest_edgeai.wire.connection import Connection
-from pytest_edgeai.wire.protocol import Array
 
 _TIMEOUT_S = 60.0
 

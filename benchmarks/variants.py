@@ -21,6 +21,7 @@ from typing import Final
 import numpy as np
 
 from pytest_edgeai import store as artifacts
+from pytest_edgeai.arrays import Array
 from pytest_edgeai.measure.host import this_host
 from pytest_edgeai.operators import registry
 from pytest_edgeai.operators.preparation import Plan, Prepared
@@ -30,7 +31,6 @@ from pytest_edgeai.parallel.aggregation import Aggregation, AggregationError
 from pytest_edgeai.serving.repository import Execution, Model
 from pytest_edgeai.subjects import SubjectModel
 from pytest_edgeai.subjects.metrics import METRICS
-from pytest_edgeai.wire.protocol import Array
 
 MODELS: Final = ("mobilenet", "resnet")
 BASELINE: Final = "identity"

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     import torch
     from tokenizers import Encoding, Tokenizer
 
+    from pytest_edgeai.arrays import Array
     from pytest_edgeai.subjects.encoder import SequenceClassifier
-    from pytest_edgeai.wire.protocol import Array
 
 Token: TypeAlias = tuple[int, int, paraphrases.Mention]
 """Sentence (0 or 1), position in the encoded pair, and the mention that the token is a part of."""

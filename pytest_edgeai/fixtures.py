@@ -18,13 +18,14 @@ from pytest_edgeai.plugin import SESSION
 if TYPE_CHECKING:
     from pytest_benchmark.fixture import BenchmarkFixture
 
-    from pytest_edgeai.matrix.strategies import Placement, Strategy
+    from pytest_edgeai.matrix.strategies import Strategy
     from pytest_edgeai.measure.trial import TrialRecord
     from pytest_edgeai.operators import Operator
     from pytest_edgeai.session import MeasuringSession
     from pytest_edgeai.store import Artifact
     from pytest_edgeai.subjects import SubjectModel
     from pytest_edgeai.tiers.backend import Deployment
+    from pytest_edgeai.tiers.placements import Placement
 
 BENCHMARK: pytest.StashKey[BenchmarkFixture] = pytest.StashKey()
 
@@ -80,7 +81,7 @@ def operator(edgeai_session: MeasuringSession, edgeai_operator: str) -> Operator
 @pytest.fixture
 def tier(edgeai_tier: str) -> Placement:
     """A placement: the tier, or the chain of tiers, that runs an artifact."""
-    from pytest_edgeai.matrix.strategies import Placement
+    from pytest_edgeai.tiers.placements import Placement
 
     return Placement.parse(edgeai_tier)
 
@@ -104,7 +105,7 @@ def artifact(
     edgeai_session: MeasuringSession, subject: SubjectModel, operator: Operator[Any], edgeai_version: str
 ) -> Artifact:
     """What the operator made of the subject model: a folder with `model.onnx`, and where it comes from."""
-    from pytest_edgeai.settings import SettingsError
+    from pytest_edgeai.errors import SettingsError
 
     try:
         return edgeai_session.artifact((subject.name, operator.name), edgeai_version).artifact
@@ -150,7 +151,7 @@ def trial(
 
     It fails the test when the trial is invalid, unless that is the host's fault and it is measured again.
     """
-    from pytest_edgeai.matrix.strategies import Cell
+    from pytest_edgeai.matrix.strategies import PlannedTrial
     from pytest_edgeai.measure.contention import slower_references
     from pytest_edgeai.measure.trial import Assignment, TrialInvalid, run_trial
 
@@ -168,7 +169,7 @@ def trial(
     deployment: Deployment = request.getfixturevalue("deployment")
     prepared = edgeai_session.artifact(strategy.artifact, edgeai_version)
     assignment = Assignment(
-        Cell(strategy, replicate, edgeai_version),
+        PlannedTrial(strategy, replicate, edgeai_version),
         prepared.artifact.name,
         edgeai_session.settings.measurement,
         edgeai_session.settings.tolerances,

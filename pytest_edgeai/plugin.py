@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from pytest_edgeai.matrix.strategies import Cell
+    from pytest_edgeai.matrix.strategies import PlannedTrial
     from pytest_edgeai.reporting.preparation import PreparationLines
     from pytest_edgeai.reporting.progress import ProgressLines
     from pytest_edgeai.session import MeasuringSession
@@ -30,7 +30,7 @@ _SEED: pytest.StashKey[int] = pytest.StashKey()
 _ERROR: pytest.StashKey[str] = pytest.StashKey()
 _LEFT_OUT: pytest.StashKey[list[str]] = pytest.StashKey()
 _UNMEASURED: pytest.StashKey[bool] = pytest.StashKey()
-CELL: pytest.StashKey[Cell] = pytest.StashKey()
+CELL: pytest.StashKey[PlannedTrial] = pytest.StashKey()
 """Which trial an item is."""
 
 
@@ -144,7 +144,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     axes = parametrization.axes_needed(metafunc)
     if not axes:
         return
-    from pytest_edgeai.settings import SettingsError
+    from pytest_edgeai.errors import SettingsError
 
     config = metafunc.config
     sentence = config.stash.get(_ERROR, None)
@@ -202,8 +202,8 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     if SESSION not in config.stash or config.option.edgeai_prepare:
         return
     from pytest_edgeai.collection.interruption import heed_signals
-    from pytest_edgeai.matrix.strategies import schedule
-    from pytest_edgeai.settings import SettingsError
+    from pytest_edgeai.errors import SettingsError
+    from pytest_edgeai.matrix.schedule import schedule
 
     edgeai = config.stash[SESSION]
     cells = {item: item.stash[CELL] for item in session.items if CELL in item.stash}
@@ -401,11 +401,11 @@ def _hand_over_instead(session: pytest.Session) -> None:
         )
 
 
-def _prepare_other(session: pytest.Session, trials: dict[str, Cell], progress: ProgressLines) -> None:
+def _prepare_other(session: pytest.Session, trials: dict[str, PlannedTrial], progress: ProgressLines) -> None:
     """Have the other version make its artifacts ready, and leave out its trials that would tell nothing."""
     from pytest_edgeai.collection import parametrization
+    from pytest_edgeai.errors import SettingsError
     from pytest_edgeai.reporting.header import against_line
-    from pytest_edgeai.settings import SettingsError
 
     config = session.config
     edgeai = config.stash[SESSION]

@@ -8,9 +8,12 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
-from pytest_edgeai.matrix.strategies import Placement, Strategy, parse_placements, select
-from pytest_edgeai.settings import Settings, SettingsError
+from pytest_edgeai.errors import SettingsError
+from pytest_edgeai.matrix.names import parse_placements, select
+from pytest_edgeai.matrix.strategies import Strategy
+from pytest_edgeai.settings import Settings
 from pytest_edgeai.tiers.backend import BackendFactory
+from pytest_edgeai.tiers.placements import Placement
 
 if TYPE_CHECKING:
     from pytest_edgeai.operators import Operator

@@ -17,12 +17,15 @@ from typing import TYPE_CHECKING
 
 from pytest_edgeai import scratch
 from pytest_edgeai import store as artifacts
-from pytest_edgeai.matrix.strategies import Cell, Placement, Strategy, place_again, schedule
+from pytest_edgeai.errors import SettingsError
+from pytest_edgeai.matrix.schedule import place_again, schedule
+from pytest_edgeai.matrix.strategies import PlannedTrial, Strategy
 from pytest_edgeai.measure.attempts import Attempts, Fate
 from pytest_edgeai.measure.host import Host, this_host
 from pytest_edgeai.selection import Registered, Selection
-from pytest_edgeai.settings import Settings, SettingsError
+from pytest_edgeai.settings import Settings
 from pytest_edgeai.tiers.backend import Backend, Order, Site
+from pytest_edgeai.tiers.placements import Placement
 from pytest_edgeai.tiers.sharing import share_among_nodes
 from pytest_edgeai.tiers.specs import Allotment, allot
 
@@ -65,7 +68,7 @@ class MeasuringSession:
     selection: Selection = field(init=False)
     host: Host = field(init=False)
     allotments: Mapping[str, Allotment] = field(init=False)
-    cells: tuple[Cell, ...] = ()
+    cells: tuple[PlannedTrial, ...] = ()
     """The trials that are to be made, in their order."""
     skipped: tuple[Strategy, ...] = ()
     """The strategies that were selected, where every trial is marked to be skipped."""
@@ -75,7 +78,7 @@ class MeasuringSession:
     """Models and operators whose artifact is needed."""
     attempts: Attempts = field(init=False)
     """The trials that were made, and what became of those that are invalid."""
-    suppliers: list[Callable[[MeasuringSession], Iterable[Cell]]] = field(default_factory=list)
+    suppliers: list[Callable[[MeasuringSession], Iterable[PlannedTrial]]] = field(default_factory=list)
     """Asked for further trials when all planned ones are over, one after the other, until none names any."""
     prepared: dict[tuple[str, str], Prepared] = field(default_factory=dict)
     """Artifacts by model and operator."""
@@ -85,7 +88,7 @@ class MeasuringSession:
     """The saved session that this one is compared with."""
     against: Commit | None = None
     """The commit that is measured in this session, too, and compared with."""
-    twins: tuple[Cell, ...] = ()
+    twins: tuple[PlannedTrial, ...] = ()
     """The trials that are to be made of that commit's artifacts."""
     other: OtherVersion | None = None
     """What that commit has, once its artifacts are ready."""
@@ -141,12 +144,12 @@ class MeasuringSession:
         self.selection.refuse_idle_budgets(self.settings, self.registered)
 
     @property
-    def records(self) -> dict[Cell, TrialRecord]:
+    def records(self) -> dict[PlannedTrial, TrialRecord]:
         """The trials that were made, each by its last attempt."""
         return self.attempts.records
 
     @property
-    def own_records(self) -> dict[Cell, TrialRecord]:
+    def own_records(self) -> dict[PlannedTrial, TrialRecord]:
         """The trials that were made of this version."""
         return {cell: record for cell, record in self.records.items() if not cell.version}
 
@@ -385,7 +388,7 @@ class MeasuringSession:
 
     def invalidate(
         self,
-        cell: Cell,
+        cell: PlannedTrial,
         reason: str,
         cause: Cause = "product",
         host: Mapping[str, float | None] | None = None,
@@ -399,12 +402,12 @@ class MeasuringSession:
         self.add(TrialRecord(cell, "invalid", reason, cause, host=host or {}, reference=reference or {}))
         return self.attempts.settle(cell, (*self.cells, *self.twins))
 
-    def take_back_slow_trials(self) -> dict[Cell, Fate]:
+    def take_back_slow_trials(self) -> dict[PlannedTrial, Fate]:
         """Make trials invalid in which the host computed slowly, by all that is known by now; what becomes of each."""
         from pytest_edgeai.measure.contention import judge_speeds
 
         references = {cell: record.reference for cell, record in self.records.items()}
-        fates: dict[Cell, Fate] = {}
+        fates: dict[PlannedTrial, Fate] = {}
         for cell, reason in judge_speeds(references, self.settings.tolerances.slow_host).items():
             if self.records[cell].status == "valid":
                 before = self.attempts.take_back(cell, reason)
@@ -413,12 +416,12 @@ class MeasuringSession:
                 fates[cell] = self.attempts.settle(cell, (*self.cells, *self.twins))
         return fates
 
-    def place_again(self, remaining: Sequence[Cell | None]) -> int:
+    def place_again(self, remaining: Sequence[PlannedTrial | None]) -> int:
         """Before which of the remaining tests a trial is put that is to be measured again; None is no trial."""
         together = [None if cell is None else (cell.replicate, cell.strategy) for cell in remaining]
         return place_again(together, self._chance)
 
-    def further_trials(self) -> list[Cell]:
+    def further_trials(self) -> list[PlannedTrial]:
         """Trials that suppliers want beyond the planned ones, in the order in which to make them; now planned, too.
 
         Raises

@@ -6,7 +6,6 @@ ones are known (`pytest_edgeai.matrix.strategies`).
 
 from __future__ import annotations
 
-import difflib
 import itertools
 import typing
 from collections.abc import Mapping, Sequence
@@ -15,9 +14,9 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, ValidationError, model_validator
 
+from pytest_edgeai.errors import SettingsError, unknown
 from pytest_edgeai.partition.cut_numbers import family_of
-from pytest_edgeai.settings_files import SettingsError as SettingsError
-from pytest_edgeai.settings_files import find_settings as find_settings
+from pytest_edgeai.settings_files import find_settings
 from pytest_edgeai.tiers.specs import ImageSpec, Spec, Topology, paper_topology
 
 _PATHS = ("store", "report")
@@ -358,13 +357,6 @@ class Settings(Spec):
         drops, floors = self.budgets.accuracy_drop_pp, self.budgets.accuracy_floor
         budgeted = itertools.chain(drops.operators, *drops.models.values(), floors.operators, *floors.models.values())
         return tuple(dict.fromkeys((*self.operators, self.baseline, *budgeted)))
-
-
-def unknown(kind: str, name: str, known: Sequence[str] | Mapping[str, Any]) -> str:
-    """A sentence that a name is unknown, with the nearest known one."""
-    near = difflib.get_close_matches(name, list(known), n=1)
-    hint = f"; did you mean {near[0]!r}?" if near else ""
-    return f"there is no {kind} {name!r}{hint} (known: {', '.join(known) or 'none'})"
 
 
 def load_settings(root: Path, overrides: Mapping[str, Any]) -> Settings:

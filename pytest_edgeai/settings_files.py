@@ -10,16 +10,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from pytest_edgeai.errors import SettingsError
+
 FILE_NAME = "edgeai.toml"
 SHARED_NAME = "pyproject.toml"
 _REPOSITORY = ".git"
 _DATA_FOLDERS = ("ilsvrc", "ilsvrc_train", "mrpc")
 # What stands for no path where a path can be given.
 _WORDS = ("generated", "hub", "random")
-
-
-class SettingsError(ValueError):
-    """Settings that cannot be used; names the file, the setting and what to do."""
 
 
 def find_settings(*folders: Path) -> tuple[Path | None, Mapping[str, Any]]:

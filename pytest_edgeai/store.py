@@ -23,6 +23,8 @@ from typing import Any, Literal, TypeAlias
 
 from filelock import FileLock, Timeout
 
+from pytest_edgeai.errors import EdgeAIError
+
 Kind: TypeAlias = Literal["artifacts", "networks", "samples", "evaluations", "cuts"]
 KINDS: tuple[Kind, ...] = ("artifacts", "networks", "samples", "evaluations", "cuts")
 MANIFEST = "manifest.json"
@@ -34,7 +36,7 @@ _MARKER_TEXT = "The artifact store of pytest-edgeai. `edgeai clean` removes entr
 _FORMAT = 1
 
 
-class StoreError(RuntimeError):
+class StoreError(EdgeAIError, RuntimeError):
     """The store cannot be used; names the folder and the mend."""
 
 

@@ -9,12 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_edgeai.matrix.strategies import Cell, Placement, Strategy, place_again
-from pytest_edgeai.measure.attempts import Attempts
+from pytest_edgeai.matrix.schedule import place_again
+from pytest_edgeai.matrix.strategies import PlannedTrial, Strategy
+from pytest_edgeai.measure.attempts import ENOUGH, Attempts, InvalidTrial
 from pytest_edgeai.measure.trial import Measurement, TrialRecord
 from pytest_edgeai.settings import Settings
+from pytest_edgeai.tiers.placements import Placement
 from pytest_edgeai.verdicts.outcome import conclude
-from pytest_edgeai.verdicts.trials import ENOUGH, InvalidTrial, blame_host, judge_trials, short_of_trials
+from pytest_edgeai.verdicts.trials import blame_host, judge_trials, short_of_trials
 
 EDGE = Strategy("toy", "identity", Placement(("edge",)))
 CLOUD = Strategy("toy", "identity", Placement(("cloud",)))
@@ -23,17 +25,17 @@ WRONG = InvalidTrial("parity: sample 1 gets label 2")
 outcomes = st.sampled_from(["valid", "host", "product"])
 
 
-def cells(strategy: Strategy, count: int, version: str = "") -> list[Cell]:
-    return [Cell(strategy, replicate, version) for replicate in range(count)]
+def cells(strategy: Strategy, count: int, version: str = "") -> list[PlannedTrial]:
+    return [PlannedTrial(strategy, replicate, version) for replicate in range(count)]
 
 
-def record(cell: Cell, outcome: str) -> TrialRecord:
+def record(cell: PlannedTrial, outcome: str) -> TrialRecord:
     if outcome == "valid":
         return TrialRecord(cell, "valid", measurements=(Measurement(0, 0, 0.001, {"compute": 0.001}),))
     return TrialRecord(cell, "invalid", f"because of the {outcome}", outcome)
 
 
-def attempt(attempts: Attempts, cell: Cell, outcome: str, planned: list[Cell]) -> str:
+def attempt(attempts: Attempts, cell: PlannedTrial, outcome: str, planned: list[PlannedTrial]) -> str:
     """Make an attempt as a session does; what becomes of it."""
     attempts.begin(cell)
     attempts.add(record(cell, outcome))
@@ -45,7 +47,7 @@ def test_a_session_ends_and_fails_a_test_exactly_where_a_strategy_cannot_be_judg
     retries: int, edge: int, cloud: int, drawn: list[str], chance: random.Random
 ) -> None:
     planned = [*cells(EDGE, edge), *cells(CLOUD, cloud)]
-    attempts, queue, fates, tries = Attempts(retries), list(planned), dict[Cell, str](), Counter[Strategy]()
+    attempts, queue, fates, tries = Attempts(retries), list(planned), dict[PlannedTrial, str](), Counter[Strategy]()
     while queue:
         cell = queue.pop(0)
         tries[cell.strategy] += 1

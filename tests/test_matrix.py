@@ -8,14 +8,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_edgeai.matrix.strategies import Cell, Placement, Strategy, parse_placements, schedule, select
-from pytest_edgeai.settings import SettingsError
+from pytest_edgeai.errors import SettingsError
+from pytest_edgeai.matrix.names import parse_placements, select
+from pytest_edgeai.matrix.schedule import schedule
+from pytest_edgeai.matrix.strategies import PlannedTrial, Strategy
+from pytest_edgeai.tiers.placements import Placement
 from pytest_edgeai.tiers.specs import Topology, paper_topology
 
 
 def test_ids_read_model_operator_placement_replicate() -> None:
     strategy = Strategy("bert", "sptq", Placement(("edge",)))
-    assert Cell(strategy, 0).id == "bert-sptq-edge-r0"
+    assert PlannedTrial(strategy, 0).id == "bert-sptq-edge-r0"
 
 
 @pytest.mark.parametrize("text", ["edge", "mobile+edge", "mobile+edge+cloud", "mobile*2", "edge*15"])

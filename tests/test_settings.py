@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_edgeai.settings import AccuracyBudgets, AccuracyFloors, Settings, SettingsError, load_settings
+from pytest_edgeai.errors import SettingsError
+from pytest_edgeai.settings import AccuracyBudgets, AccuracyFloors, Settings, load_settings
 
 
 def _load(folder: Path, text: str, **overrides: object) -> Settings:

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from pytest_edgeai.matrix.strategies import Cell
+from pytest_edgeai.matrix.strategies import PlannedTrial
 
 if TYPE_CHECKING:
     from pytest_edgeai.session import MeasuringSession
@@ -22,7 +22,7 @@ class UndecidedTrials:
         self._looks = 0
         self._levels: dict[str, float] = {}
 
-    def __call__(self, session: MeasuringSession) -> Iterable[Cell]:
+    def __call__(self, session: MeasuringSession) -> Iterable[PlannedTrial]:
         """The trials to make next; none where all is decided, or there may be no more.
 
         The session's rule becomes that of the look, so that what is decided at a look stays so.
@@ -46,7 +46,7 @@ class UndecidedTrials:
         self._levels |= dict.fromkeys(changes.keys() - wanted.keys() - self._levels.keys(), session.rule.alpha)
         self._looks += 1
         return [
-            Cell(strategy, replicate, version)
+            PlannedTrial(strategy, replicate, version)
             for strategy, other in versions.items()
             if strategy.id in wanted
             for replicate in range(max(replicates[strategy]) + 1, max(replicates[strategy]) + 1 + wanted[strategy.id])

@@ -17,10 +17,11 @@ import pytest
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from pytest_edgeai.matrix.strategies import Cell, Placement
+    from pytest_edgeai.matrix.strategies import PlannedTrial
     from pytest_edgeai.operators.worker import Progress
     from pytest_edgeai.selection import Selection
     from pytest_edgeai.session import MeasuringSession
+    from pytest_edgeai.tiers.placements import Placement
     from pytest_edgeai.versions.checkouts import Commit
     from pytest_edgeai.versions.recording import Recording
 
@@ -105,11 +106,12 @@ def open_session(config: pytest.Config, seed: int) -> MeasuringSession:
     SettingsError
         Something given cannot be used.
     """
+    from pytest_edgeai.errors import SettingsError
     from pytest_edgeai.operators import chains, registry
     from pytest_edgeai.plugin import SETTINGS
     from pytest_edgeai.selection import Registered
     from pytest_edgeai.session import MeasuringSession
-    from pytest_edgeai.settings import SettingsError, validated
+    from pytest_edgeai.settings import validated
     from pytest_edgeai.settings_files import find_settings
 
     hook = config.hook
@@ -154,7 +156,7 @@ def baseline_of(config: pytest.Config) -> Recording | None:
     wanted = config.getoption("edgeai_compare")
     if wanted is None:
         return None
-    from pytest_edgeai.settings import SettingsError
+    from pytest_edgeai.errors import SettingsError
     from pytest_edgeai.versions.baselines import DEFAULT_STORAGE, find_recording
 
     try:
@@ -174,7 +176,7 @@ def refuse_too_few_trials(session: MeasuringSession) -> None:
     """
     from collections import Counter
 
-    from pytest_edgeai.settings import SettingsError
+    from pytest_edgeai.errors import SettingsError
     from pytest_edgeai.verdicts.comparison import rules
 
     rule, _ = rules(session.settings)
@@ -213,7 +215,7 @@ def selects_all(config: pytest.Config) -> bool:
     return not any(config.getoption(name, None) for name in options) and not any("::" in one for one in config.args)
 
 
-def refuse_single_versions(cells: Iterable[Cell], twins: Iterable[Cell]) -> None:
+def refuse_single_versions(cells: Iterable[PlannedTrial], twins: Iterable[PlannedTrial]) -> None:
     """Refuse a selection of tests (`-k`, `-m`, node ids) that leaves a trial without that of the other version.
 
     Raises
@@ -221,7 +223,7 @@ def refuse_single_versions(cells: Iterable[Cell], twins: Iterable[Cell]) -> None
     SettingsError
         Names one.
     """
-    from pytest_edgeai.settings import SettingsError
+    from pytest_edgeai.errors import SettingsError
 
     alone = set(cells).symmetric_difference(twin.own for twin in twins)
     if alone:
@@ -265,15 +267,16 @@ def parametrize(metafunc: pytest.Metafunc, axes: Sequence[str], session: Measuri
     metafunc.parametrize((*axes, *([VERSION] if versions[0] else [])), parameters, indirect=True)
 
 
-def cell_of(item: pytest.Item) -> Cell | None:
+def cell_of(item: pytest.Item) -> PlannedTrial | None:
     """The trial that a test makes, if it has all axes."""
     parameters = _parameters(item)
     if not all(axis in parameters for axis in AXES):
         return None
-    from pytest_edgeai.matrix.strategies import Cell, Placement, Strategy
+    from pytest_edgeai.matrix.strategies import PlannedTrial, Strategy
+    from pytest_edgeai.tiers.placements import Placement
 
     model, operator, tier, replicate = (parameters[axis] for axis in AXES)
-    return Cell(Strategy(model, operator, Placement.parse(tier)), replicate, parameters.get(VERSION, ""))
+    return PlannedTrial(Strategy(model, operator, Placement.parse(tier)), replicate, parameters.get(VERSION, ""))
 
 
 def artifacts_of(items: Iterable[pytest.Item]) -> tuple[tuple[str, str], ...]:
@@ -288,7 +291,7 @@ def artifacts_of(items: Iterable[pytest.Item]) -> tuple[tuple[str, str], ...]:
 
 def placements_of(items: Iterable[pytest.Item]) -> tuple[Placement, ...]:
     """Where tests deploy something, without repeats."""
-    from pytest_edgeai.matrix.strategies import Placement
+    from pytest_edgeai.tiers.placements import Placement
 
     names = [_parameters(item)["edgeai_tier"] for item in items if _asks_for(item, "deployment", "trial")]
     return tuple(Placement.parse(name) for name in dict.fromkeys(names))
@@ -316,7 +319,7 @@ def _stand_in(metafunc: pytest.Metafunc, axes: Sequence[str], value: Refused | L
 
 def _fits(row: Mapping[str, Any], session: MeasuringSession) -> bool:
     """Whether the operator is for the model, and has a part for each tier, as far as a test has both."""
-    from pytest_edgeai.matrix.strategies import Placement
+    from pytest_edgeai.tiers.placements import Placement
 
     if "edgeai_operator" not in row:
         return True
@@ -329,10 +332,10 @@ def _fits(row: Mapping[str, Any], session: MeasuringSession) -> bool:
 
 def _restricted(marker: pytest.Mark | None, session: MeasuringSession) -> tuple[Selection, int]:
     """The selection and replicates of the session, as far as a marker lets them."""
-    from pytest_edgeai.matrix.strategies import parse_placements, select
+    from pytest_edgeai.errors import SettingsError, unknown
+    from pytest_edgeai.matrix.names import parse_placements, select
     from pytest_edgeai.partition.cut_numbers import family_of
     from pytest_edgeai.selection import Selection
-    from pytest_edgeai.settings import SettingsError, unknown
 
     chosen, replicates = session.selection, session.settings.measurement.replicates
     if marker is None:
@@ -375,7 +378,7 @@ def _against(config: pytest.Config, root: Path) -> Commit | None:
     wanted = config.getoption("edgeai_against")
     if wanted is None or config.getoption("edgeai_prepare"):
         return None
-    from pytest_edgeai.settings import SettingsError
+    from pytest_edgeai.errors import SettingsError
     from pytest_edgeai.versions.checkouts import find_commit
 
     if config.getoption("edgeai_compare") is not None:

@@ -18,7 +18,7 @@ from pytest_edgeai.fixtures import BENCHMARK
 from pytest_edgeai.plugin import CELL
 
 if TYPE_CHECKING:
-    from pytest_edgeai.matrix.strategies import Cell
+    from pytest_edgeai.matrix.strategies import PlannedTrial
     from pytest_edgeai.measure.attempts import Fate
     from pytest_edgeai.reporting.progress import ProgressLines
     from pytest_edgeai.session import MeasuringSession
@@ -132,7 +132,7 @@ class TrialItems:
         items += again
         return bool(again)
 
-    def _add(self, session: pytest.Session, cells: Sequence[Cell]) -> None:
+    def _add(self, session: pytest.Session, cells: Sequence[PlannedTrial]) -> None:
         items = {item.stash[CELL]: item for item in session.items if CELL in item.stash}
         for cell in cells:
             alike = [one for one in items if (one.strategy, one.version) == (cell.strategy, cell.version)]
@@ -147,7 +147,7 @@ def _last_place(items: Sequence[pytest.Item], item: pytest.Item) -> int:
     return next(place for place in range(len(items) - 1, -1, -1) if items[place] is item)
 
 
-def _replicate(item: pytest.Item, cell: Cell) -> pytest.Item:
+def _replicate(item: pytest.Item, cell: PlannedTrial) -> pytest.Item:
     """The item of one more trial of the same strategy and version."""
     assert isinstance(item, pytest.Function)
     before, replicate = item.stash[CELL], AXES[-1]
@@ -167,7 +167,7 @@ def _replicate(item: pytest.Item, cell: Cell) -> pytest.Item:
     return added
 
 
-def _renumbered(mark: pytest.Mark, cell: Cell) -> pytest.Mark:
+def _renumbered(mark: pytest.Mark, cell: PlannedTrial) -> pytest.Mark:
     if mark.name != "strategy":
         return mark
     renumbered: pytest.MarkDecorator = pytest.mark.strategy(**{**mark.kwargs, "replicate": cell.replicate})

@@ -16,6 +16,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
+from pytest_edgeai.errors import EdgeAIError
 from pytest_edgeai.store import KINDS, MANIFEST, MARKER, PARTIAL, Kind, Store
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
@@ -23,7 +24,7 @@ _LOCK = re.compile(r"[0-9a-f]{64}\.lock")
 _LOGS = "logs"
 
 
-class NotOursError(RuntimeError):
+class NotOursError(EdgeAIError):
     """A folder that `edgeai clean` does not touch; one sentence."""
 
 

@@ -132,10 +132,11 @@ def _compare(options: argparse.Namespace) -> int:
     """Compare two saved sessions, strategy by strategy; exit code 1 where something is worse or missing."""
     import json
 
+    from pytest_edgeai.errors import SettingsError
     from pytest_edgeai.reporting import comparison as written
     from pytest_edgeai.reporting import junit
     from pytest_edgeai.reporting.files import finite
-    from pytest_edgeai.settings import SettingsError, load_settings
+    from pytest_edgeai.settings import load_settings
     from pytest_edgeai.verdicts.comparison import compare, rules
     from pytest_edgeai.versions.baselines import find_recording
 
@@ -178,7 +179,8 @@ def _compare(options: argparse.Namespace) -> int:
 
 def _image_build(options: argparse.Namespace) -> int:
     """Build the tier image from the installed package; prints its tag, which changes with its content."""
-    from pytest_edgeai.settings import SettingsError, load_settings
+    from pytest_edgeai.errors import SettingsError
+    from pytest_edgeai.settings import load_settings
     from pytest_edgeai.tiers import engine
     from pytest_edgeai.tiers.image import ensure_image
     from pytest_edgeai.tiers.specs import USUAL_ENGINE
@@ -204,7 +206,8 @@ def _clean(options: argparse.Namespace) -> int:
     $EDGEAI_STORE, else in the user's cache folder; of a folder that is not a store nothing is removed.
     """
     from pytest_edgeai import scratch
-    from pytest_edgeai.settings import SettingsError, load_settings
+    from pytest_edgeai.errors import SettingsError
+    from pytest_edgeai.settings import load_settings
 
     try:
         settings = load_settings(options.root, {})

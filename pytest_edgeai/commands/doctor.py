@@ -9,10 +9,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pytest_edgeai.errors import SettingsError
 from pytest_edgeai.measure.findings import Finding, Level
 from pytest_edgeai.measure.host import Host, this_host
 from pytest_edgeai.measure.session_lock import HostTakenError, only_session
-from pytest_edgeai.settings import Settings, SettingsError, find_settings, load_settings
+from pytest_edgeai.settings import Settings, load_settings
+from pytest_edgeai.settings_files import find_settings
 from pytest_edgeai.store import default_root, library_versions
 from pytest_edgeai.tiers.specs import USUAL_ENGINE, allot
 

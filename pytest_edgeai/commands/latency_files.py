@@ -16,6 +16,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from pytest_edgeai.errors import EdgeAIError
+
 COLUMNS = ("model", "operator", "tier", "run", "latency_s")
 STANDARD_INPUT = "-"
 FEWEST = 3
@@ -25,7 +27,7 @@ _INPUT = "input"
 _SAMPLES = "samples.csv"
 
 
-class LatencyFileError(ValueError):
+class LatencyFileError(EdgeAIError, ValueError):
     """A file that cannot be used; the message is one sentence that names the file, the row and the mend."""
 
 

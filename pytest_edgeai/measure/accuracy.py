@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from pytest_edgeai.arrays import Array
 from pytest_edgeai.measure.host import Host
 from pytest_edgeai.parallel import node_folders
 from pytest_edgeai.parallel.in_process import NodesInProcess
@@ -21,7 +22,6 @@ from pytest_edgeai.store import Artifact, Entry, Recipe, Store, library_versions
 from pytest_edgeai.subjects import SubjectModel
 from pytest_edgeai.subjects.metrics import METRICS
 from pytest_edgeai.subjects.samples import Samples
-from pytest_edgeai.wire.protocol import Array
 
 _PREDICTIONS = "predictions.npz"
 _FORMAT = 1

@@ -5,18 +5,42 @@ No pytest and no files: the session keeps one of these, and asks it what becomes
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
-from pytest_edgeai.matrix.strategies import Cell
-from pytest_edgeai.verdicts.trials import ENOUGH
+from pytest_edgeai.matrix.strategies import PlannedTrial
 
 if TYPE_CHECKING:
     from pytest_edgeai.measure.trial import TrialRecord
 
 Fate: TypeAlias = Literal["again", "set aside", "failed"]
 """Of an invalid attempt: it is measured again, its strategy does without it, or the strategy cannot be judged."""
+
+
+ENOUGH: Final = 3
+"""Valid trials by which a strategy is judged when the host has spoiled the others at every try."""
+
+
+@dataclass(frozen=True, slots=True)
+class InvalidTrial:
+    """A trial without numbers.
+
+    Parameters
+    ----------
+    reason
+        A sentence.
+    cause
+        `host` where it says nothing about the product; anything else voids the strategy.
+    """
+
+    reason: str
+    cause: str = "product"
+
+
+def void_strategy(invalid: Sequence[InvalidTrial], valid: int) -> bool:
+    """Whether a strategy cannot be judged, given its invalid trials and how many are valid."""
+    return bool(invalid) and (valid < ENOUGH or any(one.cause != "host" for one in invalid))
 
 
 @dataclass
@@ -30,24 +54,24 @@ class Attempts:
     """
 
     retries: int
-    records: dict[Cell, TrialRecord] = field(default_factory=dict)
+    records: dict[PlannedTrial, TrialRecord] = field(default_factory=dict)
     """The attempt that counts, by trial: the last one."""
     earlier: list[TrialRecord] = field(default_factory=list)
     """Attempts that were invalid and measured again."""
-    waiting: set[Cell] = field(default_factory=set)
+    waiting: set[PlannedTrial] = field(default_factory=set)
     """Trials that are to be measured again and have not been yet."""
-    _begun: Cell | None = None
+    _begun: PlannedTrial | None = None
     _made: int = 0
 
     def __iter__(self) -> Iterator[TrialRecord]:
         """Every attempt, in the order in which they were made."""
         return iter(sorted((*self.earlier, *self.records.values()), key=lambda record: record.order))
 
-    def begin(self, cell: Cell) -> None:
+    def begin(self, cell: PlannedTrial) -> None:
         """Expect the outcome of an attempt, whatever is known of the trial so far."""
         self._begun = cell
 
-    def is_over(self, cell: Cell) -> bool:
+    def is_over(self, cell: PlannedTrial) -> bool:
         """Whether the outcome of the trial's latest attempt is known."""
         return cell in self.records and self._begun != cell
 
@@ -74,13 +98,13 @@ class Attempts:
         self.records[cell] = record
         return record, replaced
 
-    def take_back(self, cell: Cell, reason: str) -> TrialRecord:
+    def take_back(self, cell: PlannedTrial, reason: str) -> TrialRecord:
         """Make a valid attempt invalid: the host turns out to have spoiled it. The record as it was."""
         before = self.records[cell]
         self.records[cell] = replace(before, status="invalid", reason=reason, cause="host", measurements=())
         return before
 
-    def settle(self, cell: Cell, planned: Collection[Cell]) -> Fate:
+    def settle(self, cell: PlannedTrial, planned: Collection[PlannedTrial]) -> Fate:
         """What becomes of an invalid attempt.
 
         Parameters
@@ -99,14 +123,14 @@ class Attempts:
         possible = sum(one != cell and self._may_be_valid(one) for one in alike)
         return "set aside" if possible >= ENOUGH else "failed"
 
-    def _used(self, cell: Cell) -> int:
+    def _used(self, cell: PlannedTrial) -> int:
         granted = (*(record.cell for record in self.earlier), *self.waiting)
         return sum(_budget(one) == _budget(cell) for one in granted)
 
-    def _may_be_valid(self, cell: Cell) -> bool:
+    def _may_be_valid(self, cell: PlannedTrial) -> bool:
         return cell not in self.records or cell in self.waiting or self.records[cell].status == "valid"
 
 
-def _budget(cell: Cell) -> tuple[object, ...]:
+def _budget(cell: PlannedTrial) -> tuple[object, ...]:
     """What trials share their retries by: each version of a strategy has its own."""
     return cell.strategy, cell.version

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from pytest_edgeai.measure.host import Moment, Process
-from pytest_edgeai.settings import Tolerances
+from pytest_edgeai.protocols import Tolerances
 from pytest_edgeai.tiers.specs import tier_of
 
 Key = TypeVar("Key", bound=Hashable)

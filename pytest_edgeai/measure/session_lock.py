@@ -20,6 +20,8 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from pytest_edgeai.errors import EdgeAIError
+
 FOLDER_VARIABLE = "EDGEAI_LOCK_DIR"
 _SHARED = Path("/tmp")
 _NAME = "edgeai-measuring"
@@ -29,7 +31,7 @@ _POLL_S = 0.2
 _LONGEST_COMMAND = 200
 
 
-class HostTakenError(RuntimeError):
+class HostTakenError(EdgeAIError):
     """Another session measures on this host, or the lock cannot be had; one sentence."""
 
 

@@ -20,18 +20,18 @@ from typing import Any, Literal, Protocol, TypeAlias
 
 import numpy as np
 
-from pytest_edgeai.matrix.strategies import Cell
+from pytest_edgeai.arrays import Array
+from pytest_edgeai.matrix.strategies import PlannedTrial
 from pytest_edgeai.measure.accuracy import Evaluation
 from pytest_edgeai.measure.contention import Wait, judge_contention, judge_speed, marked
 from pytest_edgeai.measure.host_watch import HostWatch, needed_cores, reference
 from pytest_edgeai.measure.link_errors import Crossing, LinkErrors, estimate_link_errors, judge_link_errors
-from pytest_edgeai.settings import Profile, Tolerances
+from pytest_edgeai.protocols import Profile, Tolerances
 from pytest_edgeai.subjects.samples import Samples
 from pytest_edgeai.tiers.backend import Cause, Deployment, TierError, TierState
 from pytest_edgeai.tiers.probe import Probe, check_concurrent_rate, probe_link
 from pytest_edgeai.tiers.specs import Hop, tier_of
 from pytest_edgeai.wire.client import Answer, RequestError, Requests
-from pytest_edgeai.wire.protocol import Array
 from pytest_edgeai.wire.timing import SPAN_NAMES, Span
 
 Status: TypeAlias = Literal["valid", "invalid"]
@@ -157,7 +157,7 @@ class TrialRecord:
         requests. Empty where servers are not ours.
     """
 
-    cell: Cell
+    cell: PlannedTrial
     status: Status
     reason: str = ""
     cause: str = ""
@@ -227,7 +227,7 @@ class Assignment:
         What the reference took in the session's other trials so far, by tier (`contention.slower_references`).
     """
 
-    cell: Cell
+    cell: PlannedTrial
     model: str
     profile: Profile
     tolerances: Tolerances

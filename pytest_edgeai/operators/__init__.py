@@ -13,11 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, Self, TypeAlias, TypeVar, final
 
+from pytest_edgeai.arrays import Array
+from pytest_edgeai.errors import EdgeAIError
 from pytest_edgeai.store import Entry
 from pytest_edgeai.subjects import SubjectModel
 from pytest_edgeai.subjects.samples import Samples
 from pytest_edgeai.tiers.specs import Allotment, Spec, Topology
-from pytest_edgeai.wire.protocol import Array
 
 if TYPE_CHECKING:
     import torch
@@ -34,7 +35,7 @@ Form: TypeAlias = Literal["network", "graph", "int8 graph", "any graph", "parts"
 """
 
 
-class BuildError(RuntimeError):
+class BuildError(EdgeAIError, RuntimeError):
     """An artifact that cannot be made; one sentence that names the mend where there is one."""
 
 

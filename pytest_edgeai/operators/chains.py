@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from pytest_edgeai.errors import SettingsError, unknown
 from pytest_edgeai.operators import Composition, Form, Operator
 from pytest_edgeai.operators.partition import Partition
 from pytest_edgeai.partition.cut_numbers import family_of, numbered, numbers_of
-from pytest_edgeai.settings import SettingsError, unknown
 
 SEPARATOR = ">"
 EXPORTER = "identity"

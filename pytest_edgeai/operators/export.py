@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pytest_edgeai.wire.protocol import Array
+from pytest_edgeai.arrays import Array
 
 if TYPE_CHECKING:
     import onnx_ir as ir

@@ -15,7 +15,7 @@ import numpy as np
 if TYPE_CHECKING:
     import onnx
 
-    from pytest_edgeai.wire.protocol import Array
+    from pytest_edgeai.arrays import Array
 
 
 def merge_narrow_groups(model: onnx.ModelProto, narrow: int, wide: int) -> int:

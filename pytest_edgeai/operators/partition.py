@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from pydantic import Field, field_validator
 
 import pytest_edgeai.partition
+from pytest_edgeai.arrays import Array
 from pytest_edgeai.operators import BuildError, Job, Operator
 from pytest_edgeai.serving.pipeline import FILE_NAME, NextPart, Pipeline, TextPreprocess
 from pytest_edgeai.serving.repository import GRAPH_NAME, part_folder
 from pytest_edgeai.tiers.specs import Allotment, Spec, Topology
-from pytest_edgeai.wire.protocol import Array
 
 if TYPE_CHECKING:
     from pytest_edgeai.partition.cuts import Cut

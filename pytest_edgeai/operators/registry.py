@@ -8,8 +8,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from pytest_edgeai.errors import SettingsError, unknown
 from pytest_edgeai.operators import Operator
-from pytest_edgeai.settings import SettingsError, unknown
 
 GROUP = "pytest_edgeai.operators"
 _STUDYS_ORDER = ("identity", "sptq", "qat", "pruned", "distilled", "dsptq", "partition", "sptq_partition")

@@ -11,11 +11,11 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
+from pytest_edgeai.arrays import Array
 from pytest_edgeai.operators import BuildError, Job, groups, neural_compressor
 from pytest_edgeai.operators.neural_compressor import graphs
 from pytest_edgeai.operators.reduced_range import QuantizingOperator, RangeParameters
 from pytest_edgeai.serving.repository import GRAPH_NAME
-from pytest_edgeai.wire.protocol import Array
 
 _Batches = Sequence[Mapping[str, Array]]
 

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import numpy as np
 
+from pytest_edgeai.arrays import Array
 from pytest_edgeai.measure.accuracy import Evaluation
 from pytest_edgeai.operators import BuildError, Job
 from pytest_edgeai.operators.macs import COUNTED, multiply_accumulates, observe_shapes
 from pytest_edgeai.serving.repository import GRAPH_NAME
-from pytest_edgeai.wire.protocol import Array
 
 _SAMPLES = 8
 _UNLIKELY = 0.01

@@ -14,15 +14,16 @@ from typing import Literal, TypeAlias
 
 import numpy as np
 
+from pytest_edgeai.arrays import Array
+from pytest_edgeai.errors import EdgeAIError
 from pytest_edgeai.serving.steps import Classification
-from pytest_edgeai.wire.protocol import Array
 
 FILE_NAME = "aggregation.json"
 Kind: TypeAlias = Literal["variants", "classes", "copies"]
 _KINDS = ("variants", "classes", "copies")
 
 
-class AggregationError(ValueError):
+class AggregationError(EdgeAIError, ValueError):
     """Answers that make no result: none arrived, or one that is needed did not; or a file that cannot be read."""
 
 

@@ -16,9 +16,10 @@ from dataclasses import dataclass, field, replace
 from types import TracebackType
 from typing import Self
 
+from pytest_edgeai.arrays import Array
 from pytest_edgeai.parallel.aggregation import Aggregation, AggregationError
 from pytest_edgeai.wire.client import Answer, Client, Received, RequestError
-from pytest_edgeai.wire.protocol import Array, Body
+from pytest_edgeai.wire.protocol import Body
 from pytest_edgeai.wire.timing import Span
 
 _END_S = 5.0

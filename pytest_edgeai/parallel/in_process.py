@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+from pytest_edgeai.arrays import Array
 from pytest_edgeai.parallel import node_folders
 from pytest_edgeai.parallel.aggregation import Aggregation
 from pytest_edgeai.serving.repository import Execution, Model
-from pytest_edgeai.wire.protocol import Array
 
 
 class NodesInProcess:

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
+from pytest_edgeai.arrays import Array
 from pytest_edgeai.partition.graph import PartitionError
 from pytest_edgeai.partition.running import open_session, run_chain
-from pytest_edgeai.wire.protocol import Array
 
 FLOAT_TOLERANCE = 1e-3
 """Of the size of the outputs: kernels and layouts are chosen graph by graph, so sums are added up in another order."""

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from enum import Enum
 from typing import TYPE_CHECKING
 
+from pytest_edgeai.errors import EdgeAIError
 from pytest_edgeai.partition.shapes import Tensor, bytes_of, infer_shapes
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ _RANDOM = ("RandomNormal", "RandomUniform", "RandomNormalLike", "RandomUniformLi
 _FUSED_INTO_QUANTIZED = ("Relu", "Clip", "LeakyRelu", "Sigmoid", "HardSigmoid", "Mul", "HardSwish")
 
 
-class PartitionError(ValueError):
+class PartitionError(EdgeAIError, ValueError):
     """A graph that cannot be read or cut; one sentence."""
 
 

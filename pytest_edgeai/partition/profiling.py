@@ -14,9 +14,9 @@ from pathlib import Path
 from statistics import median
 
 from pytest_edgeai import scratch
+from pytest_edgeai.arrays import Array
 from pytest_edgeai.partition.graph import Graph, Role
 from pytest_edgeai.partition.running import open_session
-from pytest_edgeai.wire.protocol import Array
 
 _WARMUP = 2
 _KERNEL = "_kernel_time"

@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
+from pytest_edgeai.arrays import Array
 from pytest_edgeai.partition.cuts import Cut, find_cuts
 from pytest_edgeai.partition.graph import Graph, PartitionError, Role, inputs_of
 from pytest_edgeai.partition.shapes import Tensor, infer_with, skeleton
-from pytest_edgeai.wire.protocol import Array
 
 if TYPE_CHECKING:
     import onnx

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from pytest_edgeai.wire.protocol import Array
+from pytest_edgeai.arrays import Array
 
 if TYPE_CHECKING:
     import onnx

@@ -17,8 +17,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pytest_edgeai import __version__
+from pytest_edgeai.errors import EdgeAIError, SettingsError
 from pytest_edgeai.reporting.accuracy import accuracy_document, pairs_document
-from pytest_edgeai.settings import Settings, SettingsError
+from pytest_edgeai.settings import Settings
 from pytest_edgeai.store import library_versions
 from pytest_edgeai.wire.timing import SPAN_NAMES
 
@@ -35,7 +36,7 @@ _LATEST = "latest"
 _KEYS = ("model", "operator", "tier", "replicate", "run", "input", "latency_s")
 
 
-class ReportError(RuntimeError):
+class ReportError(EdgeAIError):
     """A report that cannot be written; one sentence."""
 
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from pytest_edgeai.partition.cut_numbers import abbreviated
 
 if TYPE_CHECKING:
-    from pytest_edgeai.matrix.strategies import Placement
     from pytest_edgeai.session import MeasuringSession
+    from pytest_edgeai.tiers.placements import Placement
     from pytest_edgeai.tiers.specs import Topology
 
 

@@ -16,7 +16,7 @@ import pytest
 if TYPE_CHECKING:
     from _pytest._io import TerminalWriter  # pytest has no public name for the type of its public method's result
 
-    from pytest_edgeai.matrix.strategies import Cell
+    from pytest_edgeai.matrix.strategies import PlannedTrial
     from pytest_edgeai.operators.worker import Progress
     from pytest_edgeai.session import MeasuringSession
 
@@ -43,7 +43,7 @@ class ProgressLines:
         writer: TerminalWriter,
         verbosity: int,
         session: MeasuringSession,
-        trials: dict[str, Cell],
+        trials: dict[str, PlannedTrial],
     ) -> None:
         self._writer = writer
         self._quiet = verbosity < 0
@@ -85,7 +85,7 @@ class ProgressLines:
         """Whether anything is written."""
         return not self._quiet
 
-    def add(self, nodeid: str, cell: Cell) -> None:
+    def add(self, nodeid: str, cell: PlannedTrial) -> None:
         """Expect one more trial."""
         self._trials[nodeid] = cell
 

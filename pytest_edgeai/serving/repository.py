@@ -18,10 +18,12 @@ from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
+from pytest_edgeai.arrays import Array
+from pytest_edgeai.errors import EdgeAIError
 from pytest_edgeai.serving.cpu_time import ComputeMeter, CpuUse, thread_numbers
 from pytest_edgeai.serving.pipeline import Pipeline, PipelineError, SampleError, TensorSpec
 from pytest_edgeai.serving.turns import Turns
-from pytest_edgeai.wire.protocol import DATATYPES, Array, datatype_of
+from pytest_edgeai.wire.protocol import DATATYPES, datatype_of
 from pytest_edgeai.wire.timing import Span
 
 GRAPH_NAME = "model.onnx"
@@ -45,7 +47,7 @@ _ORT_DATATYPES = {
 }
 
 
-class ModelError(RuntimeError):
+class ModelError(EdgeAIError, RuntimeError):
     """A model that cannot be loaded; names the file."""
 
 

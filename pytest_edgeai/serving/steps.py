@@ -17,7 +17,8 @@ from typing import Any, ClassVar, Literal, TypeAlias, get_args
 
 import numpy as np
 
-from pytest_edgeai.wire.protocol import Array
+from pytest_edgeai.arrays import Array
+from pytest_edgeai.errors import EdgeAIError
 
 Tensors: TypeAlias = Mapping[str, Array]
 Interpolation: TypeAlias = Literal["bilinear", "bicubic", "box", "hamming", "lanczos"]
@@ -30,11 +31,11 @@ _IMAGE_FORMATS = ("JPEG", "PNG", "WEBP")
 _MAX_PIXELS = 89_478_485  # pillow's own threshold of suspicion: a quarter of a gigabyte in RGB
 
 
-class PipelineError(ValueError):
+class PipelineError(EdgeAIError, ValueError):
     """A pipeline that cannot be understood or does not fit its graph; names the file or the field."""
 
 
-class SampleError(ValueError):
+class SampleError(EdgeAIError, ValueError):
     """An input that the pipeline cannot process (not an image, not UTF-8, …); one sentence for the sender."""
 
 

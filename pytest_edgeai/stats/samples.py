@@ -6,10 +6,12 @@ The reader of a file names the row that is wrong; here only the group is known, 
 import numpy as np
 import numpy.typing as npt
 
+from pytest_edgeai.errors import EdgeAIError
+
 FloatArray = npt.NDArray[np.float64]
 
 
-class StatisticsInputError(ValueError):
+class StatisticsInputError(EdgeAIError, ValueError):
     """The numbers given cannot be analysed; the message is one sentence that names the group."""
 
 

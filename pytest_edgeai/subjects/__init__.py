@@ -12,8 +12,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
+from pytest_edgeai.arrays import Array
+from pytest_edgeai.errors import EdgeAIError
 from pytest_edgeai.serving.pipeline import Pipeline
-from pytest_edgeai.wire.protocol import Array
 
 if TYPE_CHECKING:
     import torch
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 Split: TypeAlias = Literal["train", "calibration", "validation"]
 
 
-class SubjectError(RuntimeError):
+class SubjectError(EdgeAIError, RuntimeError):
     """Weights or samples that cannot be had; one sentence that names the setting."""
 
 

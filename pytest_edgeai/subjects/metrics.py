@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pytest_edgeai.wire.protocol import Array
+from pytest_edgeai.arrays import Array
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,8 +11,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Final, Literal, Protocol, TypeAlias, runtime_checkable
 
-from pytest_edgeai.matrix.strategies import Placement
+from pytest_edgeai.errors import EdgeAIError
 from pytest_edgeai.serving.repository import GRAPH_NAME, SessionMode, part_folders
+from pytest_edgeai.tiers.placements import Placement
 from pytest_edgeai.tiers.probe import ProbeLines
 from pytest_edgeai.tiers.specs import Allotment, Hop, ImageSpec, Topology, node_name
 from pytest_edgeai.wire.client import Requests, Wire
@@ -22,7 +23,7 @@ Cause: TypeAlias = Literal["host", "product"]
 """What is to blame where something cannot be measured; what is the host's fault is measured again."""
 
 
-class TierError(RuntimeError):
+class TierError(EdgeAIError, RuntimeError):
     """A tier or link that could not be started, is gone or is not what it should be.
 
     Parameters

@@ -18,6 +18,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from pytest_edgeai.errors import EdgeAIError
 from pytest_edgeai.tiers.children import is_alive
 
 MOUNT = Path("/sys/fs/cgroup")
@@ -43,7 +44,7 @@ class Limit:
     memory_bytes: int
 
 
-class CgroupError(OSError):
+class CgroupError(EdgeAIError, OSError):
     """Control groups cannot be written here; says what failed."""
 
 

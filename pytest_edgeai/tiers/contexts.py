@@ -13,13 +13,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from pytest_edgeai.errors import EdgeAIError
+
 DEFAULT: Final = "default"
 """The name of the context that needs no file: the local socket."""
 _FOLDER_VARIABLE = "DOCKER_CONFIG"
 _NAME_VARIABLE = "DOCKER_CONTEXT"
 
 
-class ContextError(ValueError):
+class ContextError(EdgeAIError, ValueError):
     """A context that does not exist or cannot be read; one sentence."""
 
 

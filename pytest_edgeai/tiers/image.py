@@ -42,7 +42,7 @@ _BUILD_S = 3600.0  # longer than any build takes
 _PACKAGE = Path(__file__).parents[1]
 # In a wheel the file lies in the package, in a working copy in its own folder.
 _DOCKERFILES = (_PACKAGE / "tiers" / "Dockerfile", _PACKAGE.parent / "docker" / "Dockerfile")
-_SERVED = ("__init__.py", "serving")
+_SERVED = ("__init__.py", "arrays.py", "errors.py", "serving", "wire")
 _LIBRARIES = ("numpy", "pillow", "tokenizers")
 _ASK_PYTHON = "import sys, platform; print('%d.%d' % sys.version_info[:2], platform.machine())"
 

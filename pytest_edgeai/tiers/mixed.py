@@ -7,8 +7,8 @@ from contextlib import AbstractContextManager, ExitStack
 from types import TracebackType
 from typing import ClassVar, Self
 
-from pytest_edgeai.matrix.strategies import Placement
 from pytest_edgeai.tiers.backend import Backend, Deployment, Order, TierError
+from pytest_edgeai.tiers.placements import Placement
 from pytest_edgeai.tiers.specs import Topology
 
 

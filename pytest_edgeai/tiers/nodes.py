@@ -13,11 +13,11 @@ from contextlib import AbstractContextManager, ExitStack
 from dataclasses import replace
 from typing import Any
 
-from pytest_edgeai.matrix.strategies import Placement
 from pytest_edgeai.parallel import node_folders
 from pytest_edgeai.parallel.aggregation import Aggregation, AggregationError
 from pytest_edgeai.parallel.fan_out import FanOutClient
 from pytest_edgeai.tiers.backend import Backend, Deployment, Order, TierError, TierState
+from pytest_edgeai.tiers.placements import Placement
 from pytest_edgeai.tiers.probe import ProbeLines
 from pytest_edgeai.tiers.specs import Hop
 from pytest_edgeai.wire.client import Client

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from pytest_edgeai.settings import SettingsError, unknown
+from pytest_edgeai.errors import SettingsError, unknown
 from pytest_edgeai.tiers import engine
 from pytest_edgeai.tiers.backend import Backend, BackendFactory, Site, TierError
 from pytest_edgeai.tiers.mixed import MixedBackend, split_placements

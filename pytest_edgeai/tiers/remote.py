@@ -13,9 +13,9 @@ from collections.abc import Iterator
 from typing import Any, ClassVar
 from urllib.parse import quote, urlsplit
 
-from pytest_edgeai.matrix.strategies import Placement
 from pytest_edgeai.serving.endpoints import LIMITS_PATH, REFERENCE_PATH
 from pytest_edgeai.tiers.backend import Order, Site, TierError, TierState
+from pytest_edgeai.tiers.placements import Placement
 from pytest_edgeai.tiers.probe import ProbeLines
 from pytest_edgeai.tiers.specs import Hop, TierSpec
 from pytest_edgeai.wire.client import Client, RequestError

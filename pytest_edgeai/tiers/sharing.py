@@ -13,9 +13,9 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
-from pytest_edgeai.matrix.strategies import Placement
-from pytest_edgeai.settings import SettingsError
+from pytest_edgeai.errors import SettingsError
 from pytest_edgeai.tiers.backend import Order, TierError
+from pytest_edgeai.tiers.placements import Placement
 from pytest_edgeai.tiers.specs import Allotment, Topology
 
 ROOM = 2

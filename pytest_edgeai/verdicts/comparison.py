@@ -9,13 +9,13 @@ from typing import Any
 
 import numpy as np
 
+from pytest_edgeai.arrays import Array
 from pytest_edgeai.settings import Settings
 from pytest_edgeai.verdicts import Outcome, Verdict
 from pytest_edgeai.verdicts.artifacts import ArtifactChanges, Limits, artifact_changes
 from pytest_edgeai.verdicts.control import control_shifts
 from pytest_edgeai.verdicts.regression import LatencyChange, Rule, judge_changes
 from pytest_edgeai.versions.recording import RecordedStrategy, Recording
-from pytest_edgeai.wire.protocol import Array
 
 
 @dataclass(frozen=True, slots=True)

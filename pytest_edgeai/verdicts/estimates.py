@@ -13,9 +13,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from pytest_edgeai.arrays import Array
 from pytest_edgeai.stats.trimmed import Trimmed, trimmed
 from pytest_edgeai.verdicts.views import View, residuals_of, trial_values, views_of
-from pytest_edgeai.wire.protocol import Array
 
 _CLIPPED_AT = 0.8
 """Share of the differences of pairs, by size, that count as they are; what is larger counts as the largest of them."""

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pytest_edgeai.matrix.strategies import Cell, Strategy
-from pytest_edgeai.measure.attempts import Attempts
+from pytest_edgeai.matrix.strategies import PlannedTrial, Strategy
+from pytest_edgeai.measure.attempts import Attempts, InvalidTrial
 from pytest_edgeai.measure.contention import speed_remark
 from pytest_edgeai.measure.link_errors import link_remarks
 from pytest_edgeai.measure.trial import TrialRecord
@@ -24,7 +24,7 @@ from pytest_edgeai.verdicts.accuracy import AccuracyResult, judge_accuracy
 from pytest_edgeai.verdicts.benefit import judge_benefit
 from pytest_edgeai.verdicts.floor import judge_floor
 from pytest_edgeai.verdicts.latency import judge_latency
-from pytest_edgeai.verdicts.trials import InvalidTrial, blame_host, judge_trials, short_of_trials
+from pytest_edgeai.verdicts.trials import blame_host, judge_trials, short_of_trials
 
 if TYPE_CHECKING:
     from pytest_edgeai.operators.preparation import Prepared
@@ -129,7 +129,7 @@ class SessionOutcome:
 
 def conclude(
     strategies: Sequence[Strategy],
-    cells: Sequence[Cell],
+    cells: Sequence[PlannedTrial],
     attempts: Attempts,
     prepared: Mapping[tuple[str, str], Prepared],
     settings: Settings,
@@ -191,7 +191,7 @@ def conclude(
 
 def _result(
     strategy: Strategy,
-    cells: Sequence[Cell],
+    cells: Sequence[PlannedTrial],
     attempts: Attempts,
     prepared: Mapping[tuple[str, str], Prepared],
     accuracies: Mapping[tuple[str, str], AccuracyResult | None],
@@ -246,7 +246,7 @@ def _result(
     )
 
 
-def _compute_medians(records: Mapping[Cell, TrialRecord]) -> dict[Strategy, dict[int, float]]:
+def _compute_medians(records: Mapping[PlannedTrial, TrialRecord]) -> dict[Strategy, dict[int, float]]:
     """Median compute span of each valid trial, by strategy and replicate."""
     found: dict[Strategy, dict[int, float]] = {}
     for cell, record in records.items():
@@ -284,7 +284,7 @@ def _unmeasured(results: Sequence[StrategyResult]) -> dict[str, list[str]]:
     return models
 
 
-def _invalid(cells: Sequence[Cell], attempts: Attempts) -> list[InvalidTrial]:
+def _invalid(cells: Sequence[PlannedTrial], attempts: Attempts) -> list[InvalidTrial]:
     """The trials that are not valid, or not there."""
     found = []
     for cell in cells:
@@ -298,11 +298,11 @@ def _invalid(cells: Sequence[Cell], attempts: Attempts) -> list[InvalidTrial]:
     return found
 
 
-def _tries(cells: Sequence[Cell], attempts: Attempts) -> int:
+def _tries(cells: Sequence[PlannedTrial], attempts: Attempts) -> int:
     return sum(record.cell in cells for record in attempts)
 
 
-def _remarks_on_trials(planned: Mapping[Strategy, Sequence[Cell]], attempts: Attempts) -> list[str]:
+def _remarks_on_trials(planned: Mapping[Strategy, Sequence[PlannedTrial]], attempts: Attempts) -> list[str]:
     """What is to be said of trials that the host has spoiled for good."""
     invalid = {strategy: _invalid(cells, attempts) for strategy, cells in planned.items()}
     remarks = [

@@ -14,12 +14,12 @@ from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
+from pytest_edgeai.arrays import Array
 from pytest_edgeai.stats.effect import LARGE, MEDIUM, SMALL
 from pytest_edgeai.stats.exchange import fewest_pairs
 from pytest_edgeai.stats.trimmed import LEFT_OUT
 from pytest_edgeai.verdicts.estimates import Estimate, Spread, estimate_changes
 from pytest_edgeai.verdicts.significance import Significance, significances
-from pytest_edgeai.wire.protocol import Array
 
 Change: TypeAlias = Literal["pass", "regression", "improvement", "inconclusive"]
 

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from pytest_edgeai.arrays import Array
 from pytest_edgeai.stats.exchange import DRAWS, exchanges, stepdown
 from pytest_edgeai.verdicts.estimates import Estimate, Spread
-from pytest_edgeai.wire.protocol import Array
 
 _LEAST_P = 1e-300
 _AT_ONCE = 200_000  # numbers; what is drawn for many inputs comes in portions

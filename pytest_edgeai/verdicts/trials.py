@@ -5,34 +5,9 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Final
 
+from pytest_edgeai.measure.attempts import InvalidTrial, void_strategy
 from pytest_edgeai.verdicts import Verdict
-
-ENOUGH: Final = 3
-"""Valid trials by which a strategy is judged when the host has spoiled the others at every try."""
-
-
-@dataclass(frozen=True, slots=True)
-class InvalidTrial:
-    """A trial without numbers.
-
-    Parameters
-    ----------
-    reason
-        A sentence.
-    cause
-        `host` where it says nothing about the product; anything else voids the strategy.
-    """
-
-    reason: str
-    cause: str = "product"
-
-
-def void_strategy(invalid: Sequence[InvalidTrial], valid: int) -> bool:
-    """Whether a strategy cannot be judged, given its invalid trials and how many are valid."""
-    return bool(invalid) and (valid < ENOUGH or any(one.cause != "host" for one in invalid))
 
 
 def judge_trials(invalid: Sequence[InvalidTrial], planned: int, tries: int) -> Verdict:

@@ -13,7 +13,7 @@ from typing import Final, Literal, TypeAlias
 
 import numpy as np
 
-from pytest_edgeai.wire.protocol import Array
+from pytest_edgeai.arrays import Array
 
 Name: TypeAlias = Literal["typical", "all requests", "slowest quarter", "input"]
 

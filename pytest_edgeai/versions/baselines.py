@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
-from pytest_edgeai.settings import SettingsError, unknown
+from pytest_edgeai.errors import SettingsError, unknown
 from pytest_edgeai.versions.recording import Recording, RecordingError, read_recording
 
 LATEST: Final = "latest"

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pytest_edgeai.settings import SettingsError
+from pytest_edgeai.errors import SettingsError
 
 
 @dataclass(frozen=True, slots=True)

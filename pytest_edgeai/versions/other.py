@@ -19,11 +19,11 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from pytest_edgeai.errors import SettingsError
 from pytest_edgeai.measure import accuracy
 from pytest_edgeai.operators import chains
 from pytest_edgeai.operators.preparation import Prepared
 from pytest_edgeai.operators.worker import Failure, Progress, Wanted, prepare_all
-from pytest_edgeai.settings import SettingsError
 from pytest_edgeai.store import Artifact, Kind, Store
 from pytest_edgeai.subjects import samples as sample_store
 from pytest_edgeai.subjects.samples import Samples

@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from pytest_edgeai.verdicts.trials import InvalidTrial, void_strategy
-from pytest_edgeai.wire.protocol import Array
+from pytest_edgeai.arrays import Array
+from pytest_edgeai.errors import VersionError
+from pytest_edgeai.measure.attempts import InvalidTrial, void_strategy
 
 if TYPE_CHECKING:
-    from pytest_edgeai.matrix.strategies import Cell
+    from pytest_edgeai.matrix.strategies import PlannedTrial
     from pytest_edgeai.measure.trial import TrialRecord
     from pytest_edgeai.operators.preparation import Prepared
     from pytest_edgeai.session import MeasuringSession
@@ -27,7 +28,7 @@ _MEASURING = ("measure", "parallel", "partition", "serving", "tiers", "wire")
 """Folders of this package whose code runs while a request is on its way."""
 
 
-class RecordingError(ValueError):
+class RecordingError(VersionError, ValueError):
     """A document that cannot be compared with; one sentence."""
 
 
@@ -177,7 +178,7 @@ def record_other(session: MeasuringSession, other: OtherVersion) -> dict[str, An
 
 def code_digest() -> str:
     """Digest of the code that measures: what is part of every latency and of no artifact."""
-    package = Path(__file__).parent
+    package = Path(__file__).parents[1]
     digest = hashlib.sha256()
     for folder in _MEASURING:
         for path in sorted((package / folder).rglob("*.py")):
@@ -226,7 +227,7 @@ def _artifacts(prepared: Mapping[tuple[str, str], Prepared]) -> dict[str, Any]:
     }
 
 
-def _trials(session: MeasuringSession, cells: Sequence[Cell]) -> list[dict[str, Any]]:
+def _trials(session: MeasuringSession, cells: Sequence[PlannedTrial]) -> list[dict[str, Any]]:
     unfinished = session.attempts.waiting
     return [_trial(session.records.get(cell)) | ({"cause": ""} if cell in unfinished else {}) for cell in cells]
 

@@ -16,6 +16,7 @@ from types import TracebackType
 from typing import Any, Literal, Protocol, Self, TypeAlias
 from urllib.parse import quote
 
+from pytest_edgeai.errors import EdgeAIError
 from pytest_edgeai.wire import protocol, timing
 from pytest_edgeai.wire.connection import Connection, Response
 from pytest_edgeai.wire.http1 import MessageError
@@ -25,7 +26,7 @@ from pytest_edgeai.wire.timing import Span
 Wire: TypeAlias = Literal["binary", "base64"]
 
 
-class RequestError(RuntimeError):
+class RequestError(EdgeAIError, RuntimeError):
     """A request without an answer, or with an answer that is none; says why in one sentence."""
 
 

@@ -12,9 +12,10 @@ from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 
-Array: TypeAlias = npt.NDArray[Any]
+from pytest_edgeai.arrays import Array
+from pytest_edgeai.errors import EdgeAIError
+
 Buffer: TypeAlias = bytes | bytearray | memoryview
 Encoding: TypeAlias = Literal["binary", "json", "base64"]
 
@@ -42,7 +43,7 @@ _MAX_RANK = 32  # numpy's own limit before version 2
 _MAX_ELEMENTS = 2**40  # no body can hold more, and products of sizes stay far from overflow
 
 
-class ProtocolError(ValueError):
+class ProtocolError(EdgeAIError, ValueError):
     """A body that does not follow the protocol; the message is one sentence for the sender."""
 
 

@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias, get_args
 from urllib.parse import quote, unquote
 
+from pytest_edgeai.errors import EdgeAIError
+
 HEADER = "Server-Timing"
 
 SpanName: TypeAlias = Literal[
@@ -33,7 +35,7 @@ _encode_place = functools.lru_cache(maxsize=64)(quote)
 _decode_place = functools.lru_cache(maxsize=64)(unquote)
 
 
-class SpanError(ValueError):
+class SpanError(EdgeAIError, ValueError):
     """Spans that cannot be parts of the exchange in which they were told; one sentence."""
 
 

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_edgeai.matrix.strategies import Placement
 from pytest_edgeai.tiers import engine
 from pytest_edgeai.tiers.backend import Deployment, Order, Site, TierError
 from pytest_edgeai.tiers.containers import DockerBackend
 from pytest_edgeai.tiers.image import ensure_image
+from pytest_edgeai.tiers.placements import Placement
 from pytest_edgeai.tiers.probe import probe_link
 from pytest_edgeai.tiers.specs import Hop, ImageSpec, Topology, allot
 from tests.tiers.conftest import make_model

@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 
 from docker import DockerClient
-from pytest_edgeai.matrix.strategies import Placement
 from pytest_edgeai.tiers import engine
 from pytest_edgeai.tiers.backend import Order, Site, TierError
 from pytest_edgeai.tiers.containers import DockerBackend
 from pytest_edgeai.tiers.mixed import MixedBackend
+from pytest_edgeai.tiers.placements import Placement
 from pytest_edgeai.tiers.registry import open_backend as open_named
 from pytest_edgeai.tiers.specs import EngineAddress
 from tests.containers.conftest import NAME, assert_is_never_faster, left_of, make_site

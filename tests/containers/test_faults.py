@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_edgeai.settings import SettingsError
+from pytest_edgeai.errors import SettingsError
 from pytest_edgeai.tiers import engine, networks, tier_container
 from pytest_edgeai.tiers.backend import Order, Site, TierError
 from pytest_edgeai.tiers.containers import DockerBackend
@@ -36,7 +36,7 @@ Enter = Callable[[Site], DockerBackend]
 SESSION = """
 import signal, sys, time
 from pathlib import Path
-from pytest_edgeai.matrix.strategies import Placement
+from pytest_edgeai.tiers.placements import Placement
 from pytest_edgeai.tiers.backend import Order
 from pytest_edgeai.tiers.containers import DockerBackend
 from tests.containers.conftest import make_site

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from pytest_edgeai.matrix.strategies import Placement
 from pytest_edgeai.tiers.backend import Site, TierError
 from pytest_edgeai.tiers.container_deployment import DockerDeployment
 from pytest_edgeai.tiers.containers import DockerBackend
 from pytest_edgeai.tiers.nodes import NodesDeployment, deploy
+from pytest_edgeai.tiers.placements import Placement
 from pytest_edgeai.tiers.sharing import share_among_nodes
 from pytest_edgeai.wire.client import RequestError
 from tests.parallel import artifacts

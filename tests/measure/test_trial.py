@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pytest_edgeai.matrix.strategies import Cell, Placement, Strategy
+from pytest_edgeai.matrix.strategies import PlannedTrial, Strategy
 from pytest_edgeai.measure.accuracy import Evaluation
 from pytest_edgeai.measure.trial import Assignment, TrialInvalid, TrialRecord, run_trial
 from pytest_edgeai.settings import Profile, Tolerances
@@ -20,12 +20,13 @@ from pytest_edgeai.store import Store
 from pytest_edgeai.subjects import Sample, SampleSource, Split
 from pytest_edgeai.subjects.samples import Samples, stored
 from pytest_edgeai.tiers.backend import TierError, TierState
+from pytest_edgeai.tiers.placements import Placement
 from pytest_edgeai.tiers.probe import ProbeLines
 from pytest_edgeai.tiers.specs import Hop, LinkSpec
 from pytest_edgeai.wire.client import Answer, RequestError, Transfer
 from pytest_edgeai.wire.timing import Span
 
-CELL = Cell(Strategy("toy", "identity", Placement(("edge",))), 3)
+CELL = PlannedTrial(Strategy("toy", "identity", Placement(("edge",))), 3)
 GRAPHS = ({"model.onnx": "11" * 32}, {"model.onnx": "22" * 32, "model.onnx.data": "33" * 32})
 HOP = Hop("mobile", "edge", LinkSpec.model_validate({"rate": "8 Mbit/s"}))
 

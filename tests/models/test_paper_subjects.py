@@ -19,10 +19,11 @@ from models import bert as small_bert
 from models import paper
 from models import roberta as small_roberta
 from models.paper import bert, resnet, roberta
+from pytest_edgeai.errors import SettingsError
 from pytest_edgeai.measure.host import this_host
 from pytest_edgeai.operators import registry
 from pytest_edgeai.operators.preparation import Plan
-from pytest_edgeai.settings import Data, SettingsError
+from pytest_edgeai.settings import Data
 from pytest_edgeai.subjects import SubjectError, SubjectModel
 from pytest_edgeai.subjects import resnet as family
 from pytest_edgeai.subjects.resnet import ARCHITECTURES, Architecture, ResNet

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
+from pytest_edgeai.errors import SettingsError
 from pytest_edgeai.operators import Composition, Operator, registry
 from pytest_edgeai.operators.chains import steps, with_chains
-from pytest_edgeai.settings import SettingsError
 
 
 @pytest.fixture(scope="module")

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
+from pytest_edgeai.arrays import Array
 from pytest_edgeai.operators.groups import block_diagonal, merge_narrow_groups
-from pytest_edgeai.wire.protocol import Array
 
 
 def _graph(weights: Array, groups: int, users: int = 1) -> onnx.ModelProto:

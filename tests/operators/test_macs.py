@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
+from pytest_edgeai.arrays import Array
 from pytest_edgeai.operators.macs import multiply_accumulates, observe_shapes
-from pytest_edgeai.wire.protocol import Array
 
 if TYPE_CHECKING:
     import torch

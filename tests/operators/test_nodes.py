@@ -12,6 +12,8 @@ import numpy as np
 import onnx
 import pytest
 
+from pytest_edgeai.arrays import Array
+from pytest_edgeai.errors import SettingsError
 from pytest_edgeai.measure.host import this_host
 from pytest_edgeai.operators import BuildError, Job, Operator, registry
 from pytest_edgeai.operators.chains import with_chains
@@ -24,10 +26,8 @@ from pytest_edgeai.parallel.aggregation import Aggregation
 from pytest_edgeai.parallel.in_process import NodesInProcess
 from pytest_edgeai.serving.pipeline import Classification, ImagePreprocess, Pipeline
 from pytest_edgeai.serving.repository import Execution, Model
-from pytest_edgeai.settings import SettingsError
 from pytest_edgeai.subjects import SubjectModel, Training
 from pytest_edgeai.tiers.specs import Spec
-from pytest_edgeai.wire.protocol import Array
 from tests.operators.small_subject import PHOTOS, VECTORS, photographer
 from tests.plugin.toy_models import CLASSES, WIDTH, write_graph
 from tests.plugin.toy_models import subject as toy_subject

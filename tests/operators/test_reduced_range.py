@@ -12,7 +12,7 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
-from pytest_edgeai.matrix.strategies import Cell, Placement, Strategy
+from pytest_edgeai.matrix.strategies import PlannedTrial, Strategy
 from pytest_edgeai.measure.host import this_host
 from pytest_edgeai.measure.trial import TrialRecord
 from pytest_edgeai.operators import registry
@@ -22,6 +22,7 @@ from pytest_edgeai.operators.qat import QatParameters, QuantizationAwareTraining
 from pytest_edgeai.operators.reduced_range import RangeParameters
 from pytest_edgeai.operators.sptq import SptqParameters, StaticQuantization
 from pytest_edgeai.reporting.tiers import saturation_sentences
+from pytest_edgeai.tiers.placements import Placement
 from pytest_edgeai.tiers.specs import Topology, allot
 from tests.operators.small_subject import IMAGES
 
@@ -148,7 +149,7 @@ def test_8_bits_on_a_tier_that_sums_in_16_are_a_remark(
     on_the_way = {"instructions": list(AVX2), "load_s": {}}
     tiers = {"cloud": {"before": after, "after": after}, "edge": {"before": on_the_way, "after": on_the_way}}
     strategy = Strategy("images", "sptq", Placement(("cloud",)))
-    record = TrialRecord(Cell(strategy, 0), "valid", tiers=tiers)
+    record = TrialRecord(PlannedTrial(strategy, 0), "valid", tiers=tiers)
     sentences = saturation_sentences([record], {strategy.artifact: prepared})
     assert len(sentences) == said
     for sentence in sentences:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from pytest_edgeai.errors import SettingsError
 from pytest_edgeai.operators import registry
 from pytest_edgeai.operators.sptq import StaticQuantization
-from pytest_edgeai.settings import SettingsError
 from tests.plugin.toy_models import Plain, Worse
 
 

@@ -9,12 +9,12 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from pytest_edgeai.matrix.strategies import Placement
+from pytest_edgeai.arrays import Array
 from pytest_edgeai.parallel import node_folder
 from pytest_edgeai.parallel.aggregation import Aggregation
 from pytest_edgeai.serving.pipeline import Classification, Pipeline
 from pytest_edgeai.tiers.backend import Order
-from pytest_edgeai.wire.protocol import Array
+from pytest_edgeai.tiers.placements import Placement
 
 CLASSES = 6
 NAME = "tiny-nodes"

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pytest_edgeai.arrays import Array
 from pytest_edgeai.parallel.aggregation import Aggregation, AggregationError
-from pytest_edgeai.wire.protocol import Array
 
 
 @st.composite

@@ -6,8 +6,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from pytest_edgeai.matrix.strategies import Placement
 from pytest_edgeai.tiers.nodes import deploy
+from pytest_edgeai.tiers.placements import Placement
 
 from . import artifacts
 from .artifacts import CLASSES, NAME, one_hot, order

@@ -14,11 +14,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pytest_edgeai.matrix.strategies import Placement
 from pytest_edgeai.measure.host import usable_cores
 from pytest_edgeai.parallel.fan_out import FanOutClient
 from pytest_edgeai.tiers.backend import Site, TierError
 from pytest_edgeai.tiers.nodes import NodesDeployment, deploy
+from pytest_edgeai.tiers.placements import Placement
 from pytest_edgeai.tiers.process import ProcessBackend, ProcessDeployment
 from pytest_edgeai.tiers.sharing import share_among_nodes
 from pytest_edgeai.tiers.specs import Topology, allot

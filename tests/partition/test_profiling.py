@@ -8,13 +8,13 @@ import numpy as np
 import onnx
 import pytest
 
+from pytest_edgeai.arrays import Array
 from pytest_edgeai.partition import splitting
 from pytest_edgeai.partition.equivalence import compare
 from pytest_edgeai.partition.graph import Graph, PartitionError
 from pytest_edgeai.partition.profiling import measure_prefix_s
 from pytest_edgeai.partition.running import completed, cuts_of, open_session, values_of
 from pytest_edgeai.partition.splitting import save, split
-from pytest_edgeai.wire.protocol import Array
 from tests.partition.graphs import WIDTH, model_of
 
 SIZE = 512

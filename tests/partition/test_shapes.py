@@ -9,11 +9,11 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from pytest_edgeai.arrays import Array
 from pytest_edgeai.partition.choosing import halves
 from pytest_edgeai.partition.cuts import find_cuts, what_ties
 from pytest_edgeai.partition.graph import Graph, PartitionError
 from pytest_edgeai.partition.running import cuts_of, values_of
-from pytest_edgeai.wire.protocol import Array
 
 FLOAT, INT64 = TensorProto.FLOAT, TensorProto.INT64
 RANDOM = np.random.default_rng(0)

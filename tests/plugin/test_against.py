@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from pytest_edgeai.settings import SettingsError
+from pytest_edgeai.errors import SettingsError
 from pytest_edgeai.versions.checkouts import checked_out, describe_distribution, find_commit
 from tests.plugin.conftest import CONFTEST, Project
 from tests.plugin.test_gate import SETTINGS, outcomes

@@ -14,13 +14,13 @@ from tests.plugin.conftest import CONFTEST, SETTINGS, Project
 Spoils = Callable[..., None]
 ONE_TIER = SETTINGS.replace('["mobile", "edge"]', '["edge"]')
 MORE = """
-from pytest_edgeai.matrix.strategies import Cell
+from pytest_edgeai.matrix.strategies import PlannedTrial
 from pytest_edgeai.plugin import SESSION
 
 def two_more(session):
     (strategy,) = [one for one in session.strategies if one.operator == "worse"]
     made = [cell.replicate for cell in session.cells if cell.strategy == strategy]
-    return [Cell(strategy, max(made) + n) for n in (1, 2)] if len(made) < 6 else []
+    return [PlannedTrial(strategy, max(made) + n) for n in (1, 2)] if len(made) < 6 else []
 
 def pytest_collection_finish(session):
     session.config.stash[SESSION].suppliers.append(two_more)

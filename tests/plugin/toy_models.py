@@ -17,13 +17,13 @@ from typing import Any
 
 import numpy as np
 
+from pytest_edgeai.arrays import Array
 from pytest_edgeai.operators import BuildError, Job, NoParameters, Operator
 from pytest_edgeai.serving.pipeline import Classification, Pipeline
 from pytest_edgeai.serving.repository import Execution, Model
 from pytest_edgeai.subjects import Sample, SampleSource, Split, SubjectModel
 from pytest_edgeai.tiers.backend import Order, Site, TierError, TierState
 from pytest_edgeai.wire.client import Answer, RequestError
-from pytest_edgeai.wire.protocol import Array
 from pytest_edgeai.wire.timing import Span
 
 HERE = Path(__file__)

@@ -8,7 +8,8 @@ import numpy as np
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
-from pytest_edgeai.wire.protocol import DATATYPES, Array
+from pytest_edgeai.arrays import Array
+from pytest_edgeai.wire.protocol import DATATYPES
 
 NUMERIC = [name for name in DATATYPES if name != "BYTES"]
 SHAPES = npst.array_shapes(min_dims=0, max_dims=4, min_side=0, max_side=4)

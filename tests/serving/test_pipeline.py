@@ -18,6 +18,7 @@ from hypothesis.extra import numpy as npst
 from PIL import Image
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
+from pytest_edgeai.arrays import Array
 from pytest_edgeai.serving.pipeline import (
     Classification,
     ImagePreprocess,
@@ -26,7 +27,6 @@ from pytest_edgeai.serving.pipeline import (
     SampleError,
     TextPreprocess,
 )
-from pytest_edgeai.wire.protocol import Array
 
 NOWHERE = Path("nowhere")
 IMAGE = ImagePreprocess("images", "x", resize=(4, 6), mean=(0.5, 0.25, 0.0), std=(0.5, 1.0, 2.0))

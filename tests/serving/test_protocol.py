@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pytest_edgeai.arrays import Array
 from pytest_edgeai.wire import protocol
-from pytest_edgeai.wire.protocol import DATATYPES, Array, InferRequest, ProtocolError
+from pytest_edgeai.wire.protocol import DATATYPES, InferRequest, ProtocolError
 from tests.serving import tensors
 
 

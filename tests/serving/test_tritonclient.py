@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pytest_edgeai.wire.protocol import Array
+from pytest_edgeai.arrays import Array
 
 tritonclient = pytest.importorskip("tritonclient.http")
 utils = pytest.importorskip("tritonclient.utils")

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pytest_edgeai.arrays import Array
 from pytest_edgeai.subjects.metrics import METRICS, f1, top_k
-from pytest_edgeai.wire.protocol import Array
 
 Rows = list[tuple[list[int], int]]
 rows = st.lists(st.tuples(st.permutations(range(6)).map(lambda order: order[:5]), st.integers(0, 5)), min_size=1)

@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from pytest_edgeai.arrays import Array
 from pytest_edgeai.serving.pipeline import Classification, Pipeline
 from pytest_edgeai.store import Store
 from pytest_edgeai.subjects import Sample, SampleSource, Split, SubjectModel
 from pytest_edgeai.subjects.samples import Samples, recipe, stored
-from pytest_edgeai.wire.protocol import Array
 
 calls: list[str] = []
 

@@ -11,9 +11,9 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from pytest_edgeai.matrix.strategies import Placement
 from pytest_edgeai.tiers import cgroups
 from pytest_edgeai.tiers.backend import Order, Site
+from pytest_edgeai.tiers.placements import Placement
 from pytest_edgeai.tiers.process import ProcessBackend
 from pytest_edgeai.tiers.specs import Topology, allot
 

@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pytest_edgeai.matrix.strategies import Placement
 from pytest_edgeai.serving.pipeline import NextPart, Pipeline
 from pytest_edgeai.tiers.backend import Order, TierError
+from pytest_edgeai.tiers.placements import Placement
 from pytest_edgeai.tiers.process import ProcessBackend
 
 from .conftest import INPUTS, make_model

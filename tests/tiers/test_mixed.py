@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pytest_edgeai.matrix.strategies import Placement
-from pytest_edgeai.settings import SettingsError
+from pytest_edgeai.errors import SettingsError
 from pytest_edgeai.tiers.backend import Order, TierError
 from pytest_edgeai.tiers.mixed import MixedBackend, split_placements
+from pytest_edgeai.tiers.placements import Placement
 from pytest_edgeai.tiers.registry import open_backend
 from pytest_edgeai.tiers.remote import RemoteBackend
 from pytest_edgeai.tiers.specs import Topology, allot, paper_topology

@@ -18,7 +18,7 @@ from .peers import children_of, processes, wait_until
 
 PARENT = """
 import pathlib, signal, sys, time
-from pytest_edgeai.matrix.strategies import Placement
+from pytest_edgeai.tiers.placements import Placement
 from pytest_edgeai.tiers.backend import Order
 from pytest_edgeai.tiers.process import ProcessBackend
 from tests.tiers.conftest import make_site

@@ -10,10 +10,10 @@ import numpy as np
 import onnxruntime
 import pytest
 
-from pytest_edgeai.matrix.strategies import Placement
 from pytest_edgeai.measure.host import family_of, observe
 from pytest_edgeai.tiers import cgroups
 from pytest_edgeai.tiers.backend import Backend, Deployment, Order, TierError
+from pytest_edgeai.tiers.placements import Placement
 from pytest_edgeai.tiers.process import ProcessBackend
 from pytest_edgeai.tiers.specs import Topology
 from pytest_edgeai.wire.client import Client, RequestError

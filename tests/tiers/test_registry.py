@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from pytest_edgeai.settings import SettingsError
+from pytest_edgeai.errors import SettingsError
 from pytest_edgeai.tiers.backend import Backend, Site, TierError
 from pytest_edgeai.tiers.process import ProcessBackend
 from pytest_edgeai.tiers.registry import known_backends, open_backend

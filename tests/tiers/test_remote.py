@@ -13,9 +13,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pytest_edgeai.matrix.strategies import Placement
 from pytest_edgeai.serving.server import LIMITS_PATH
 from pytest_edgeai.tiers.backend import Backend, Order, Site, TierError
+from pytest_edgeai.tiers.placements import Placement
 from pytest_edgeai.tiers.remote import RemoteBackend
 
 from .conftest import INPUTS, make_site, resources

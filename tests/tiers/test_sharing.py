@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_edgeai.matrix.strategies import Placement
-from pytest_edgeai.settings import SettingsError
+from pytest_edgeai.errors import SettingsError
 from pytest_edgeai.tiers.backend import Order
+from pytest_edgeai.tiers.placements import Placement
 from pytest_edgeai.tiers.sharing import ROOM, cpus_of_node, leaves_a_core, servers_poll, share_among_nodes
 from pytest_edgeai.tiers.specs import Topology, allot, paper_topology
 

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pytest_edgeai.arrays import Array
 from pytest_edgeai.verdicts.regression import Rule, judge_changes
-from pytest_edgeai.wire.protocol import Array
 
 RULE = Rule()
 

@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
+from pytest_edgeai.arrays import Array
 from pytest_edgeai.operators import BuildError
 from pytest_edgeai.operators.neural_compressor import imported
-from pytest_edgeai.wire.protocol import Array
 
 
 def quantize_static(

@@ -12,10 +12,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
+from pytest_edgeai.arrays import Array
 from pytest_edgeai.operators.export import OUTPUT, tidy
 from pytest_edgeai.operators.neural_compressor import imported
 from pytest_edgeai.operators.training import Batch, Interventions
-from pytest_edgeai.wire.protocol import Array
 
 if TYPE_CHECKING:
     import torch
