@@ -14,7 +14,7 @@ import pytest
 
 from pytest_edgeai.commands.cli import main
 
-from .stats.paper import PAPER
+from .stats.paper import paper_text
 
 REFERENCE = Path(__file__).parent / "stats" / "reference"
 HEADER = "model,operator,tier,run,latency_s"
@@ -75,12 +75,12 @@ def test_the_json_has_the_promised_keys_and_independently_computed_values(
     assert document["settings"] == {"alpha": 0.05, "p_adjust": "holm", "inputs": 6}
 
 
-def test_the_papers_file_gives_the_papers_tables(capsys: pytest.CaptureFixture[str]) -> None:
-    if not (PAPER / "latencies.csv").is_file():
-        pytest.skip(f"the paper's measurements are not beside this repository: no {PAPER}")
-    golden = json.loads((PAPER / "golden.json").read_text(encoding="utf-8"))
+def test_the_papers_file_gives_the_papers_tables(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    golden = json.loads(paper_text("golden.json"))
+    latencies = tmp_path / "latencies.csv"
+    latencies.write_text(paper_text("latencies.csv"), encoding="utf-8")
 
-    document = analysed(capsys, PAPER / "latencies.csv", "--p-adjust", "none")
+    document = analysed(capsys, latencies, "--p-adjust", "none")
 
     assert document["cautions"] == []
     for table, expected in zip(document["tables"], golden["tables"], strict=True):

@@ -1,29 +1,19 @@
-"""Where the paper's published measurements are, and what they must give."""
+"""The paper's published measurements, and the results they have to give."""
 
 import csv
 import json
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from .paper import PAPER, Measurements
+from .paper import Measurements, paper_text
 
 
 @pytest.fixture(scope="session")
 def golden() -> Any:
-    return json.loads(_paper_file("golden.json").read_text())
+    return json.loads(paper_text("golden.json"))
 
 
 @pytest.fixture(scope="session")
 def measurements() -> Measurements:
-    with _paper_file("latencies.csv").open(newline="") as file:
-        rows = list(csv.DictReader(file))
-    return Measurements.from_rows(rows)
-
-
-def _paper_file(name: str) -> Path:
-    path = PAPER / name
-    if not path.exists():
-        pytest.skip(f"the paper's measurements are not beside this repository: no {path}")
-    return path
+    return Measurements.from_rows(csv.DictReader(paper_text("latencies.csv").splitlines()))

@@ -1,5 +1,6 @@
-"""The paper's published measurements, which lie beside the repository and are no part of it."""
+"""The paper's published measurements and the results they must give; `reference/paper/README.md` names the source."""
 
+import gzip
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -8,7 +9,12 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-PAPER = Path(__file__).resolve().parents[3] / "shared" / "paper"
+PAPER = Path(__file__).parent / "reference" / "paper"
+
+
+def paper_text(name: str) -> str:
+    """Return the text of `latencies.csv`, `accuracy.csv` or `golden.json`, which are stored compressed."""
+    return gzip.decompress((PAPER / f"{name}.gz").read_bytes()).decode("utf-8")
 
 
 @dataclass(frozen=True)

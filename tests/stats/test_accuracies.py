@@ -8,7 +8,7 @@ import pytest
 
 from pytest_edgeai.stats import cliffs_delta, compare_accuracies, wilcoxon_signed_rank
 
-from .paper import PAPER
+from .paper import paper_text
 
 
 def percents(values: Mapping[str, float], tiers: tuple[str, ...]) -> dict[tuple[str, str, str], float]:
@@ -52,10 +52,9 @@ def test_p_is_adjusted_for_the_number_of_pairs() -> None:
 
 def test_the_papers_spreadsheet_gives_the_papers_tests(golden: Any) -> None:
     found: dict[str, dict[tuple[str, str, str], float]] = {}
-    with (PAPER / "accuracy.csv").open(encoding="utf-8", newline="") as file:
-        for row in csv.DictReader(file):
-            value = (row["model"], row["metric"], row["tier"])
-            found.setdefault(row["operator"], {})[value] = float(row["value_percent"])
+    for row in csv.DictReader(paper_text("accuracy.csv").splitlines()):
+        value = (row["model"], row["metric"], row["tier"])
+        found.setdefault(row["operator"], {})[value] = float(row["value_percent"])
 
     pairs = {frozenset((pair.a, pair.b)): pair for pair in compare_accuracies(found)}
 
