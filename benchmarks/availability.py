@@ -29,7 +29,7 @@ from pytest_edgeai.operators.chains import nodes_of, tiers_of, with_chains
 from pytest_edgeai.operators.preparation import Plan, Prepared
 from pytest_edgeai.operators.worker import Failure, Progress, prepare_all
 from pytest_edgeai.subjects import SubjectModel
-from pytest_edgeai.tiers.backend import Deployment, Order, Site, TierError
+from pytest_edgeai.tiers.backend import BackendContext, Deployment, DeploymentSpec, TierError
 from pytest_edgeai.tiers.containers import DockerBackend
 from pytest_edgeai.tiers.nodes import NodesDeployment, deploy
 from pytest_edgeai.tiers.placements import Placement
@@ -161,7 +161,7 @@ def backend_for(placements: Sequence[Placement], *, docker: bool) -> Iterator[Pr
     allotments = share_among_nodes(alone, placements, topology, usable_cores())
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="edgeai-availability-")))
-        site = Site(topology, allotments, tuple(placements), f"availability-{time.time_ns():x}", folder)
+        site = BackendContext(topology, allotments, tuple(placements), f"availability-{time.time_ns():x}", folder)
         yield stack.enter_context(DockerBackend(site)) if docker else ProcessBackend(site)
 
 
@@ -212,7 +212,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 failed = True
                 continue
             placement = placements[name]
-            order = Order(ready.artifact.name, ready.artifact.entry.folder, placement)
+            order = DeploymentSpec(ready.artifact.name, ready.artifact.entry.folder, placement)
             try:
                 with deploy(backend, order) as deployment, deployment.client() as client:
                     deaths, kill = deaths_of(placement, deployment)

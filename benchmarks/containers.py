@@ -21,7 +21,7 @@ from shaping import make_model
 
 from pytest_edgeai.measure.host import this_host
 from pytest_edgeai.settings import Settings
-from pytest_edgeai.tiers.backend import Order, Site
+from pytest_edgeai.tiers.backend import BackendContext, DeploymentSpec
 from pytest_edgeai.tiers.container_deployment import DockerDeployment
 from pytest_edgeai.tiers.containers import DockerBackend
 from pytest_edgeai.tiers.placements import Placement
@@ -62,12 +62,12 @@ def _measure(repeats: int) -> Iterator[tuple[str, float]]:
         folder = Path(temporary)
         model = make_model(folder / "nothing")
         allotments = allot(topology.tiers, host.cores, host.memory_bytes)
-        site = Site(topology, allotments, placements, secrets.token_hex(4), folder)
+        site = BackendContext(topology, allotments, placements, secrets.token_hex(4), folder)
         with DockerBackend(site) as backend:
             for _ in range(repeats):
                 for placement in placements:
                     started = time.perf_counter()
-                    with backend.deploy(Order("nothing", model, placement)) as deployment:
+                    with backend.deploy(DeploymentSpec("nothing", model, placement)) as deployment:
                         ready_s = time.perf_counter() - started
                         tiers = f"{placement} ({', '.join(sorted(deployment.containers))})"
                         yield f"{tiers}: ready", ready_s

@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from pytest_edgeai.measure.host import load_average, observe
-from pytest_edgeai.settings import FILE_NAME
+from pytest_edgeai.settings_files import FILE_NAME
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 FOLDER: Final = Path(__file__).parent / "data" / "held_back"

@@ -31,7 +31,7 @@ from pytest_edgeai.parallel import node_folder
 from pytest_edgeai.parallel.aggregation import Aggregation, Kind
 from pytest_edgeai.serving.pipeline import Classification, Pipeline
 from pytest_edgeai.serving.server import PROBE_PATH
-from pytest_edgeai.tiers.backend import Order, Site
+from pytest_edgeai.tiers.backend import BackendContext, DeploymentSpec
 from pytest_edgeai.tiers.nodes import NodesDeployment
 from pytest_edgeai.tiers.placements import Placement
 from pytest_edgeai.tiers.process import ProcessBackend
@@ -129,8 +129,10 @@ def running(
             place = folder / name / ("all" if in_turn else str(number))
             place.mkdir(parents=True, exist_ok=True)
             if place not in backends:
-                backends[place] = ProcessBackend(Site(topology, allotments, placements, f"{name}-{number}", place))
-            order = Order("equal", node_folder(artifact, number), Placement((tier,)), node=number)
+                backends[place] = ProcessBackend(
+                    BackendContext(topology, allotments, placements, f"{name}-{number}", place)
+                )
+            order = DeploymentSpec("equal", node_folder(artifact, number), Placement((tier,)), node=number)
             deployments[order.places[0]] = stack.enter_context(backends[place].deploy(order))
         yield NodesDeployment(deployments, Aggregation.read(artifact))
 

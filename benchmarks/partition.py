@@ -54,7 +54,7 @@ from pytest_edgeai.serving.pipeline import NextPart, Pipeline
 from pytest_edgeai.serving.repository import GRAPH_NAME, part_folder
 from pytest_edgeai.settings import Data
 from pytest_edgeai.subjects import SubjectModel
-from pytest_edgeai.tiers.backend import Order, Site
+from pytest_edgeai.tiers.backend import BackendContext, DeploymentSpec
 from pytest_edgeai.tiers.placements import Placement
 from pytest_edgeai.tiers.process import ProcessBackend
 from pytest_edgeai.tiers.specs import Topology, allot
@@ -196,7 +196,7 @@ class _Chain:
         self._placement = Placement(("mobile", "edge"))
         self._rate_bps = rate_mbps * 1e6
         self._backend = ProcessBackend(
-            Site(topology, self._allotments, (self._placement,), f"regret-{rate_mbps:g}", folder)
+            BackendContext(topology, self._allotments, (self._placement,), f"regret-{rate_mbps:g}", folder)
         )
 
     def link_s(self, cut: Cut) -> float:
@@ -233,14 +233,14 @@ class _Chain:
             answers = [client.infer("model", batches[number % len(batches)]) for number in range(_REQUESTS)]
         return median(answer.latency_s for answer in answers[2:])
 
-    def _order(self, cut: Cut) -> Order:
+    def _order(self, cut: Cut) -> DeploymentSpec:
         artifact = self._folder / f"cut-{cut.position}"
         if not artifact.exists():
             for number, part in enumerate(split(self._model, self._graph, cut.crossing)):
                 part_folder(artifact, number).mkdir(parents=True)
                 save(part, part_folder(artifact, number) / GRAPH_NAME)
             Pipeline(onward=NextPart()).write(part_folder(artifact, 0))
-        return Order("model", artifact, self._placement)
+        return DeploymentSpec("model", artifact, self._placement)
 
 
 def _print_regret(whole: Whole, rates_mbps: Sequence[float]) -> None:

@@ -32,16 +32,16 @@ from rich.table import Table
 
 from pytest_edgeai.measure.host_checks import wake_up_s
 from pytest_edgeai.serving.server import PROBE_PATH
-from pytest_edgeai.tiers.backend import Order, Site
+from pytest_edgeai.tiers.backend import BackendContext, DeploymentSpec
 from pytest_edgeai.tiers.children import Child, family
 from pytest_edgeai.tiers.containers import DockerBackend
 from pytest_edgeai.tiers.placements import Placement
-from pytest_edgeai.tiers.probe import Line, ProbeLines
+from pytest_edgeai.tiers.probe import ProbeConnection, ProbeConnections
 from pytest_edgeai.tiers.specs import Shaping, Topology, allot
 from pytest_edgeai.wire.client import Client, Transfer
 from pytest_edgeai.wire.links import LinkShape
 
-Over: TypeAlias = Callable[[LinkShape, bool], AbstractContextManager[ProbeLines]]
+Over: TypeAlias = Callable[[LinkShape, bool], AbstractContextManager[ProbeConnections]]
 Manner: TypeAlias = Literal["rested", "back to back"]
 
 RATES_MBPS = (1, 10, 50, 200)
@@ -187,7 +187,7 @@ def _measure(over: Over, rate_mbps: float, repeats: int, rest_s: float, polls: b
                     yield PlannedTrial(rate_mbps, size, direction, manner, ideal_s[0], errors_s, host)
 
 
-def _transfer(line: Line | None, direction: Literal["up", "down"], size_bytes: int) -> Transfer:
+def _transfer(line: ProbeConnection | None, direction: Literal["up", "down"], size_bytes: int) -> Transfer:
     assert line is not None
     if direction == "up":
         return line.upload(PROBE_PATH, size_bytes)
@@ -202,7 +202,7 @@ def _server(folder: Path, children: list[Child], *options: str) -> Child:
 
 
 @contextlib.contextmanager
-def _held(shape: LinkShape, polls: bool) -> Iterator[ProbeLines]:
+def _held(shape: LinkShape, polls: bool) -> Iterator[ProbeConnections]:
     """A tier's server that holds what comes over the link, apart from the core of this process."""
     options = ["--inbound-link", shape.as_argument(), *(["--poll"] if polls else [])]
     with tempfile.TemporaryDirectory() as temporary, family(5.0) as children, _apart() as others:
@@ -211,7 +211,7 @@ def _held(shape: LinkShape, polls: bool) -> Iterator[ProbeLines]:
             os.sched_setaffinity(tier.pid, others)
         held = Client(HOST, tier.said()["link_port"], timeout_s=TIMEOUT_S, held_link=shape, polls=polls)
         bare = Client(HOST, tier.port, timeout_s=TIMEOUT_S, polls=polls)
-        with ProbeLines(held, bare) as lines:
+        with ProbeConnections(held, bare) as lines:
             yield lines
 
 
@@ -232,7 +232,7 @@ def _apart() -> Iterator[set[int]]:
 
 
 @contextlib.contextmanager
-def _relay(shape: LinkShape, polls: bool) -> Iterator[ProbeLines]:
+def _relay(shape: LinkShape, polls: bool) -> Iterator[ProbeConnections]:
     """A relay before a tier's server."""
     with tempfile.TemporaryDirectory() as temporary, family(5.0) as children:
         folder = Path(temporary)
@@ -241,12 +241,12 @@ def _relay(shape: LinkShape, polls: bool) -> Iterator[ProbeLines]:
         link = Child("link", ["pytest_edgeai.tiers.relay", *options], folder, TIMEOUT_S)
         children.append(link)
         over = Client(HOST, link.port, timeout_s=TIMEOUT_S, polls=polls)
-        with ProbeLines(over, Client(HOST, tier.port, timeout_s=TIMEOUT_S, polls=polls)) as lines:
+        with ProbeConnections(over, Client(HOST, tier.port, timeout_s=TIMEOUT_S, polls=polls)) as lines:
             yield lines
 
 
 @contextlib.contextmanager
-def _containers(shaping: Shaping, shape: LinkShape, polls: bool) -> Iterator[ProbeLines]:  # noqa: ARG001  # the backend decides
+def _containers(shaping: Shaping, shape: LinkShape, polls: bool) -> Iterator[ProbeConnections]:  # noqa: ARG001  # the backend decides
     """Two containers with a link between them, behind another one that is not measured."""
     topology = Topology.model_validate(
         {
@@ -260,10 +260,10 @@ def _containers(shaping: Shaping, shape: LinkShape, polls: bool) -> Iterator[Pro
     with tempfile.TemporaryDirectory() as temporary:
         model = make_model(Path(temporary) / "nothing")
         placement = Placement(("far",))
-        site = Site(topology, allotments, (placement,), secrets.token_hex(4), Path(temporary), note=_say)
+        site = BackendContext(topology, allotments, (placement,), secrets.token_hex(4), Path(temporary), note=_say)
         with (
             DockerBackend(site) as backend,
-            backend.deploy(Order("nothing", model, placement)) as deployment,
+            backend.deploy(DeploymentSpec("nothing", model, placement)) as deployment,
             deployment.probe(deployment.hops[-1]) as lines,
         ):
             yield lines

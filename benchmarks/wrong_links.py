@@ -25,8 +25,8 @@ from typing import Any, ClassVar
 import pytest
 
 from pytest_edgeai.measure.host_checks import wake_up_s
-from pytest_edgeai.tiers.backend import Deployment, Order, Site, TierState
-from pytest_edgeai.tiers.probe import ProbeLines
+from pytest_edgeai.tiers.backend import BackendContext, Deployment, DeploymentSpec, TierState
+from pytest_edgeai.tiers.probe import ProbeConnections
 from pytest_edgeai.tiers.process import ProcessBackend
 from pytest_edgeai.tiers.specs import Hop
 from pytest_edgeai.wire.client import Requests
@@ -49,7 +49,7 @@ class WrongLinks:
 
     name: ClassVar[str] = "wrong_links"
 
-    def __init__(self, site: Site) -> None:
+    def __init__(self, site: BackendContext) -> None:
         self._declared = site.topology
         self._factor = float(os.environ[_FACTOR])
         self._inner = ProcessBackend(_with_rates(site, self._factor))
@@ -59,7 +59,7 @@ class WrongLinks:
         return f"{self._inner.describe()}; rates × {self._factor:g}"
 
     @contextlib.contextmanager
-    def deploy(self, order: Order) -> Iterator[Deployment]:
+    def deploy(self, order: DeploymentSpec) -> Iterator[Deployment]:
         """Start the servers of a placement."""
         with self._inner.deploy(order) as deployment:
             yield _Deployment(deployment, order.way(self._declared))
@@ -76,7 +76,7 @@ class _Deployment:
     def client(self) -> Requests:
         return self._inner.client()
 
-    def probe(self, hop: Hop) -> ProbeLines | None:
+    def probe(self, hop: Hop) -> ProbeConnections | None:
         return self._inner.probe(next(one for one in self._inner.hops if one.name == hop.name))
 
     def states(self) -> tuple[TierState, ...]:
@@ -89,7 +89,7 @@ class _Deployment:
         return self._inner.diagnose()
 
 
-def _with_rates(site: Site, factor: float) -> Site:
+def _with_rates(site: BackendContext, factor: float) -> BackendContext:
     links = {
         name: link.model_copy(update={"rate_bps": link.rate_bps * factor}) for name, link in site.topology.links.items()
     }

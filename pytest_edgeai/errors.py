@@ -21,6 +21,10 @@ class VersionError(EdgeAIError):
     """Another version of the project, or a saved session of it, cannot be had: git failed, or a file is not usable."""
 
 
+class ReportError(EdgeAIError):
+    """A report that cannot be written."""
+
+
 def unknown(kind: str, name: str, known: Iterable[str]) -> str:
     """A sentence that a name is unknown, with the nearest known one.
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import pytest
 
-from pytest_edgeai.plugin import SESSION
+from pytest_edgeai.collection.state import BENCHMARK, state_of
 
 if TYPE_CHECKING:
     from pytest_benchmark.fixture import BenchmarkFixture
@@ -26,8 +26,6 @@ if TYPE_CHECKING:
     from pytest_edgeai.subjects import SubjectModel
     from pytest_edgeai.tiers.backend import Deployment
     from pytest_edgeai.tiers.placements import Placement
-
-BENCHMARK: pytest.StashKey[BenchmarkFixture] = pytest.StashKey()
 
 
 @pytest.fixture
@@ -63,7 +61,9 @@ def edgeai_version(request: pytest.FixtureRequest) -> str:
 @pytest.fixture
 def edgeai_session(pytestconfig: pytest.Config) -> MeasuringSession:
     """Settings, host and what was prepared and measured so far."""
-    return pytestconfig.stash[SESSION]
+    session = state_of(pytestconfig).session
+    assert session is not None
+    return session
 
 
 @pytest.fixture
@@ -105,11 +105,11 @@ def artifact(
     edgeai_session: MeasuringSession, subject: SubjectModel, operator: Operator[Any], edgeai_version: str
 ) -> Artifact:
     """What the operator made of the subject model: a folder with `model.onnx`, and where it comes from."""
-    from pytest_edgeai.errors import SettingsError
+    from pytest_edgeai.operators import BuildError
 
     try:
         return edgeai_session.artifact((subject.name, operator.name), edgeai_version).artifact
-    except SettingsError as error:
+    except BuildError as error:
         reason = str(error)
     pytest.fail(reason, pytrace=False)
 
@@ -129,7 +129,7 @@ def deployment(
     with ExitStack() as stack:
         try:
             running = stack.enter_context(
-                deploy(edgeai_session.backend, edgeai_session.order(strategy, edgeai_version))
+                deploy(edgeai_session.backend, edgeai_session.deployment_spec(strategy, edgeai_version))
             )
         except TierError as error:
             reason, cause = str(error), error.cause

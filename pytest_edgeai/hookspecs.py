@@ -28,7 +28,7 @@ def pytest_edgeai_subjects(config: pytest.Config) -> Sequence[SubjectModel]:  # 
         def pytest_edgeai_subjects(config):
             return [resnet.SUBJECT]
 
-    The session's settings are in `config.stash[pytest_edgeai.plugin.SETTINGS]` by then.
+    The session's settings are in `pytest_edgeai.settings_of(config)` by then.
     """
 
 

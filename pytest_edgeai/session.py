@@ -17,14 +17,15 @@ from typing import TYPE_CHECKING
 
 from pytest_edgeai import scratch
 from pytest_edgeai import store as artifacts
-from pytest_edgeai.errors import SettingsError
+from pytest_edgeai.errors import ReportError, SettingsError
 from pytest_edgeai.matrix.schedule import place_again, schedule
 from pytest_edgeai.matrix.strategies import PlannedTrial, Strategy
-from pytest_edgeai.measure.attempts import Attempts, Fate
+from pytest_edgeai.measure.attempts import Attempts, Fate, TrialLog
 from pytest_edgeai.measure.host import Host, this_host
+from pytest_edgeai.measured import ArtifactName, Commit, Measured, OtherVersion, SessionPlan
 from pytest_edgeai.selection import Registered, Selection
 from pytest_edgeai.settings import Settings
-from pytest_edgeai.tiers.backend import Backend, Order, Site
+from pytest_edgeai.tiers.backend import Backend, BackendContext, DeploymentSpec
 from pytest_edgeai.tiers.placements import Placement
 from pytest_edgeai.tiers.sharing import share_among_nodes
 from pytest_edgeai.tiers.specs import Allotment, allot
@@ -33,14 +34,7 @@ if TYPE_CHECKING:
     from pytest_edgeai.measure.trial import TrialRecord
     from pytest_edgeai.operators.preparation import Plan, Prepared
     from pytest_edgeai.operators.worker import Failure, Progress
-    from pytest_edgeai.reporting.files import ReportFolder
     from pytest_edgeai.tiers.backend import Cause
-    from pytest_edgeai.verdicts.comparison import Comparison
-    from pytest_edgeai.verdicts.outcome import SessionOutcome
-    from pytest_edgeai.verdicts.regression import Rule
-    from pytest_edgeai.versions.checkouts import Commit
-    from pytest_edgeai.versions.other import OtherVersion
-    from pytest_edgeai.versions.recording import Recording
 
 
 @dataclass
@@ -68,8 +62,8 @@ class MeasuringSession:
     selection: Selection = field(init=False)
     host: Host = field(init=False)
     allotments: Mapping[str, Allotment] = field(init=False)
-    cells: tuple[PlannedTrial, ...] = ()
-    """The trials that are to be made, in their order."""
+    trials: tuple[PlannedTrial, ...] = ()
+    """The planned trials of this version, in their order."""
     skipped: tuple[Strategy, ...] = ()
     """The strategies that were selected, where every trial is marked to be skipped."""
     placements: tuple[Placement, ...] = ()
@@ -84,24 +78,18 @@ class MeasuringSession:
     """Artifacts by model and operator."""
     failures: dict[tuple[str, str], str] = field(default_factory=dict)
     """Why an artifact could not be made."""
-    baseline: Recording | None = None
-    """The saved session that this one is compared with."""
     against: Commit | None = None
     """The commit that is measured in this session, too, and compared with."""
-    twins: tuple[PlannedTrial, ...] = ()
-    """The trials that are to be made of that commit's artifacts."""
+    baseline_trials: tuple[PlannedTrial, ...] = ()
+    """The planned trials of that commit's artifacts."""
     other: OtherVersion | None = None
     """What that commit has, once its artifacts are ready."""
-    rule: Rule | None = None
-    """What counts as a change of latency, where it is another level than the settings' because of earlier looks."""
     usual_replicates: int | None = None
     """Trials of a strategy that is not measured in both versions, where these are fewer."""
     is_whole: bool = False
     """Whether all that the settings ask for was selected, so that what another version has in addition is missing."""
-    outcome: SessionOutcome | None = None
-    """What was found, once the session is finished."""
-    report: ReportFolder | None = None
-    """Where reports are written, once trials are to be made."""
+    log: TrialLog | None = None
+    """Where the requests of each trial are kept as soon as it is over."""
     _backend: Backend | None = None
     _chance: random.Random = field(init=False)
     _stack: ExitStack = field(default_factory=ExitStack)
@@ -115,33 +103,8 @@ class MeasuringSession:
         alone = allot(topology.tiers, self.host.cores, self.host.memory_bytes)
         self.allotments = share_among_nodes(alone, self.selection.placements, topology, self.host.cores)
         operators = self.registered.operators.items()
-        situated = {name: operator.situated(topology, self.allotments) for name, operator in operators}
-        self.registered = replace(self.registered, operators=situated)
-
-    def expand(self, report: Callable[[Progress], None]) -> None:
-        """Put an operator for each cut in the place of those that take every one; the matrix is complete then.
-
-        Parameters
-        ----------
-        report
-            Is told about progress, where a graph has to be made to know its cuts.
-
-        Raises
-        ------
-        SettingsError
-            The baseline takes every cut, or a latency budget names no strategy.
-        """
-        from pytest_edgeai.operators.chains import takes_every_cut
-
-        if takes_every_cut(self.settings.baseline, self.registered.operators):
-            raise SettingsError(f"baseline: {self.settings.baseline} with cut = 'all' is not one operator but many")
-        if any(takes_every_cut(name, self.registered.operators) for name in self.selection.operators):
-            from pytest_edgeai.operators.every_cut import expand
-
-            found = expand(self.plan, self.selection.models, self.selection.operators, report)
-            self.selection = replace(self.selection, operators=found.selected)
-            self.registered = replace(self.registered, operators=found.operators, models=found.models)
-        self.selection.refuse_idle_budgets(self.settings, self.registered)
+        bound = {name: operator.bind(topology, self.allotments) for name, operator in operators}
+        self.registered = replace(self.registered, operators=bound)
 
     @property
     def records(self) -> dict[PlannedTrial, TrialRecord]:
@@ -149,14 +112,9 @@ class MeasuringSession:
         return self.attempts.records
 
     @property
-    def own_records(self) -> dict[PlannedTrial, TrialRecord]:
-        """The trials that were made of this version."""
-        return {cell: record for cell, record in self.records.items() if not cell.version}
-
-    @property
     def strategies(self) -> tuple[Strategy, ...]:
         """The strategies that are to be measured, in the order of reports."""
-        wanted = {cell.strategy for cell in self.cells}
+        wanted = {trial.strategy for trial in self.trials}
         chosen = self.selection
         every = itertools.product(chosen.models, chosen.operators, chosen.placements)
         return tuple(strategy for strategy in itertools.starmap(Strategy, every) if strategy in wanted)
@@ -199,7 +157,7 @@ class MeasuringSession:
 
         scratch.sweep()
         folder = self._stack.enter_context(scratch.folder("edgeai-session-"))
-        site = Site(
+        site = BackendContext(
             self.settings.topology,
             self.allotments,
             self.placements,
@@ -231,18 +189,6 @@ class MeasuringSession:
 
         self._stack.enter_context(only_session(wait_s, note))
 
-    def open_report(self) -> None:
-        """Make the folder of reports.
-
-        Raises
-        ------
-        SettingsError
-            It cannot be made.
-        """
-        from pytest_edgeai.reporting.files import ReportFolder
-
-        self.report = ReportFolder.open(self.root / self.settings.report, self.settings)
-
     def refuse_unusable_subjects(self) -> None:
         """Refuse subject models that are needed and lack weights or data, or that an operator cannot be used on.
 
@@ -260,8 +206,8 @@ class MeasuringSession:
         from pytest_edgeai.operators.chains import steps
 
         subject = self.registered.subjects[model]
-        unfit = (step.unfit(subject) for step in steps(operator, self.registered.operators))
-        sentence = next(filter(None, unfit), "")
+        reasons = (step.incompatibility(subject) for step in steps(operator, self.registered.operators))
+        sentence = next(filter(None, reasons), "")
         refused = (
             f"operator {operator} cannot be used on model {model} (--edgeai-models): {sentence}" if sentence else ""
         )
@@ -304,39 +250,18 @@ class MeasuringSession:
             else:
                 self.prepared[one] = result
 
-    def prepare_other(self, arguments: Sequence[str], report: Callable[[Progress], None]) -> None:
-        """Have the commit that is compared with make its artifacts ready, and keep the trials that tell anything.
-
-        A strategy whose artifact both have, byte for byte, is measured once, by as many trials as usual: there is
-        nothing to tell apart.
-
-        Parameters
-        ----------
-        arguments
-            Where the tests are.
-        report
-            Is told about progress.
-
-        Raises
-        ------
-        SettingsError
-            The commit does not make its artifacts ready.
-        """
-        from pytest_edgeai.versions.other import Question, prepare_version
-
-        assert self.against is not None
-        options = ["--edgeai-scale", self.settings.scale]
-        if "default" in self.settings.weights:
-            options += ["--edgeai-weights", self.settings.weights["default"]]
-        question = Question(self.wanted, self.plan.store_root.absolute())
-        self.other = prepare_version(self.against, question, self.root, [*options, *arguments], report)
-        self.twins = tuple(cell for cell in self.twins if self._tells_anything(cell.strategy.artifact, self.other))
+    def keep_comparable(self, other: OtherVersion) -> None:
+        """Know what the other version has, and keep the trials that can tell the versions apart."""
+        self.other = other
+        self.baseline_trials = tuple(
+            trial for trial in self.baseline_trials if self._is_comparable(trial.strategy.artifact, other)
+        )
         if self.usual_replicates is not None:
-            twice = {cell.strategy for cell in self.twins}
+            twice = {trial.strategy for trial in self.baseline_trials}
             enough = self.usual_replicates
-            self.cells = tuple(cell for cell in self.cells if cell.strategy in twice or cell.replicate < enough)
+            self.trials = tuple(trial for trial in self.trials if trial.strategy in twice or trial.replicate < enough)
 
-    def _tells_anything(self, wanted: tuple[str, str], other: OtherVersion) -> bool:
+    def _is_comparable(self, wanted: ArtifactName, other: OtherVersion) -> bool:
         if wanted not in self.prepared or not other.has_our_samples(wanted, self.prepared[wanted]):
             return False
         return self.settings.gate.measure_same or not other.is_same(wanted, self.prepared[wanted])
@@ -353,33 +278,34 @@ class MeasuringSession:
 
         Raises
         ------
-        SettingsError
+        BuildError
             It could not be made; says why.
         """
+        from pytest_edgeai.operators import BuildError
+
         if version:
             assert self.other is not None
             return self.other.prepared[wanted]
         if wanted in self.failures:
-            raise SettingsError(f"artifact {'-'.join(wanted)}: {self.failures[wanted]}")
+            raise BuildError(f"artifact {'-'.join(wanted)}: {self.failures[wanted]}")
         return self.prepared[wanted]
 
-    def order(self, strategy: Strategy, version: str = "") -> Order:
+    def deployment_spec(self, strategy: Strategy, version: str = "") -> DeploymentSpec:
         """What to deploy for a strategy."""
         artifact = self.artifact(strategy.artifact, version).artifact
         profile = self.settings.measurement
-        return Order(artifact.name, artifact.entry.folder, strategy.placement, profile.session, profile.wire)
+        return DeploymentSpec(artifact.name, artifact.entry.folder, strategy.placement, profile.session, profile.wire)
 
     def add(self, record: TrialRecord) -> TrialRecord:
         """Keep the outcome of a trial's attempt, on disk at once; what cannot be written was not measured."""
         from pytest_edgeai.measure.trial import TrialRecord
-        from pytest_edgeai.reporting.files import ReportError
 
         record, replaced = self.attempts.add(record)
-        if self.report is not None:
+        if self.log is not None:
             try:
                 if replaced is not None:
-                    self.report.remove(replaced)
-                self.report.append(record)
+                    self.log.remove(replaced)
+                self.log.append(record)
             except ReportError as error:
                 reason = f"its samples were not kept: {error}"
                 record = TrialRecord(record.cell, "invalid", reason, "product", record.attempt, record.order)
@@ -400,7 +326,7 @@ class MeasuringSession:
         if self.attempts.is_over(cell):
             return "failed"
         self.add(TrialRecord(cell, "invalid", reason, cause, host=host or {}, reference=reference or {}))
-        return self.attempts.settle(cell, (*self.cells, *self.twins))
+        return self.attempts.settle(cell, (*self.trials, *self.baseline_trials))
 
     def take_back_slow_trials(self) -> dict[PlannedTrial, Fate]:
         """Make trials invalid in which the host computed slowly, by all that is known by now; what becomes of each."""
@@ -411,9 +337,9 @@ class MeasuringSession:
         for cell, reason in judge_speeds(references, self.settings.tolerances.slow_host).items():
             if self.records[cell].status == "valid":
                 before = self.attempts.take_back(cell, reason)
-                if self.report is not None:
-                    self.report.remove(before)
-                fates[cell] = self.attempts.settle(cell, (*self.cells, *self.twins))
+                if self.log is not None:
+                    self.log.remove(before)
+                fates[cell] = self.attempts.settle(cell, (*self.trials, *self.baseline_trials))
         return fates
 
     def place_again(self, remaining: Sequence[PlannedTrial | None]) -> int:
@@ -430,59 +356,57 @@ class MeasuringSession:
             A supplier wants a trial that was planned already.
         """
         for supplier in self.suppliers:
-            cells = tuple(dict.fromkeys(supplier(self)))
-            known = set(cells).intersection((*self.cells, *self.twins))
+            wanted = tuple(dict.fromkeys(supplier(self)))
+            known = set(wanted).intersection((*self.trials, *self.baseline_trials))
             if known:
                 raise ValueError(f"{min(known).id} was planned already: further trials have further replicates")
-            if cells:
-                self.cells += tuple(cell for cell in cells if not cell.version)
-                self.twins += tuple(cell for cell in cells if cell.version)
-                return schedule([(cell.replicate, cell.strategy, cell) for cell in cells], self._chance.getrandbits(32))
+            if wanted:
+                self.trials += tuple(trial for trial in wanted if not trial.version)
+                self.baseline_trials += tuple(trial for trial in wanted if trial.version)
+                seed = self._chance.getrandbits(32)
+                return schedule([(trial.replicate, trial.strategy, trial) for trial in wanted], seed)
         return []
 
-    def finish(self, interrupted: str = "") -> SessionOutcome:
-        """Run the statistics, judge, and write the reports.
+    def describe(self) -> SessionPlan:
+        """What is to be measured, and how, as known by now."""
+        backend = self._backend
+        return SessionPlan(
+            settings=self.settings,
+            settings_file=self.settings_file,
+            seed=self.seed,
+            host=self.host,
+            backend=None if backend is None else backend.name,
+            backend_description="" if backend is None else backend.describe(),
+            allotments=self.allotments,
+            models=self.selection.models,
+            operators=self.selection.operators,
+            placements=self.selection.placements,
+            strategies=self.strategies,
+            trials=self.trials,
+            against=self.against,
+            usual_replicates=self.usual_replicates,
+            is_whole=self.is_whole,
+        )
+
+    def measured(self, interrupted: str = "") -> Measured:
+        """What was measured by now.
 
         Parameters
         ----------
         interrupted
             What ended the session before its last trial, or empty.
         """
-        from pytest_edgeai.reporting.files import ReportError
-        from pytest_edgeai.reporting.tiers import saturation_sentences, unproven_sentences
-        from pytest_edgeai.verdicts.outcome import conclude
-
-        self.outcome = conclude(self.strategies, self.cells, self.attempts, self.prepared, self.settings)
-        unproven = unproven_sentences(self.records.values())
-        unfit = saturation_sentences(self.own_records.values(), self.prepared)
-        remarks = [*self.outcome.remarks, *unproven, *unfit]
-        if interrupted:
-            valid = sum(record.status == "valid" for record in self.records.values())
-            planned = len(self.cells) + len(self.twins)
-            remarks.append(f"the session was interrupted {interrupted}: {valid} of {planned} trials are valid")
-        self.outcome = replace(self.outcome, remarks=tuple(remarks), comparison=self.compare(), interrupted=interrupted)
-        if self.report is not None:
-            try:
-                self.report.finish(self, self.outcome)
-            except ReportError as error:
-                self.outcome = replace(self.outcome, unwritten=str(error))
-        return self.outcome
-
-    def compare(self) -> Comparison | None:
-        """Compare what was measured so far with the other version or the saved session, if there is one."""
-        if self.baseline is None and self.other is None:
-            return None
-        from pytest_edgeai.verdicts.comparison import compare, rules
-        from pytest_edgeai.versions.recording import KEY, read_recording, record_other, record_session
-
-        # By way of the document, so that both sides went through the same hands.
-        usual, limits = rules(self.settings)
-        ours, given = record_session(self), (self.rule or usual, limits)
-        if self.other is None:
-            assert self.baseline is not None
-            return compare(self.baseline, read_recording({KEY: ours}, "this session"), *given)
-        before = read_recording({KEY: record_other(self, self.other)}, self.other.commit.label)
-        return compare(before, read_recording({KEY: ours}, "this version"), *given, together=True)
+        return Measured(
+            plan=self.describe(),
+            baseline_trials=self.baseline_trials,
+            records=dict(self.records),
+            attempts=tuple(self.attempts),
+            waiting=frozenset(self.attempts.waiting),
+            prepared=dict(self.prepared),
+            failures=dict(self.failures),
+            other=self.other,
+            interrupted=interrupted,
+        )
 
     def close(self) -> None:
         """End what the backend holds."""

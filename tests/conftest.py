@@ -1,17 +1,39 @@
-"""For all tests: the sessions that they run take a lock of their own, so that test runs side by side are no matter."""
+"""For all tests: locks of their own, and which of them run one after the other when they run side by side."""
 
 from __future__ import annotations
 
+# Sessions inside this process forget what they import. What pickles by its name has to stay the same object.
+import concurrent.futures.process  # noqa: F401
 from collections.abc import Iterator
+from typing import Any, Final
 
 import pytest
 
 from pytest_edgeai.measure.session_lock import FOLDER_VARIABLE
 
+WITH_ENGINE: Final = ("tests/containers/", "tests/suite/")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Give each worker whole files, since the tests of a file share what is slow to make.
+
+    All tests that need a container engine run in one worker: they look at everything that is on the engine.
+    """
+    from xdist.scheduler import LoadScopeScheduling
+
+    class Files(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return "engine" if nodeid.startswith(WITH_ENGINE) else nodeid.partition("::")[0]
+
+    return Files(config, log)
+
 
 @pytest.fixture(scope="session", autouse=True)
-def lock_of_their_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Name a new folder for the lock to all processes that tests start."""
+def sessions_of_their_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Let processes that tests start know nothing of this run, and name a new folder for their lock."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(FOLDER_VARIABLE, str(tmp_path_factory.mktemp("lock")))
+        for name in ("PYTEST_XDIST_WORKER", "PYTEST_XDIST_WORKER_COUNT"):  # sessions of tests are no workers
+            patch.delenv(name, raising=False)
         yield

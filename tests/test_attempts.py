@@ -12,10 +12,12 @@ from hypothesis import strategies as st
 from pytest_edgeai.matrix.schedule import place_again
 from pytest_edgeai.matrix.strategies import PlannedTrial, Strategy
 from pytest_edgeai.measure.attempts import ENOUGH, Attempts, InvalidTrial
-from pytest_edgeai.measure.trial import Measurement, TrialRecord
+from pytest_edgeai.measure.host import this_host
+from pytest_edgeai.measure.trial import MeasuredRequest, TrialRecord
+from pytest_edgeai.measured import Measured, SessionPlan
 from pytest_edgeai.settings import Settings
 from pytest_edgeai.tiers.placements import Placement
-from pytest_edgeai.verdicts.outcome import conclude
+from pytest_edgeai.verdicts.outcome import judge
 from pytest_edgeai.verdicts.trials import blame_host, judge_trials, short_of_trials
 
 EDGE = Strategy("toy", "identity", Placement(("edge",)))
@@ -31,7 +33,7 @@ def cells(strategy: Strategy, count: int, version: str = "") -> list[PlannedTria
 
 def record(cell: PlannedTrial, outcome: str) -> TrialRecord:
     if outcome == "valid":
-        return TrialRecord(cell, "valid", measurements=(Measurement(0, 0, 0.001, {"compute": 0.001}),))
+        return TrialRecord(cell, "valid", measurements=(MeasuredRequest(0, 0, 0.001, {"compute": 0.001}),))
     return TrialRecord(cell, "invalid", f"because of the {outcome}", outcome)
 
 
@@ -40,6 +42,29 @@ def attempt(attempts: Attempts, cell: PlannedTrial, outcome: str, planned: list[
     attempts.begin(cell)
     attempts.add(record(cell, outcome))
     return "valid" if outcome == "valid" else attempts.settle(cell, planned)
+
+
+def measured(planned: list[PlannedTrial], attempts: Attempts) -> Measured:
+    """What a session of one strategy without an artifact leaves."""
+    plan = SessionPlan(
+        settings=Settings(),
+        settings_file=None,
+        seed=0,
+        host=this_host(),
+        backend="process",
+        backend_description="",
+        allotments={},
+        models=("toy",),
+        operators=("identity",),
+        placements=(EDGE.placement,),
+        strategies=(EDGE,),
+        trials=tuple(planned),
+        against=None,
+        usual_replicates=None,
+        is_whole=True,
+    )
+    made, waiting = tuple(attempts), frozenset(attempts.waiting)
+    return Measured(plan, (), attempts.records, made, waiting, prepared={}, failures={}, other=None)
 
 
 @given(st.integers(0, 3), st.integers(1, 5), st.integers(1, 5), st.lists(outcomes, max_size=60), st.randoms())
@@ -122,7 +147,7 @@ def test_a_trial_that_still_waits_when_the_session_ends_is_not_done_without() ->
     for cell in planned[1:]:
         attempt(attempts, cell, "valid", planned)
     assert attempt(attempts, planned[0], "host", planned) == "again"
-    (result,) = conclude([EDGE], planned, attempts, {}, Settings()).results
+    (result,) = judge(measured(planned, attempts)).results
     assert result.verdict.outcome == "invalid"
     assert "because of the host; the session ended before it was measured again" in result.verdict.reason
 

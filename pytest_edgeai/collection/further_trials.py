@@ -13,37 +13,43 @@ from pytest_edgeai.matrix.strategies import PlannedTrial
 
 if TYPE_CHECKING:
     from pytest_edgeai.session import MeasuringSession
+    from pytest_edgeai.verdicts.regression import Rule
 
 
 class UndecidedTrials:
     """Both versions' further trials of strategies that are undecided, until each is decided or has its most."""
 
     def __init__(self) -> None:
+        self.rule: Rule | None = None
+        """What counts as a change at the latest look."""
         self._looks = 0
         self._levels: dict[str, float] = {}
 
     def __call__(self, session: MeasuringSession) -> Iterable[PlannedTrial]:
         """The trials to make next; none where all is decided, or there may be no more.
 
-        The session's rule becomes that of the look, so that what is decided at a look stays so.
+        The rule becomes that of the look, so that what is decided at a look stays so.
         """
+        from pytest_edgeai.conclusion import compare_versions
         from pytest_edgeai.verdicts.comparison import rules
         from pytest_edgeai.verdicts.undecided import more_trials, rule_of_look
 
         most = session.settings.gate.max_replicates
-        versions = {cell.strategy: cell.version for cell in session.twins}
-        replicates = {name: [cell.replicate for cell in session.cells if cell.strategy == name] for name in versions}
+        versions = {trial.strategy: trial.version for trial in session.baseline_trials}
+        replicates = {
+            name: [trial.replicate for trial in session.trials if trial.strategy == name] for name in versions
+        }
         last = all(len(made) >= most for name, made in replicates.items() if name.id not in self._levels)
         usual, _ = rules(session.settings)
-        session.rule = replace(rule_of_look(usual, self._looks, last=last), levels=dict(self._levels))
-        comparison = session.compare()
+        self.rule = replace(rule_of_look(usual, self._looks, last=last), levels=dict(self._levels))
+        comparison = compare_versions(session.measured(), None, self.rule)
         if last or comparison is None:
             return []
         changes = {row.strategy: row.latency for row in comparison.rows if row.latency is not None}
         wanted = more_trials(changes, most)
         if not wanted:
             return []
-        self._levels |= dict.fromkeys(changes.keys() - wanted.keys() - self._levels.keys(), session.rule.alpha)
+        self._levels |= dict.fromkeys(changes.keys() - wanted.keys() - self._levels.keys(), self.rule.alpha)
         self._looks += 1
         return [
             PlannedTrial(strategy, replicate, version)

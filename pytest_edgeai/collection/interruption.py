@@ -51,19 +51,16 @@ class Interruption:
             raise KeyboardInterrupt(self.name)
 
 
-_KEY: pytest.StashKey[Interruption] = pytest.StashKey()
-
-
-def heed_signals(config: pytest.Config) -> None:
+def heed_signals(config: pytest.Config) -> Interruption:
     """Let the signals end the session as Ctrl-C does, until pytest is done with it."""
-    interruption = config.stash[_KEY] = Interruption()
+    interruption = Interruption()
     config.add_cleanup(interruption.restore)
     interruption.install()
+    return interruption
 
 
-def end_of(config: pytest.Config, exitstatus: int) -> str:
+def end_of(interruption: Interruption | None, exitstatus: int) -> str:
     """What ended the session before its last trial, as a sentence goes on, or nothing; no signal interrupts it now."""
-    interruption = config.stash.get(_KEY, None)
     if interruption is not None:
         interruption.end()
     if exitstatus != pytest.ExitCode.INTERRUPTED:

@@ -1,4 +1,4 @@
-"""Between pytest and the matrix: from options, hooks and markers to a session, and from the matrix to parameters.
+"""From the matrix to the parameters of tests, and back from a test to its trial.
 
 Axes are parametrized by name on the fixtures `edgeai_model`, `edgeai_operator`, `edgeai_tier` and `edgeai_replicate`,
 never on `subject`, `operator`, `tier` and `replicate`, so that a project's own fixtures and parameters of those
@@ -8,26 +8,21 @@ common names stay its own.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
+    from pytest_edgeai.collection.options import Options
     from pytest_edgeai.matrix.strategies import PlannedTrial
-    from pytest_edgeai.operators.worker import Progress
     from pytest_edgeai.selection import Selection
     from pytest_edgeai.session import MeasuringSession
     from pytest_edgeai.tiers.placements import Placement
-    from pytest_edgeai.versions.checkouts import Commit
-    from pytest_edgeai.versions.recording import Recording
 
 AXES = ("edgeai_model", "edgeai_operator", "edgeai_tier", "edgeai_replicate")
 VERSION = "edgeai_version"
-_MARKER_KEYS = ("models", "operators", "tiers", "replicates")
 # A trial that turns out invalid before its first request leaves pytest-benchmark's fixture unused.
 _UNUSED_IS_FINE = pytest.mark.filterwarnings("ignore:Benchmark fixture was not used at all")
 
@@ -70,7 +65,7 @@ def refusal_of(item: pytest.Item) -> str | None:
     return next((value.sentence for value in _given(item).values() if isinstance(value, Refused)), None)
 
 
-def refuse_unusable(session: pytest.Session) -> None:
+def refuse_unusable(session: pytest.Session, options: Options) -> None:
     """End the session where nothing would run but tests that cannot be used; beside others only these fail.
 
     Raises
@@ -78,13 +73,12 @@ def refuse_unusable(session: pytest.Session) -> None:
     pytest.UsageError
         Says what cannot be used.
     """
-    config = session.config
     refused = dict.fromkeys(filter(None, map(refusal_of, session.items)))
-    if not refused or hasattr(config, "workerinput"):
+    if not refused or options.is_worker:
         return
     others = (item for item in session.items if not asks_for_matrix(item))
     tests_more = any(item.get_closest_marker("skip") is None for item in others)
-    if not tests_more or config.option.edgeai_prepare or config.option.edgeai_hand_over:
+    if not tests_more or options.prepares or options.hand_over is not None:
         raise pytest.UsageError("\n".join(refused))
 
 
@@ -96,141 +90,6 @@ def is_left_out(item: pytest.Item) -> bool:
 def asks_for_matrix(item: pytest.Item) -> bool:
     """Whether a test needs any of the axes."""
     return bool(axes_of(getattr(item, "fixturenames", ())))
-
-
-def open_session(config: pytest.Config, seed: int) -> MeasuringSession:
-    """Read settings and options, ask the hooks, and start a session.
-
-    Raises
-    ------
-    SettingsError
-        Something given cannot be used.
-    """
-    from pytest_edgeai.errors import SettingsError
-    from pytest_edgeai.operators import chains, registry
-    from pytest_edgeai.plugin import SETTINGS
-    from pytest_edgeai.selection import Registered
-    from pytest_edgeai.session import MeasuringSession
-    from pytest_edgeai.settings import validated
-    from pytest_edgeai.settings_files import find_settings
-
-    hook = config.hook
-    topologies = [one for one in hook.pytest_edgeai_tiers(config=config) if one is not None]
-    file, content = find_settings(*_folders(config))
-    settings = validated(file, content, _overrides(config), topologies[0] if topologies else None)
-    config.stash[SETTINGS] = settings
-    subjects: dict[str, Any] = {}
-    for subject in itertools.chain.from_iterable(reversed(hook.pytest_edgeai_subjects(config=config))):
-        if subject.name in subjects:
-            raise SettingsError(f"two subject models are named {subject.name!r}")
-        subjects[subject.name] = subject
-    if not subjects:
-        raise SettingsError("there are no subject models: return some from the hook pytest_edgeai_subjects")
-    classes = registry.merged(itertools.chain.from_iterable(hook.pytest_edgeai_operators(config=config)))
-    backends: dict[str, Any] = {}
-    for named in hook.pytest_edgeai_backends(config=config):
-        backends.update(named or {})
-    operators = registry.instantiate(classes, settings.operator_parameters)
-    registered = Registered(subjects, chains.with_chains(operators, settings.operator_names), backends)
-    root = config.rootpath if file is None else file.parent
-    against, usual = _against(config, root), None
-    if against is not None and settings.replicates is None:
-        usual = settings.measurement.replicates
-        settings = settings.model_copy(update={"replicates": max(usual, settings.gate.replicates)})
-        config.stash[SETTINGS] = settings
-    session = MeasuringSession(
-        settings, registered, seed, root, settings_file=file, against=against, usual_replicates=usual
-    )
-    session.expand(_progress(config, session))
-    return session
-
-
-def baseline_of(config: pytest.Config) -> Recording | None:
-    """The saved session that this one is compared with.
-
-    Raises
-    ------
-    SettingsError
-        There is none of that name, or it cannot be read.
-    """
-    wanted = config.getoption("edgeai_compare")
-    if wanted is None:
-        return None
-    from pytest_edgeai.errors import SettingsError
-    from pytest_edgeai.versions.baselines import DEFAULT_STORAGE, find_recording
-
-    try:
-        storage = config.getoption("benchmark_storage", DEFAULT_STORAGE)
-        return find_recording(wanted, config.invocation_params.dir, storage)  # as pytest-benchmark's own paths start
-    except SettingsError as error:
-        raise SettingsError(f"--edgeai-compare: {error}") from None
-
-
-def refuse_too_few_trials(session: MeasuringSession) -> None:
-    """Refuse a comparison that cannot decide anything, because a strategy has too few trials on a side.
-
-    Raises
-    ------
-    SettingsError
-        Says how many there are and how many it takes.
-    """
-    from collections import Counter
-
-    from pytest_edgeai.errors import SettingsError
-    from pytest_edgeai.verdicts.comparison import rules
-
-    rule, _ = rules(session.settings)
-    fewest = rule.fewest_trials(together=session.against is not None)
-    planned = Counter(cell.strategy.id for cell in session.cells)
-    option = "--edgeai-compare" if session.against is None else "--edgeai-against"
-    few = {name: count for name, count in planned.items() if count < fewest}
-    if few:
-        name = min(few)
-        raise SettingsError(
-            f"{option}: {few[name]} trial{'s'[: few[name] > 1]} of {name} cannot tell a change from chance: it takes "
-            f"{fewest} a side at least, for example --edgeai-replicates {session.settings.gate.replicates}"
-        )
-    saved = {} if session.baseline is None else session.baseline.strategies
-    few = {name: len(saved[name].latencies_s) for name in planned if name in saved and saved[name].is_short(fewest)}
-    if few:
-        name = min(few)
-        raise SettingsError(
-            f"{option}: {session.baseline.label if session.baseline else ''} has {few[name]} "
-            f"trial{'s'[: few[name] > 1]} of {name}, and it takes {fewest} a side at least to tell a change from "
-            f"chance: save it again with more, for example --edgeai-replicates {session.settings.gate.replicates}"
-        )
-
-
-def places_of(config: pytest.Config) -> list[str]:
-    """Where the session's tests are, as absolute paths of files and folders; nothing where the project says it."""
-    if config.args_source is not pytest.Config.ArgsSource.ARGS:
-        return []
-    places = (config.invocation_params.dir / argument.partition("::")[0] for argument in config.args)
-    return [str(place.absolute()) for place in dict.fromkeys(places)]
-
-
-def selects_all(config: pytest.Config) -> bool:
-    """Whether nothing restricts what the settings ask for."""
-    options = ("edgeai_models", "edgeai_operators", "edgeai_tiers", "keyword", "markexpr", "deselect", "lf")
-    return not any(config.getoption(name, None) for name in options) and not any("::" in one for one in config.args)
-
-
-def refuse_single_versions(cells: Iterable[PlannedTrial], twins: Iterable[PlannedTrial]) -> None:
-    """Refuse a selection of tests (`-k`, `-m`, node ids) that leaves a trial without that of the other version.
-
-    Raises
-    ------
-    SettingsError
-        Names one.
-    """
-    from pytest_edgeai.errors import SettingsError
-
-    alone = set(cells).symmetric_difference(twin.own for twin in twins)
-    if alone:
-        raise SettingsError(
-            f"--edgeai-against: {min(alone).id} is selected in one of the two versions only; select by strategy, "
-            "for example -k resnet-sptq-edge"
-        )
 
 
 def parametrize(metafunc: pytest.Metafunc, axes: Sequence[str], session: MeasuringSession) -> None:
@@ -267,7 +126,7 @@ def parametrize(metafunc: pytest.Metafunc, axes: Sequence[str], session: Measuri
     metafunc.parametrize((*axes, *([VERSION] if versions[0] else [])), parameters, indirect=True)
 
 
-def cell_of(item: pytest.Item) -> PlannedTrial | None:
+def trial_of(item: pytest.Item) -> PlannedTrial | None:
     """The trial that a test makes, if it has all axes."""
     parameters = _parameters(item)
     if not all(axis in parameters for axis in AXES):
@@ -330,9 +189,52 @@ def _fits(row: Mapping[str, Any], session: MeasuringSession) -> bool:
     return session.registered.fits(row["edgeai_operator"], Placement.parse(row["edgeai_tier"]))
 
 
+@dataclass(frozen=True, slots=True)
+class _MatrixMark:
+    """The arguments of the marker `edgeai`.
+
+    Parameters
+    ----------
+    models, operators, tiers
+        Names that a test is restricted to; None for all.
+    replicates
+        How many trials of each strategy; None for the profile's.
+    """
+
+    models: Sequence[str] | None = None
+    operators: Sequence[str] | None = None
+    tiers: Sequence[str] | None = None
+    replicates: int | None = None
+
+    @classmethod
+    def read(cls, marker: pytest.Mark) -> _MatrixMark:
+        """The arguments of a marker.
+
+        Raises
+        ------
+        SettingsError
+            An argument is unknown or of the wrong type.
+        """
+        from pytest_edgeai.errors import SettingsError, unknown
+
+        if marker.args:
+            raise SettingsError("the marker edgeai takes no positional arguments")
+        known = [one.name for one in fields(cls)]
+        for key in marker.kwargs:
+            if key not in known:
+                raise SettingsError(f"the marker edgeai: {unknown('argument', key, known)}")
+        given = cls(**marker.kwargs)
+        for key in ("models", "operators", "tiers"):
+            value = getattr(given, key)
+            if value is not None and not (isinstance(value, Sequence) and not isinstance(value, str)):
+                raise SettingsError(f"the marker edgeai: {key} has to be a list of names (got {value!r})")
+        if "replicates" in marker.kwargs and not (isinstance(given.replicates, int) and given.replicates >= 1):
+            raise SettingsError(f"the marker edgeai: replicates has to be 1 or more (got {given.replicates!r})")
+        return given
+
+
 def _restricted(marker: pytest.Mark | None, session: MeasuringSession) -> tuple[Selection, int]:
     """The selection and replicates of the session, as far as a marker lets them."""
-    from pytest_edgeai.errors import SettingsError, unknown
     from pytest_edgeai.matrix.names import parse_placements, select
     from pytest_edgeai.partition.cut_numbers import family_of
     from pytest_edgeai.selection import Selection
@@ -340,77 +242,13 @@ def _restricted(marker: pytest.Mark | None, session: MeasuringSession) -> tuple[
     chosen, replicates = session.selection, session.settings.measurement.replicates
     if marker is None:
         return chosen, replicates
-    if marker.args:
-        raise SettingsError("the marker edgeai takes no positional arguments")
-    for key in marker.kwargs:
-        if key not in _MARKER_KEYS:
-            raise SettingsError(f"the marker edgeai: {unknown('argument', key, _MARKER_KEYS)}")
-    given = marker.kwargs
-    for key in ("models", "operators", "tiers"):
-        value = given.get(key)
-        if value is not None and not (isinstance(value, Sequence) and not isinstance(value, str)):
-            raise SettingsError(f"the marker edgeai: {key} has to be a list of names (got {value!r})")
-    if "replicates" in given and not (isinstance(given["replicates"], int) and given["replicates"] >= 1):
-        raise SettingsError(f"the marker edgeai: replicates has to be 1 or more (got {given['replicates']!r})")
-    registered, placements = session.registered, chosen.placements
-    models = select("model", "the marker edgeai", given.get("models"), tuple(registered.subjects))
-    operators = select("operator", "the marker edgeai", given.get("operators"), tuple(registered.operators))
-    if given.get("tiers") is not None:
-        placements = parse_placements("the marker edgeai", given["tiers"], session.settings.topology)
+    given, registered, placements = _MatrixMark.read(marker), session.registered, chosen.placements
+    models = select("model", "the marker edgeai", given.models, tuple(registered.subjects))
+    operators = select("operator", "the marker edgeai", given.operators, tuple(registered.operators))
+    if given.tiers is not None:
+        placements = parse_placements("the marker edgeai", given.tiers, session.settings.topology)
     return Selection(
         tuple(name for name in chosen.models if name in models),
         tuple(name for name in chosen.operators if name in operators or family_of(name) in operators),
         tuple(placement for placement in chosen.placements if placement in placements),
-    ), int(given.get("replicates", replicates))
-
-
-def _progress(config: pytest.Config, session: MeasuringSession) -> Callable[[Progress], None]:
-    """Where to tell about work that collection has to wait for; workers of pytest-xdist have no terminal."""
-    from pytest_edgeai.reporting.progress import ProgressLines
-
-    told = not hasattr(config, "workerinput") and not config.option.edgeai_hand_over
-    verbosity = config.option.verbose if told else -1
-    return ProgressLines(config.get_terminal_writer(), verbosity, session, {}).cuts
-
-
-def _against(config: pytest.Config, root: Path) -> Commit | None:
-    """The commit that is to be measured beside the working copy; preparing artifacts is not measuring."""
-    wanted = config.getoption("edgeai_against")
-    if wanted is None or config.getoption("edgeai_prepare"):
-        return None
-    from pytest_edgeai.errors import SettingsError
-    from pytest_edgeai.versions.checkouts import find_commit
-
-    if config.getoption("edgeai_compare") is not None:
-        raise SettingsError("--edgeai-against and --edgeai-compare: a session is compared with one version")
-    try:
-        return find_commit(wanted, root)
-    except SettingsError as error:
-        raise SettingsError(f"--edgeai-against: {error}") from None
-
-
-def _folders(config: pytest.Config) -> list[Path]:
-    """Where settings are looked for: the root folder, that of the call, and those of the tests.
-
-    The root folder alone would not do: pytest takes any existing path among the options for a place of tests, also the
-    one in `--edgeai-store ../store`, and chooses the root folder by it.
-    """
-    places = [config.invocation_params.dir / argument.partition("::")[0] for argument in config.args]
-    tests = [place if place.is_dir() else place.parent for place in places if place.exists()]
-    return [config.rootpath, config.invocation_params.dir, *tests]
-
-
-def _overrides(config: pytest.Config) -> dict[str, Any]:
-    """Settings that the command line gives."""
-    overrides: dict[str, Any] = {}
-    for name in ("models", "operators", "tiers"):
-        text = config.getoption(f"edgeai_{name}")
-        if text is not None:
-            overrides[name] = tuple(word.strip() for word in text.split(",") if word.strip())
-    for name in ("profile", "backend", "report", "store", "replicates", "scale"):
-        value = config.getoption(f"edgeai_{name}")
-        if value is not None:
-            overrides[name] = value
-    if config.getoption("edgeai_weights") is not None:
-        overrides["weights"] = {"default": config.getoption("edgeai_weights")}
-    return overrides
+    ), given.replicates or replicates

@@ -13,13 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pytest_edgeai.reporting.preparation import FILE
+
 if TYPE_CHECKING:
     from pytest_edgeai.operators.preparation import Prepared
     from pytest_edgeai.operators.worker import Progress
     from pytest_edgeai.session import MeasuringSession
-
-FILE = "edgeai-prepare"
-"""Stands where node ids have their file."""
 
 
 class PreparationItem(pytest.Item):
@@ -77,11 +76,6 @@ def items_for(
         )
         items.append(item)
     return items
-
-
-def is_preparation(nodeid: str) -> bool:
-    """Whether a report is that of a preparation item."""
-    return nodeid.startswith(f"{FILE}::")
 
 
 def _properties(prepared: Prepared, begun_at: float) -> Sequence[tuple[str, object]]:

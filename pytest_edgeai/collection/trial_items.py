@@ -14,8 +14,7 @@ import pytest
 from _pytest.outcomes import Failed  # pytest.fail.Exception, which type checkers do not take for a class
 
 from pytest_edgeai.collection.parametrization import AXES
-from pytest_edgeai.fixtures import BENCHMARK
-from pytest_edgeai.plugin import CELL
+from pytest_edgeai.collection.state import BENCHMARK, TRIAL, State
 
 if TYPE_CHECKING:
     from pytest_edgeai.matrix.strategies import PlannedTrial
@@ -52,6 +51,41 @@ class Spoiled(Failed):
         self.reference = reference
 
 
+def follow_trials(session: pytest.Session, state: State) -> None:
+    """Make all artifacts ready, and follow the trials of a session from then on; nothing where none will run.
+
+    Parameters
+    ----------
+    session
+        pytest's, with all items.
+    state
+        With a measuring session.
+
+    Raises
+    ------
+    pytest.UsageError
+        The version to compare with cannot make its artifacts ready.
+    """
+    from pytest_edgeai.collection.further_trials import UndecidedTrials
+    from pytest_edgeai.collection.planning import is_broken, prepare_other_version
+    from pytest_edgeai.reporting.progress import ProgressLines
+
+    if is_broken(session):
+        return
+    config, edgeai = session.config, state.session
+    assert edgeai is not None
+    trials = {item.nodeid: item.stash[TRIAL] for item in session.items if TRIAL in item.stash and edgeai.trials}
+    progress = state.progress = ProgressLines(config.get_terminal_writer(), config.option.verbose, edgeai, trials)
+    config.pluginmanager.register(progress, "edgeai-progress")
+    config.pluginmanager.register(TrialItems(edgeai, progress), "edgeai-trials")
+    edgeai.prepare(progress.artifact)
+    if edgeai.against is not None and edgeai.baseline_trials:
+        prepare_other_version(session, edgeai, trials, progress)
+        if edgeai.baseline_trials:
+            state.undecided = UndecidedTrials()
+            edgeai.suppliers.append(state.undecided)
+
+
 class TrialItems:
     """A plugin that follows the trials of a session and puts further ones into pytest's list of items.
 
@@ -70,8 +104,8 @@ class TrialItems:
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_setup(self, item: pytest.Item) -> None:
         """Begin an attempt."""
-        if CELL in item.stash:
-            self._edgeai.attempts.begin(item.stash[CELL])
+        if TRIAL in item.stash:
+            self._edgeai.attempts.begin(item.stash[TRIAL])
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_makereport(
@@ -79,15 +113,15 @@ class TrialItems:
     ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
         """Keep the reason of a trial that failed; it is no failure if it is measured again or can be done without."""
         report = yield
-        if CELL not in item.stash or report.passed or call.excinfo is None:
+        if TRIAL not in item.stash or report.passed or call.excinfo is None:
             return report
         value = call.excinfo.value
         reason = str(getattr(value, "msg", None) or call.excinfo.exconly(tryshort=True))
         if isinstance(value, Spoiled):
-            fate = self._edgeai.invalidate(item.stash[CELL], reason, "host", value.host, value.reference)
+            fate = self._edgeai.invalidate(item.stash[TRIAL], reason, "host", value.host, value.reference)
         else:
             skipped = "its test was skipped: " if report.skipped else ""
-            fate = self._edgeai.invalidate(item.stash[CELL], f"{skipped}{reason}")
+            fate = self._edgeai.invalidate(item.stash[TRIAL], f"{skipped}{reason}")
         if fate != "failed":
             path, line, _ = item.location
             report.outcome = "skipped"  # what other reporters, such as JUnit's, know
@@ -109,9 +143,9 @@ class TrialItems:
         result = yield
         items = item.session.items
         remaining = len(items) - 1 - _last_place(items, item)
-        if CELL in item.stash and item.stash[CELL] in self._edgeai.attempts.waiting:
+        if TRIAL in item.stash and item.stash[TRIAL] in self._edgeai.attempts.waiting:
             first = len(items) - remaining
-            items.insert(first + self._edgeai.place_again([one.stash.get(CELL, None) for one in items[first:]]), item)
+            items.insert(first + self._edgeai.place_again([one.stash.get(TRIAL, None) for one in items[first:]]), item)
         elif remaining or item.session.shouldfail or item.session.shouldstop:
             return result
         elif not self._measure_slow_trials_again(items):
@@ -120,7 +154,7 @@ class TrialItems:
 
     def _measure_slow_trials_again(self, items: list[pytest.Item]) -> bool:
         """Put trials behind the last one in which the host turned out to have been slow; whether there are any."""
-        known = {one.stash[CELL]: one for one in items if CELL in one.stash}
+        known = {one.stash[TRIAL]: one for one in items if TRIAL in one.stash}
         again = []
         for cell, fate in self._edgeai.take_back_slow_trials().items():
             benchmark = known[cell].stash.get(BENCHMARK, None)
@@ -133,7 +167,7 @@ class TrialItems:
         return bool(again)
 
     def _add(self, session: pytest.Session, cells: Sequence[PlannedTrial]) -> None:
-        items = {item.stash[CELL]: item for item in session.items if CELL in item.stash}
+        items = {item.stash[TRIAL]: item for item in session.items if TRIAL in item.stash}
         for cell in cells:
             alike = [one for one in items if (one.strategy, one.version) == (cell.strategy, cell.version)]
             added = _replicate(items[max(alike)], cell)
@@ -150,7 +184,7 @@ def _last_place(items: Sequence[pytest.Item], item: pytest.Item) -> int:
 def _replicate(item: pytest.Item, cell: PlannedTrial) -> pytest.Item:
     """The item of one more trial of the same strategy and version."""
     assert isinstance(item, pytest.Function)
-    before, replicate = item.stash[CELL], AXES[-1]
+    before, replicate = item.stash[TRIAL], AXES[-1]
     words = [cell.id if word == before.id else word for word in item.callspec._idlist]  # noqa: SLF001
     callspec = dataclasses.replace(
         item.callspec, params={**item.callspec.params, replicate: cell.replicate}, _idlist=words
@@ -163,7 +197,7 @@ def _replicate(item: pytest.Item, cell: PlannedTrial) -> pytest.Item:
         originalname=item.originalname,
     )
     added.own_markers[:] = [_renumbered(mark, cell) for mark in item.own_markers]
-    added.stash[CELL] = cell
+    added.stash[TRIAL] = cell
     return added
 
 

@@ -132,7 +132,7 @@ def _compare(options: argparse.Namespace) -> int:
     """Compare two saved sessions, strategy by strategy; exit code 1 where something is worse or missing."""
     import json
 
-    from pytest_edgeai.errors import SettingsError
+    from pytest_edgeai.errors import EdgeAIError
     from pytest_edgeai.reporting import comparison as written
     from pytest_edgeai.reporting import junit
     from pytest_edgeai.reporting.files import finite
@@ -143,7 +143,7 @@ def _compare(options: argparse.Namespace) -> int:
     try:
         sides = [find_recording(wanted, options.root, options.storage) for wanted in (options.before, options.after)]
         found = compare(sides[0], sides[1], *rules(load_settings(options.root, {})))
-    except SettingsError as error:
+    except EdgeAIError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     for path, text in (
@@ -179,7 +179,7 @@ def _compare(options: argparse.Namespace) -> int:
 
 def _image_build(options: argparse.Namespace) -> int:
     """Build the tier image from the installed package; prints its tag, which changes with its content."""
-    from pytest_edgeai.errors import SettingsError
+    from pytest_edgeai.errors import EdgeAIError
     from pytest_edgeai.settings import load_settings
     from pytest_edgeai.tiers import engine
     from pytest_edgeai.tiers.image import ensure_image
@@ -192,7 +192,7 @@ def _image_build(options: argparse.Namespace) -> int:
         with engine.reached(USUAL_ENGINE) as there:
             client = engine.connect(there)
             tag = ensure_image(client, spec, lambda sentence: print(sentence, file=sys.stderr, flush=True))
-    except (SettingsError, engine.EngineError) as error:
+    except EdgeAIError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     print(tag)
@@ -206,12 +206,12 @@ def _clean(options: argparse.Namespace) -> int:
     $EDGEAI_STORE, else in the user's cache folder; of a folder that is not a store nothing is removed.
     """
     from pytest_edgeai import scratch
-    from pytest_edgeai.errors import SettingsError
+    from pytest_edgeai.errors import EdgeAIError
     from pytest_edgeai.settings import load_settings
 
     try:
         settings = load_settings(options.root, {})
-    except SettingsError as error:
+    except EdgeAIError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     only_engines = options.containers or options.images

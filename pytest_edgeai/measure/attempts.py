@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Final, Literal, TypeAlias
+from typing import TYPE_CHECKING, Final, Literal, Protocol, TypeAlias
 
 from pytest_edgeai.matrix.strategies import PlannedTrial
 
@@ -41,6 +41,22 @@ class InvalidTrial:
 def void_strategy(invalid: Sequence[InvalidTrial], valid: int) -> bool:
     """Whether a strategy cannot be judged, given its invalid trials and how many are valid."""
     return bool(invalid) and (valid < ENOUGH or any(one.cause != "host" for one in invalid))
+
+
+class TrialLog(Protocol):
+    """Keeps the requests of trials where they outlive this process."""
+
+    def append(self, record: TrialRecord) -> None:
+        """Keep those of a trial, all or none.
+
+        Raises
+        ------
+        ReportError
+            They cannot be kept.
+        """
+
+    def remove(self, record: TrialRecord) -> None:
+        """Remove those of a trial that is repeated."""
 
 
 @dataclass

@@ -81,7 +81,7 @@ class Stopwatch(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Measurement:
+class MeasuredRequest:
     """One request of a trial: a sample in the words of the design.
 
     Parameters
@@ -163,7 +163,7 @@ class TrialRecord:
     cause: str = ""
     attempt: int = 0
     order: int = -1
-    measurements: tuple[Measurement, ...] = ()
+    measurements: tuple[MeasuredRequest, ...] = ()
     probes: tuple[Probe, ...] = ()
     link_errors: LinkErrors | None = None
     remarks: tuple[str, ...] = ()
@@ -340,7 +340,7 @@ def _probe(deployment: Deployment, assignment: Assignment) -> list[Probe]:
 def _judge_links(
     deployment: Deployment,
     assignment: Assignment,
-    measurements: Sequence[Measurement],
+    measurements: Sequence[MeasuredRequest],
     answers: Iterable[Answer],
     probes: Sequence[Probe],
 ) -> tuple[LinkErrors | None, str, tuple[str, ...]]:
@@ -389,7 +389,7 @@ def _check_concurrent_rates(deployment: Deployment, assignment: Assignment) -> N
 
 def _send(
     client: Requests, assignment: Assignment, stopwatch: Stopwatch
-) -> tuple[tuple[Measurement, ...], tuple[Answer, ...]]:
+) -> tuple[tuple[MeasuredRequest, ...], tuple[Answer, ...]]:
     """Send all requests; what was measured, and the answers."""
     profile = assignment.profile
     numbers = assignment.validation.largest(profile.inputs)
@@ -424,7 +424,7 @@ def _send(
         spans_s, wait = _spans(answer, latency_s), _wait(answer, latency_s)
         waited_s = None if wait is None else wait.waited_s
         measurements.append(
-            Measurement(run, number, latency_s, spans_s, answer.slowest, answer.late_s, _cpu_s(answer), waited_s)
+            MeasuredRequest(run, number, latency_s, spans_s, answer.slowest, answer.late_s, _cpu_s(answer), waited_s)
         )
     return tuple(measurements), tuple(answers)
 
@@ -518,7 +518,7 @@ def _compare(answer: Answer, number: int, assignment: Assignment) -> None:
         )
 
 
-def _span_columns(measurements: Sequence[Measurement]) -> list[str]:
+def _span_columns(measurements: Sequence[MeasuredRequest]) -> list[str]:
     """Every span that occurs, in the order of a request; hops of `transmit` last."""
     seen = {name for one in measurements for name in one.spans_s}
     hops = [name for name in sorted(seen) if name.startswith("transmit")]

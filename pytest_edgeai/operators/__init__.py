@@ -158,7 +158,7 @@ class Operator(ABC, Generic[P]):
         """How many nodes of a tier the artifact is made for; above 1, it has what `pytest_edgeai.parallel` says."""
         return 1
 
-    def situated(self, topology: Topology, allotments: Mapping[str, Allotment]) -> Operator[P]:  # noqa: ARG002  # for others
+    def bind(self, topology: Topology, allotments: Mapping[str, Allotment]) -> Operator[P]:  # noqa: ARG002  # for others
         """The operator for certain tiers and links: itself, where these decide nothing about the artifact."""
         return self
 
@@ -166,7 +166,7 @@ class Operator(ABC, Generic[P]):
         """The operator with all decided that its artifact depends on: itself, unless the host decides something."""
         return self
 
-    def unfit(self, subject: SubjectModel) -> str:  # noqa: ARG002
+    def incompatibility(self, subject: SubjectModel) -> str:  # noqa: ARG002
         """Why nothing can be made of a subject model, in a sentence; empty where it can be tried."""
         return ""
 

@@ -70,7 +70,7 @@ class ClassParallel(Operator[ClassParallelParameters]):
         """How many groups of classes there are."""
         return self.parameters.n
 
-    def unfit(self, subject: SubjectModel) -> str:
+    def incompatibility(self, subject: SubjectModel) -> str:
         """Text models, and those that nobody knows how to train, are not taken apart by classes."""
         if isinstance(subject.pipeline.preprocess, TextPreprocess):
             return f"subject model {subject.name!r} is one of text, and channels of convolutions are what is divided"
@@ -78,7 +78,7 @@ class ClassParallel(Operator[ClassParallelParameters]):
 
     def build(self, job: Job) -> Mapping[str, Any]:
         """Prune a part for each group, train the parts and write each for a node of its own."""
-        parameters, refused = self.parameters, self.unfit(job.subject)
+        parameters, refused = self.parameters, self.incompatibility(job.subject)
         if refused:
             raise BuildError(refused)
         with reproducible(job.seed):

@@ -107,7 +107,7 @@ class Partition(Operator[PartitionParameters]):
         one.name = name
         return one
 
-    def situated(self, topology: Topology, allotments: Mapping[str, Allotment]) -> Operator[PartitionParameters]:
+    def bind(self, topology: Topology, allotments: Mapping[str, Allotment]) -> Operator[PartitionParameters]:
         """Fill in what `best` has to know; other cuts are the same whatever the tiers are."""
         given = self.parameters
         if given.cut != "best" or given.stages is not None or not set(self.tiers) <= set(topology.tiers):

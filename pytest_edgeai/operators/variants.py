@@ -109,7 +109,7 @@ class Variants(Operator[VariantsParameters]):
         """How many variants there are."""
         return self.parameters.n
 
-    def unfit(self, subject: SubjectModel) -> str:
+    def incompatibility(self, subject: SubjectModel) -> str:
         """Subject models without images, and those that nobody knows how to train, cannot be made lighter."""
         if subject.training is None:
             return f"subject model {subject.name!r} declares no training"
@@ -119,7 +119,7 @@ class Variants(Operator[VariantsParameters]):
 
     def build(self, job: Job) -> Mapping[str, Any]:
         """Train the variants and write each for a node of its own."""
-        parameters, refused = self.parameters, self.unfit(job.subject)
+        parameters, refused = self.parameters, self.incompatibility(job.subject)
         if refused:
             raise BuildError(refused)
         pipelines = [at_resolution(job.subject.pipeline, share, parameters.k) for _, share in parameters.sizes]

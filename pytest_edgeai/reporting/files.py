@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pytest_edgeai import __version__
-from pytest_edgeai.errors import EdgeAIError, SettingsError
+from pytest_edgeai.errors import ReportError, SettingsError
 from pytest_edgeai.reporting.accuracy import accuracy_document, pairs_document
 from pytest_edgeai.settings import Settings
 from pytest_edgeai.store import library_versions
@@ -25,9 +25,8 @@ from pytest_edgeai.wire.timing import SPAN_NAMES
 
 if TYPE_CHECKING:
     from pytest_edgeai.measure.trial import TrialRecord
-    from pytest_edgeai.session import MeasuringSession
+    from pytest_edgeai.measured import Measured, OtherVersion
     from pytest_edgeai.verdicts.outcome import SessionOutcome, StrategyResult
-    from pytest_edgeai.versions.other import OtherVersion
 
 SAMPLES, RESULTS, SUMMARY, COMPARISON = "samples.csv", "results.json", "summary.md", "comparison.md"
 AGAINST_SAMPLES = "samples-against.csv"
@@ -36,12 +35,8 @@ _LATEST = "latest"
 _KEYS = ("model", "operator", "tier", "replicate", "run", "input", "latency_s")
 
 
-class ReportError(EdgeAIError):
-    """A report that cannot be written; one sentence."""
-
-
 class ReportFolder:
-    """A folder for one session.
+    """A folder for one measured.
 
     Parameters
     ----------
@@ -119,7 +114,7 @@ class ReportFolder:
         csv.writer(text).writerows(kept)
         _write({path: text.getvalue()})
 
-    def finish(self, session: MeasuringSession, outcome: SessionOutcome) -> None:
+    def finish(self, measured: Measured, outcome: SessionOutcome) -> None:
         """Write what was found: all of these files or none.
 
         Raises
@@ -130,8 +125,8 @@ class ReportFolder:
         from pytest_edgeai.reporting.markdown import summary
 
         texts = {
-            RESULTS: json.dumps(results_document(session, outcome), indent=1, allow_nan=False) + "\n",
-            SUMMARY: summary(session, outcome),
+            RESULTS: json.dumps(results_document(measured, outcome), indent=1, allow_nan=False) + "\n",
+            SUMMARY: summary(measured, outcome),
         }
         if outcome.comparison is not None:
             from pytest_edgeai.reporting.comparison import markdown
@@ -165,18 +160,18 @@ class ReportFolder:
             raise ReportError(f"{self.path / name} cannot be written: {error.strerror}") from None
 
 
-def results_document(session: MeasuringSession, outcome: SessionOutcome) -> dict[str, Any]:
+def results_document(measured: Measured, outcome: SessionOutcome) -> dict[str, Any]:
     """The content of `results.json`."""
-    settings = session.settings
+    plan, settings = measured.plan, measured.plan.settings
     return {
         "format": RESULTS_FORMAT,
         "version": __version__,
         "green": outcome.green,
         "interrupted": outcome.interrupted or None,
         "remarks": list(outcome.remarks),
-        "seed": session.seed,
-        "backend": {"name": session.backend.name, "description": session.backend.describe()},
-        "host": session.host.as_json(),
+        "seed": plan.seed,
+        "backend": {"name": plan.backend, "description": plan.backend_description},
+        "host": plan.host.as_json(),
         "libraries": library_versions(("onnxruntime", "numpy", "pytest", "pytest-benchmark")),
         "settings": settings.model_dump(mode="json", by_alias=False),
         "tiers": {
@@ -187,7 +182,7 @@ def results_document(session: MeasuringSession, outcome: SessionOutcome) -> dict
                 "memory_bytes": given.memory_bytes,
                 "gpu": given.gpu,
             }
-            for name, given in session.allotments.items()
+            for name, given in plan.allotments.items()
         },
         "artifacts": [
             {
@@ -199,23 +194,23 @@ def results_document(session: MeasuringSession, outcome: SessionOutcome) -> dict
                 "metrics": ready.evaluation.metrics,
                 "provenance": ready.artifact.entry.provenance,
             }
-            for (model, operator), ready in session.prepared.items()
+            for (model, operator), ready in measured.prepared.items()
         ],
         "failures": [
             {"model": model, "operator": operator, "reason": sentence}
-            for (model, operator), sentence in session.failures.items()
+            for (model, operator), sentence in measured.failures.items()
         ],
         "strategies": [_strategy(result) for result in outcome.results],
         "comparison": None if outcome.comparison is None else finite(outcome.comparison.as_json()),
         "statistics": None if outcome.analysis is None else outcome.analysis.as_json(),
         "accuracy_statistics": pairs_document(outcome),
-        "trials": [finite(record.as_json()) for record in session.attempts if not record.cell.version],
-        "against": None if session.other is None else _against(session, session.other),
+        "trials": [finite(record.as_json()) for record in measured.attempts if not record.cell.version],
+        "against": None if measured.other is None else _against(measured, measured.other),
     }
 
 
-def _against(session: MeasuringSession, other: OtherVersion) -> dict[str, Any]:
-    """The other version that was measured in the session."""
+def _against(measured: Measured, other: OtherVersion) -> dict[str, Any]:
+    """The other version that was measured in the measured."""
     return {
         "revision": other.commit.revision,
         "commit": other.commit.digest,
@@ -225,12 +220,12 @@ def _against(session: MeasuringSession, other: OtherVersion) -> dict[str, Any]:
                 "operator": operator,
                 "digest": ready.artifact.entry.digest,
                 "content": ready.artifact.entry.content,
-                "same": (model, operator) in session.prepared
-                and other.is_same((model, operator), session.prepared[model, operator]),
+                "same": (model, operator) in measured.prepared
+                and other.is_same((model, operator), measured.prepared[model, operator]),
             }
             for (model, operator), ready in other.prepared.items()
         ],
-        "trials": [finite(record.as_json()) for record in session.attempts if record.cell.version],
+        "trials": [finite(record.as_json()) for record in measured.attempts if record.cell.version],
     }
 
 

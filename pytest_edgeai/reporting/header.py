@@ -2,33 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from pytest_edgeai.partition.cut_numbers import abbreviated
 
 if TYPE_CHECKING:
-    from pytest_edgeai.session import MeasuringSession
+    from pytest_edgeai.matrix.strategies import PlannedTrial
+    from pytest_edgeai.measured import OtherVersion, SessionPlan
+    from pytest_edgeai.operators.preparation import Prepared
     from pytest_edgeai.tiers.placements import Placement
     from pytest_edgeai.tiers.specs import Topology
 
 
-def header_lines(session: MeasuringSession) -> list[str]:
+def header_lines(plan: SessionPlan) -> list[str]:
     """The lines, without colours."""
-    settings, chosen = session.settings, session.selection
+    settings = plan.settings
     profile = settings.measurement
-    placements = ", ".join(map(str, chosen.placements))
+    placements = ", ".join(map(str, plan.placements))
     tiers = ", ".join(
         f"{name} {given.cores} core{'s' if given.cores > 1 else ''}"
         + (f" × scale {given.compute_scale:g}" if given.compute_scale != 1 else "")
         + (", which its nodes take in turn" if given.takes_turns else "")
-        for name, given in session.allotments.items()
+        for name, given in plan.allotments.items()
     )
     elsewhere = {name: spec.url for name, spec in settings.topology.tiers.items() if spec.url is not None}
     tiers = ", ".join(
         [*([tiers] if tiers else []), *(f"{name} at {url}, its link as it is" for name, url in elsewhere.items())]
     )
-    shaped = _shaped(settings.topology, chosen.placements)
+    shaped = _shaped(settings.topology, plan.placements)
     rates = ", ".join(
         f"{name} {_rate(link.rate_bps)}" + (f" + {link.delay_s * 1e3:g} ms" if link.delay_s else "")
         for name, link in settings.topology.links.items()
@@ -36,13 +38,13 @@ def header_lines(session: MeasuringSession) -> list[str]:
     )
     links = f"links {rates}; " if rates else ""
     return [
-        f"edgeai: settings {session.settings_file or 'by default, as there is no edgeai.toml and no [tool.edgeai]'}",
-        f"edgeai: {', '.join(chosen.models)} × {', '.join(abbreviated(chosen.operators))} × {placements}: "
-        f"{len(session.strategies)} strategies, {_trials(session)}",
+        f"edgeai: settings {plan.settings_file or 'by default, as there is no edgeai.toml and no [tool.edgeai]'}",
+        f"edgeai: {', '.join(plan.models)} × {', '.join(abbreviated(plan.operators))} × {placements}: "
+        f"{len(plan.strategies)} strategies, {_trials(plan)}",
         f"edgeai: profile {settings.profile}: {profile.replicates} replicates of {profile.warmup} warm-up and "
-        f"{profile.inputs} × {profile.passes} requests, order by seed {session.seed}",
-        f"edgeai: tiers {tiers}; {links}host {session.host.cores} cores, {session.host.processor}",
-        *([f"edgeai: backend {session.backend.name}: {session.backend.describe()}"] if session.is_open else []),
+        f"{profile.inputs} × {profile.passes} requests, order by seed {plan.seed}",
+        f"edgeai: tiers {tiers}; {links}host {plan.host.cores} cores, {plan.host.processor}",
+        *([f"edgeai: backend {plan.backend}: {plan.backend_description}"] if plan.backend is not None else []),
     ]
 
 
@@ -58,25 +60,37 @@ def _shaped(topology: Topology, placements: Iterable[Placement]) -> set[frozense
     return shaped
 
 
-def _trials(session: MeasuringSession) -> str:
-    if session.against is None:
-        return f"{len(session.cells)} trials"
-    replicates = session.settings.measurement.replicates
-    usual = session.usual_replicates or replicates
-    return f"{usual} trials of each, and where {session.against.label} differs {replicates} of each version"
+def _trials(plan: SessionPlan) -> str:
+    if plan.against is None:
+        return f"{len(plan.trials)} trials"
+    replicates = plan.settings.measurement.replicates
+    usual = plan.usual_replicates or replicates
+    return f"{usual} trials of each, and where {plan.against.label} differs {replicates} of each version"
 
 
-def against_line(session: MeasuringSession) -> str:
-    """Which strategies are measured in both versions."""
-    assert session.other is not None
-    twice = {cell.strategy for cell in session.twins}
+def against_line(
+    plan: SessionPlan,
+    other: OtherVersion,
+    baseline_trials: Iterable[PlannedTrial],
+    prepared: Mapping[tuple[str, str], Prepared],
+) -> str:
+    """Which strategies are measured in both versions.
+
+    Parameters
+    ----------
+    plan, prepared
+        Of this version.
+    other, baseline_trials
+        The other version, and its planned trials.
+    """
+    twice = {trial.strategy for trial in baseline_trials}
     same = sum(
-        session.other.is_same(strategy.artifact, session.prepared[strategy.artifact])
-        for strategy in session.strategies
-        if strategy.artifact in session.prepared
+        other.is_same(strategy.artifact, prepared[strategy.artifact])
+        for strategy in plan.strategies
+        if strategy.artifact in prepared
     )
     return (
-        f"against {session.other.commit.label}: {len(twice)} of {len(session.strategies)} strategies are measured in "
+        f"against {other.commit.label}: {len(twice)} of {len(plan.strategies)} strategies are measured in "
         f"both versions, {same} have the same artifact"
     )
 

@@ -16,14 +16,14 @@ from pytest_edgeai.reporting.tiers import HEADINGS as TIER_HEADINGS
 from pytest_edgeai.reporting.tiers import tier_rows
 
 if TYPE_CHECKING:
-    from pytest_edgeai.session import MeasuringSession
+    from pytest_edgeai.measured import Measured
     from pytest_edgeai.verdicts.outcome import SessionOutcome
 
 
-def summary(session: MeasuringSession, outcome: SessionOutcome) -> str:
+def summary(measured: Measured, outcome: SessionOutcome) -> str:
     """The whole document."""
     lines = [f"# pytest-edgeai: {'green' if outcome.green else 'not green'}", ""]
-    lines += [f"- {line.removeprefix('edgeai: ')}" for line in header_lines(session)]
+    lines += [f"- {line.removeprefix('edgeai: ')}" for line in header_lines(measured.plan)]
     lines += [f"- {remark}" for remark in outcome.remarks]
     lines += ["", "## Verdicts", "", "Latencies are medians over all requests of the valid trials."]
     lines += ["Accuracy is that of the exported artifact on the validation samples; drop is against the baseline.", ""]
@@ -33,18 +33,18 @@ def summary(session: MeasuringSession, outcome: SessionOutcome) -> str:
         lines += ["", "## Promised speed", ""]
         lines += [f"- `{one.strategy.id}`: {one.verdict.outcome}: {one.verdict.reason}" for one in said]
     reasons = [result for result in outcome.results if not result.verdict.green]
-    if reasons or session.failures:
+    if reasons or measured.failures:
         lines += ["", "## Why it is not green", ""]
         lines += [f"- `{one.strategy.id}` is {one.verdict.outcome}: {one.verdict.reason}" for one in reasons]
         lines += [
             f"- artifact `{model}-{operator}` could not be made: {sentence}"
-            for (model, operator), sentence in session.failures.items()
+            for (model, operator), sentence in measured.failures.items()
         ]
     lines += accuracy_section(outcome)
-    lines += _artifacts(session)
-    rows = tier_rows(session.settings.topology.tiers, session.allotments, session.records.values())
+    lines += _artifacts(measured)
+    rows = tier_rows(measured.plan.settings.topology.tiers, measured.plan.allotments, measured.records.values())
     lines += ["", "## Tiers", "", *_table(TIER_HEADINGS, rows)]
-    slowest = slowest_rows(session.own_records.values())
+    slowest = slowest_rows(measured.own_records.values())
     if slowest:
         lines += ["", "## Slowest nodes", "", *_table(NODE_HEADINGS, slowest)]
     if outcome.analysis is not None:
@@ -52,7 +52,7 @@ def summary(session: MeasuringSession, outcome: SessionOutcome) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _artifacts(session: MeasuringSession) -> list[str]:
+def _artifacts(measured: Measured) -> list[str]:
     headings = (
         "artifact",
         "digest",
@@ -66,7 +66,7 @@ def _artifacts(session: MeasuringSession) -> list[str]:
         "peak memory",
     )
     rows = []
-    for ready in session.prepared.values():
+    for ready in measured.prepared.values():
         provenance = ready.artifact.entry.provenance
         rows.append(
             (
@@ -82,10 +82,10 @@ def _artifacts(session: MeasuringSession) -> list[str]:
                 f"{provenance['peak_memory_bytes'] / 2**20:.0f} MiB",
             )
         )
-    return ["", "## Artifacts", "", *_table(headings, rows), *_nodes(session)]
+    return ["", "## Artifacts", "", *_table(headings, rows), *_nodes(measured)]
 
 
-def _nodes(session: MeasuringSession) -> list[str]:
+def _nodes(measured: Measured) -> list[str]:
     """What the artifacts for several nodes have for each."""
     rows = [
         (
@@ -95,7 +95,7 @@ def _nodes(session: MeasuringSession) -> list[str]:
             f"{node['macs'] / 1e6:.1f} M",
             f"{node['size_bytes'] / 1e6:.2f} MB",
         )
-        for ready in session.prepared.values()
+        for ready in measured.prepared.values()
         for number, node in enumerate(ready.artifact.entry.provenance.get("nodes", ()))
     ]
     if not rows:

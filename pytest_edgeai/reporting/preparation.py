@@ -12,11 +12,9 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import astuple
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import pytest
-
-from pytest_edgeai.collection.preparation_items import is_preparation
 
 if TYPE_CHECKING:
     from _pytest._io import TerminalWriter  # pytest has no public name for the type of its public method's result
@@ -25,6 +23,15 @@ if TYPE_CHECKING:
 
 CHANNEL = "edgeai_progress"
 """Where a worker of pytest-xdist finds its end, in `config.workerinput`."""
+
+
+FILE: Final = "edgeai-prepare"
+"""Stands where node ids have their file."""
+
+
+def is_preparation(nodeid: str) -> bool:
+    """Whether a report is that of a preparation item."""
+    return nodeid.startswith(f"{FILE}::")
 
 
 def open_channel(node: Any, lines: PreparationLines) -> None:

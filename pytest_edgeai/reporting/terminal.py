@@ -14,28 +14,35 @@ from pytest_edgeai.reporting.rows import HEADINGS, verdict_rows
 from pytest_edgeai.reporting.statistics import p_words, title
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from rich.table import Table
 
-    from pytest_edgeai.session import MeasuringSession
+    from pytest_edgeai.matrix.strategies import Strategy
+    from pytest_edgeai.measured import Measured
     from pytest_edgeai.verdicts.outcome import SessionOutcome
 
 
-def write_summary(reporter: pytest.TerminalReporter, session: MeasuringSession) -> None:
+def write_skipped(reporter: pytest.TerminalReporter, strategies: Sequence[Strategy]) -> None:
+    """Write that nothing was measured, because all trials of these strategies were skipped."""
+    names = ", ".join(strategy.id for strategy in strategies)
+    reporter.write_line(f"edgeai: nothing was measured: all trials were skipped, of {names}", red=True)
+
+
+def write_summary(
+    reporter: pytest.TerminalReporter, measured: Measured, outcome: SessionOutcome, report: Path | None
+) -> None:
     """Write the verdict table, the tests in short, the reasons and where the reports are.
 
     Parameters
     ----------
     reporter
         pytest's.
-    session
-        Finished, or without anything to be measured.
+    measured, outcome
+        What the session measured, and what was found.
+    report
+        The folder of reports.
     """
-    outcome = session.outcome
-    if outcome is None:
-        if session.skipped:
-            names = ", ".join(strategy.id for strategy in session.skipped)
-            reporter.write_line(f"edgeai: nothing was measured: all trials were skipped, of {names}", red=True)
-        return
     reporter.section("edgeai: verdicts", "=", bold=True)
     reporter.write_line(drawn(_verdict_table(outcome), reporter.hasmarkup))
     for line in _statistics(outcome):
@@ -43,7 +50,7 @@ def write_summary(reporter: pytest.TerminalReporter, session: MeasuringSession) 
     rows = drop_rows(outcome)
     if rows:
         reporter.write_line(f"\n{drawn(_accuracy_table(rows), reporter.hasmarkup)}")
-    for line in pair_lines(outcome.accuracy_pairs, session.settings.alpha):
+    for line in pair_lines(outcome.accuracy_pairs, measured.plan.settings.alpha):
         reporter.write_line(line)
     for result in outcome.results:
         if result.verdict.reason:
@@ -51,14 +58,14 @@ def write_summary(reporter: pytest.TerminalReporter, session: MeasuringSession) 
             reporter.write_line(line, yellow=not result.verdict.fails, red=result.verdict.fails)
     for remark in outcome.remarks:
         reporter.write_line(f"edgeai: {remark}", yellow=True)
-    for (model, operator), sentence in session.failures.items():
+    for (model, operator), sentence in measured.failures.items():
         reporter.write_line(f"artifact {model}-{operator} could not be made: {sentence}", red=True)
     if outcome.comparison is not None:
         write_comparison(reporter, outcome.comparison)
     if outcome.unwritten:
         reporter.write_line(f"edgeai: {outcome.unwritten}", red=True)
-    if session.report is not None:
-        reporter.write_line(f"edgeai: reports in {session.report.path}")
+    if report is not None:
+        reporter.write_line(f"edgeai: reports in {report}")
     counts = [result.verdict.outcome for result in outcome.results]
     words = ", ".join(f"{counts.count(kind)} {kind}" for kind in STYLES if kind in counts)
     colour = "green" if outcome.green else "not green" if outcome.fails else "not green, tolerated"

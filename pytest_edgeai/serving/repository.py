@@ -20,9 +20,9 @@ import numpy as np
 
 from pytest_edgeai.arrays import Array
 from pytest_edgeai.errors import EdgeAIError
+from pytest_edgeai.serving.core_lock import CoreLock
 from pytest_edgeai.serving.cpu_time import ComputeMeter, CpuUse, thread_numbers
 from pytest_edgeai.serving.pipeline import Pipeline, PipelineError, SampleError, TensorSpec
-from pytest_edgeai.serving.turns import Turns
 from pytest_edgeai.wire.protocol import DATATYPES, datatype_of
 from pytest_edgeai.wire.timing import Span
 
@@ -72,7 +72,7 @@ class Execution:
     tier
         The place named in spans.
     turns
-        Where several nodes share a core, the folder on which they take turns (`Turns`); waiting for the turn is part
+        Where several nodes share a core, the folder on which they take turns (`CoreLock`); waiting for the turn is part
         of the stretch, and what does not fit into it is the span `wait`.
     """
 
@@ -117,7 +117,7 @@ class Model:
         self._graph_inputs = tuple(_spec(argument) for argument in session.get_inputs())
         self._graph_outputs = tuple(_spec(argument) for argument in session.get_outputs())
         self._output_names = [spec.name for spec in self._graph_outputs]
-        self._turns = None if execution.turns is None else Turns(execution.turns)
+        self._turns = None if execution.turns is None else CoreLock(execution.turns)
         self._session = session if stays else None
         self._check_wiring()
         before, after = self.pipeline.preprocess, self.pipeline.postprocess

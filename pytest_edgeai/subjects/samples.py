@@ -9,6 +9,7 @@ from typing import Any, overload
 
 import numpy as np
 
+from pytest_edgeai.arrays import Array
 from pytest_edgeai.store import Entry, Recipe, Store, library_versions, source_digest
 from pytest_edgeai.subjects import Sample, SampleSource, Split
 from pytest_edgeai.wire import protocol
@@ -30,9 +31,9 @@ class Samples(Sequence[Sample]):
         with (entry.folder / _BODIES).open("rb") as file:  # mapped: a data set may be larger than the memory
             self._bodies = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         with np.load(entry.folder / _INDEX) as index:
-            self.labels: protocol.Array = index["labels"]
-            self._ends: protocol.Array = index["ends"]
-            self._json_lengths: protocol.Array = index["json_lengths"]
+            self.labels: Array = index["labels"]
+            self._ends: Array = index["ends"]
+            self._json_lengths: Array = index["json_lengths"]
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -57,7 +58,7 @@ class Samples(Sequence[Sample]):
         return (self[number] for number in range(len(self)))
 
     @property
-    def sizes_bytes(self) -> protocol.Array:
+    def sizes_bytes(self) -> Array:
         """Size of each sample as a request, shape [n]."""
         return np.diff(self._ends, prepend=0)
 
@@ -65,7 +66,7 @@ class Samples(Sequence[Sample]):
         """Numbers of the `count` largest samples, largest first; the study measures latency with those."""
         return [int(number) for number in np.argsort(-self.sizes_bytes, kind="stable")[:count]]
 
-    def batch(self, numbers: Sequence[int]) -> dict[str, protocol.Array]:
+    def batch(self, numbers: Sequence[int]) -> dict[str, Array]:
         """The inputs of several samples as one batch."""
         chosen = [self[number].inputs for number in numbers]
         return {name: np.concatenate([inputs[name] for inputs in chosen]) for name in chosen[0]}

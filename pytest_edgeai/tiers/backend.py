@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Final, Literal, Protocol, TypeAlias, runtime_c
 from pytest_edgeai.errors import EdgeAIError
 from pytest_edgeai.serving.repository import GRAPH_NAME, SessionMode, part_folders
 from pytest_edgeai.tiers.placements import Placement
-from pytest_edgeai.tiers.probe import ProbeLines
+from pytest_edgeai.tiers.probe import ProbeConnections
 from pytest_edgeai.tiers.specs import Allotment, Hop, ImageSpec, Topology, node_name
 from pytest_edgeai.wire.client import Requests, Wire
 
@@ -40,7 +40,7 @@ class TierError(EdgeAIError, RuntimeError):
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
+class DeploymentSpec:
     """What is to be deployed and where.
 
     Parameters
@@ -103,7 +103,9 @@ class Order:
         return folder
 
 
-def server_arguments(place: str, allotment: Allotment, order: Order, timeout_s: float, turns: str) -> list[str]:
+def server_arguments(
+    place: str, allotment: Allotment, order: DeploymentSpec, timeout_s: float, turns: str
+) -> list[str]:
     """The command line of a tier's server, but for what it serves and to whom it hands on.
 
     Parameters
@@ -130,7 +132,7 @@ def server_arguments(place: str, allotment: Allotment, order: Order, timeout_s: 
     return arguments
 
 
-def takes_turns(place: str, allotment: Allotment, order: Order) -> bool:
+def takes_turns(place: str, allotment: Allotment, order: DeploymentSpec) -> bool:
     """Whether the server of a place computes in turn with those of other nodes."""
     return order.node_at(place) is not None and allotment.takes_turns
 
@@ -167,7 +169,7 @@ class Deployment(Protocol):
     def client(self) -> Requests:
         """A new connection to the model, from the origin over all links."""
 
-    def probe(self, hop: Hop) -> ProbeLines | None:
+    def probe(self, hop: Hop) -> ProbeConnections | None:
         """New connections over one link only and without it, for the probe; None where there is no way to have them."""
 
     def states(self) -> tuple[TierState, ...]:
@@ -203,7 +205,7 @@ class Backend(Protocol):
     def describe(self) -> str:
         """How it runs and limits tiers, in one line."""
 
-    def deploy(self, order: Order) -> AbstractContextManager[Deployment]:
+    def deploy(self, order: DeploymentSpec) -> AbstractContextManager[Deployment]:
         """Start the tiers of a placement; they end with the context.
 
         Raises
@@ -218,7 +220,7 @@ def _ignore(sentence: str) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class Site:
+class BackendContext:
     """What a backend is made for.
 
     Parameters
@@ -248,4 +250,4 @@ class Site:
     note: Callable[[str], None] = _ignore
 
 
-BackendFactory = Callable[[Site], Backend]
+BackendFactory = Callable[[BackendContext], Backend]

@@ -131,9 +131,9 @@ class Child:
         try:
             self._process.stdin.write(f"{line}\n".encode("ascii"))
         except OSError as error:
-            raise TierError(self.obituary(wait_s=1) or f"{self.name} cannot be reached: {error}") from None
+            raise TierError(self.exit_reason(wait_s=1) or f"{self.name} cannot be reached: {error}") from None
 
-    def obituary(self, wait_s: float = 0.0) -> str | None:
+    def exit_reason(self, wait_s: float = 0.0) -> str | None:
         """A sentence if it has ended.
 
         Parameters
@@ -156,14 +156,14 @@ class Child:
                 return "; its log ends: " + " | ".join(line[:_LOG_LINE_LENGTH].strip() for line in lines)
         return ""
 
-    def dismiss(self) -> None:
+    def request_stop(self) -> None:
         """Ask it to end, without waiting."""
         for stream in (self._process.stdin, self._process.stdout):
             if stream is not None:
                 with contextlib.suppress(OSError):
                     stream.close()
 
-    def bury(self, timeout_s: float) -> None:
+    def stop(self, timeout_s: float) -> None:
         """Wait for its end, and force it when the time is over."""
         try:
             self._process.wait(timeout_s)
@@ -184,7 +184,7 @@ class Child:
             piece = self._process.stdout.read(2**16)
             if not piece:
                 raise TierError(
-                    self.obituary(wait_s=1) or f"{self.name} did not say that it is ready{self.last_words()}"
+                    self.exit_reason(wait_s=1) or f"{self.name} did not say that it is ready{self.last_words()}"
                 )
             line += piece
         try:
@@ -212,12 +212,12 @@ def family(end_timeout_s: float) -> Iterator[list[Child]]:
         deadline = time.monotonic() + end_timeout_s
         try:
             for child in children:
-                child.dismiss()
+                child.request_stop()
             for child in children:
-                child.bury(max(0.0, deadline - time.monotonic()))
+                child.stop(max(0.0, deadline - time.monotonic()))
         except BaseException:  # another Ctrl-C: no time is left
             for child in children:
-                child.bury(0)
+                child.stop(0)
             raise
 
 

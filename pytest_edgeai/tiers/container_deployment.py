@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pytest_edgeai.serving.endpoints import LIMITS_PATH, REFERENCE_PATH
-from pytest_edgeai.tiers.backend import Order, Site, TierError, TierState, takes_turns
+from pytest_edgeai.tiers.backend import BackendContext, DeploymentSpec, TierError, TierState, takes_turns
 from pytest_edgeai.tiers.engine import first_line
 from pytest_edgeai.tiers.engines import LOOPBACK, Engines
-from pytest_edgeai.tiers.probe import ProbeLines
+from pytest_edgeai.tiers.in_container_probe import InContainerProbe
+from pytest_edgeai.tiers.probe import ProbeConnections
 from pytest_edgeai.tiers.proof import own_cpus, prove
-from pytest_edgeai.tiers.questions import Questions
 from pytest_edgeai.tiers.sharing import cpus_of_node, leaves_a_core, servers_poll
 from pytest_edgeai.tiers.specs import Hop, tier_of
 from pytest_edgeai.tiers.tier_container import LINK_PORT, PORT, TierContainer, host_name
@@ -45,9 +45,9 @@ class Run:
         Whether this process reaches the container that it sends to by its address (`Networks.is_in_reach`).
     """
 
-    site: Site
+    site: BackendContext
     engines: Engines
-    order: Order
+    order: DeploymentSpec
     folders: Mapping[str, Path]
     hops: tuple[Hop, ...]
     timeout_s: float
@@ -160,7 +160,7 @@ class DockerDeployment:
         self.cores = frozenset(itertools.chain.from_iterable(map(run.cpus, here)))
         self._run = run
         self._way_in = self._find_way_in(entry_network)
-        self._questions: dict[str, Questions] = {}
+        self._questions: dict[str, InContainerProbe] = {}
 
     def _find_way_in(self, network: Network) -> tuple[str, int]:
         """Address and port at which the container of the client's requests answers what comes without a link."""
@@ -185,7 +185,7 @@ class DockerDeployment:
         """
         return self._connect(self._run.own_link, polls=self._run.order.node is None and self._leaves_a_core)
 
-    def probe(self, hop: Hop) -> ProbeLines:
+    def probe(self, hop: Hop) -> ProbeConnections:
         """New connections over one link only, and to its far end without it.
 
         They start where the link does, in this process or inside a container. Where the kernel shapes whatever leads to
@@ -193,11 +193,11 @@ class DockerDeployment:
         """
         if hop == self._run.own_link:
             polls = self._leaves_a_core
-            return ProbeLines(self._connect(hop, polls=polls), self._connect(None, polls=polls))
+            return ProbeConnections(self._connect(hop, polls=polls), self._connect(None, polls=polls))
         inside, over = self._ask_in(hop.near), self._run.upstreams[hop.name]
         if self._run.holds(hop):
-            return ProbeLines(inside.line(over, hop.link.shape), inside.line(f"{host_name(hop.far)}:{PORT}"))
-        return ProbeLines(inside.line(over), inside.line(f"localhost:{PORT}"))
+            return ProbeConnections(inside.line(over, hop.link.shape), inside.line(f"{host_name(hop.far)}:{PORT}"))
+        return ProbeConnections(inside.line(over), inside.line(f"localhost:{PORT}"))
 
     @property
     def _leaves_a_core(self) -> bool:
@@ -232,7 +232,7 @@ class DockerDeployment:
     def diagnose(self) -> str | None:
         """A sentence about a container that has ended or does not answer."""
         for container in self.containers.values():
-            ended = container.obituary()
+            ended = container.exit_reason()
             if ended is not None:
                 return ended
         return None
@@ -246,7 +246,7 @@ class DockerDeployment:
         try:
             said: dict[str, Any] = self._ask_in(tier).ask(f"localhost:{PORT}", "GET", path)["document"]
         except (RequestError, KeyError) as error:
-            ended = self.containers[tier].obituary()
+            ended = self.containers[tier].exit_reason()
             raise TierError(ended or f"tier {tier} {otherwise}: {error}") from None
         return said
 
@@ -257,7 +257,7 @@ class DockerDeployment:
         quota = float(allotment.cores) if self._run.has_quota else None
         return prove(tier, allotment, limits, cpus=self._run.cpus(tier), memory=True, turns=turns, quota_cores=quota)
 
-    def _ask_in(self, tier: str) -> Questions:
+    def _ask_in(self, tier: str) -> InContainerProbe:
         from docker.errors import DockerException
         from requests import RequestException
 
@@ -265,9 +265,9 @@ class DockerDeployment:
             container, run = self.containers[tier], self._run
             try:
                 interface = run.engines.of(tier_of(tier)).client.api
-                self._questions[tier] = Questions(interface, container.inner, run.timeout_s, run.token)
+                self._questions[tier] = InContainerProbe(interface, container.inner, run.timeout_s, run.token)
             except (DockerException, RequestException, OSError) as error:
                 raise TierError(
-                    container.obituary() or f"nothing can be asked in tier {tier}: {first_line(error)}"
+                    container.exit_reason() or f"nothing can be asked in tier {tier}: {first_line(error)}"
                 ) from None
         return self._questions[tier]

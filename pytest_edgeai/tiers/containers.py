@@ -23,7 +23,7 @@ from types import TracebackType
 from typing import Any, ClassVar, Final, Self
 
 from pytest_edgeai.tiers import engine, routes, traffic
-from pytest_edgeai.tiers.backend import Order, Site, TierError, server_arguments, takes_turns
+from pytest_edgeai.tiers.backend import BackendContext, DeploymentSpec, TierError, server_arguments, takes_turns
 from pytest_edgeai.tiers.container_deployment import DockerDeployment, Run
 from pytest_edgeai.tiers.engine import EngineError, first_line
 from pytest_edgeai.tiers.engines import LOOPBACK, Engine, Engines
@@ -67,7 +67,7 @@ class DockerBackend:
 
     def __init__(
         self,
-        site: Site,
+        site: BackendContext,
         start_timeout_s: float = _START_TIMEOUT_S,
     ) -> None:
         self._site = site
@@ -128,7 +128,7 @@ class DockerBackend:
             self._watchdog.communicate()
 
     @contextlib.contextmanager
-    def deploy(self, order: Order) -> Iterator[DockerDeployment]:
+    def deploy(self, order: DeploymentSpec) -> Iterator[DockerDeployment]:
         """Start the containers of a placement, all at once, and shape the links that the kernel is to shape."""
         hops = order.way(self._site.topology)
         folders = {place: order.folder_of(place) for place in order.places}

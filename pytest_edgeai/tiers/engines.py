@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from pytest_edgeai.tiers import engine, traffic
-from pytest_edgeai.tiers.backend import Site, TierError
+from pytest_edgeai.tiers.backend import BackendContext, TierError
 from pytest_edgeai.tiers.engine import EngineError, first_line
 from pytest_edgeai.tiers.image import ensure_image, remove_images
 from pytest_edgeai.tiers.proof import own_cpus
@@ -75,7 +75,7 @@ class Engines:
         An engine does not answer, has not what a tier asks for, or the tier image cannot be had there.
     """
 
-    def __init__(self, site: Site) -> None:
+    def __init__(self, site: BackendContext) -> None:
         self._site = site
         self._engines: dict[EngineAddress, Engine] = {}
         self._stack = ExitStack()
@@ -287,7 +287,7 @@ def _is_here(address: EngineAddress) -> bool:
     return address == USUAL_ENGINE and engine.is_here(address)
 
 
-def _needed(site: Site) -> tuple[str, ...]:
+def _needed(site: BackendContext) -> tuple[str, ...]:
     """The tiers that any placement runs on or passes through, and the origin."""
     tiers = [site.topology.origin]
     for placement in site.placements:
@@ -295,7 +295,7 @@ def _needed(site: Site) -> tuple[str, ...]:
     return tuple(dict.fromkeys(tiers))
 
 
-def _entered(site: Site) -> dict[str, str]:
+def _entered(site: BackendContext) -> dict[str, str]:
     """The tiers into which requests come from outside of their engine, and the tier from which they come."""
     origin, tiers = site.topology.origin, site.topology.tiers
     entered = {origin: origin}

@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager, ExitStack
 from types import TracebackType
 from typing import ClassVar, Self
 
-from pytest_edgeai.tiers.backend import Backend, Deployment, Order, TierError
+from pytest_edgeai.tiers.backend import Backend, Deployment, DeploymentSpec, TierError
 from pytest_edgeai.tiers.placements import Placement
 from pytest_edgeai.tiers.specs import Topology
 
@@ -80,6 +80,6 @@ class MixedBackend:
         names = ", ".join(sorted(str(placement) for placement in self._away))
         return f"{self._started.describe()}; for {names} {self._elsewhere.describe()}"
 
-    def deploy(self, order: Order) -> AbstractContextManager[Deployment]:
+    def deploy(self, order: DeploymentSpec) -> AbstractContextManager[Deployment]:
         """Start the tiers of a placement, or reach the server."""
         return (self._elsewhere if order.placement in self._away else self._started).deploy(order)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from pytest_edgeai.tiers import engine
-from pytest_edgeai.tiers.backend import Site, TierError
+from pytest_edgeai.tiers.backend import BackendContext, TierError
 from pytest_edgeai.tiers.engine import first_line
 from pytest_edgeai.tiers.engines import Engine, Engines
 from pytest_edgeai.tiers.specs import EngineAddress
@@ -40,7 +40,7 @@ class Networks:
         Its engines.
     """
 
-    def __init__(self, site: Site, engines: Engines) -> None:
+    def __init__(self, site: BackendContext, engines: Engines) -> None:
         self._site = site
         self._engines = engines
         self._made: dict[tuple[EngineAddress, str], Network] = {}

@@ -16,14 +16,14 @@ from typing import Any
 from pytest_edgeai.parallel import node_folders
 from pytest_edgeai.parallel.aggregation import Aggregation, AggregationError
 from pytest_edgeai.parallel.fan_out import FanOutClient
-from pytest_edgeai.tiers.backend import Backend, Deployment, Order, TierError, TierState
+from pytest_edgeai.tiers.backend import Backend, Deployment, DeploymentSpec, TierError, TierState
 from pytest_edgeai.tiers.placements import Placement
-from pytest_edgeai.tiers.probe import ProbeLines
+from pytest_edgeai.tiers.probe import ProbeConnections
 from pytest_edgeai.tiers.specs import Hop
 from pytest_edgeai.wire.client import Client
 
 
-def deploy(backend: Backend, order: Order) -> AbstractContextManager[Deployment]:
+def deploy(backend: Backend, order: DeploymentSpec) -> AbstractContextManager[Deployment]:
     """Start what an order is for: tiers, or several nodes of one.
 
     Raises
@@ -35,7 +35,7 @@ def deploy(backend: Backend, order: Order) -> AbstractContextManager[Deployment]
 
 
 @contextlib.contextmanager
-def _deploy_nodes(backend: Backend, order: Order) -> Iterator[NodesDeployment]:
+def _deploy_nodes(backend: Backend, order: DeploymentSpec) -> Iterator[NodesDeployment]:
     """Start one node after the other, so that none is seen in how long another takes to load."""
     aggregation = _aggregation(order)
     folders = node_folders(order.folder.absolute())
@@ -54,7 +54,7 @@ def _deploy_nodes(backend: Backend, order: Order) -> Iterator[NodesDeployment]:
         yield NodesDeployment(nodes, aggregation)
 
 
-def _aggregation(order: Order) -> Aggregation:
+def _aggregation(order: DeploymentSpec) -> Aggregation:
     try:
         aggregation = Aggregation.read(order.folder)
     except AggregationError as error:
@@ -91,7 +91,7 @@ class NodesDeployment:
             clients[name] = client
         return FanOutClient(clients, self._aggregation)
 
-    def probe(self, hop: Hop) -> ProbeLines | None:
+    def probe(self, hop: Hop) -> ProbeConnections | None:
         """New connections over one link only and without it."""
         return next(one for one in self.nodes.values() if hop in one.hops).probe(hop)
 

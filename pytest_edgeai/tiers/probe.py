@@ -32,7 +32,7 @@ _LOST_IN_A_MESSAGE = 0.1  # packets of a probe, on average, where packets are lo
 _TOGETHER_SHARE, _TOGETHER_S = 0.03, 2e-3  # what several threads that send at the same time cost by themselves
 
 
-class Line(AbstractContextManager["Line"], Protocol):
+class ProbeConnection(AbstractContextManager["ProbeConnection"], Protocol):
     """A connection; `pytest_edgeai.wire.client.Client` is one."""
 
     def upload(self, path: str, size_bytes: int) -> Transfer:
@@ -42,7 +42,7 @@ class Line(AbstractContextManager["Line"], Protocol):
         """Get a body."""
 
 
-class ProbeLines:
+class ProbeConnections:
     """Two connections to the same end: one over a link alone, and a bare one. A context manager that closes both.
 
     Parameters
@@ -53,7 +53,7 @@ class ProbeLines:
         To the same kind of server without any link, where there is a way to it.
     """
 
-    def __init__(self, link: Line, bare: Line | None) -> None:
+    def __init__(self, link: ProbeConnection, bare: ProbeConnection | None) -> None:
         self.link = link
         self.bare = bare
         self._stack = ExitStack()
@@ -182,7 +182,7 @@ def net_error_s(excess_s: float, host_s: float, spread_s: float = 0.0) -> float:
     return max(0.0, excess_s - host_s - spread_s)
 
 
-def probe_link(lines: ProbeLines, hop: Hop, seconds: float) -> tuple[Probe, Probe]:
+def probe_link(lines: ProbeConnections, hop: Hop, seconds: float) -> tuple[Probe, Probe]:
     """Probe both directions of a link.
 
     Parameters
@@ -202,7 +202,7 @@ def probe_link(lines: ProbeLines, hop: Hop, seconds: float) -> tuple[Probe, Prob
     return _probe(lines, hop, "up", seconds), _probe(lines, hop, "down", seconds)
 
 
-def check_concurrent_rate(lines: Sequence[Line], link: str, size_bytes: int) -> str | None:
+def check_concurrent_rate(lines: Sequence[ProbeConnection], link: str, size_bytes: int) -> str | None:
     """A sentence if links that are right one by one are slower at the same time, as those to several nodes are used.
 
     Parameters
@@ -236,7 +236,7 @@ def check_concurrent_rate(lines: Sequence[Line], link: str, size_bytes: int) -> 
     )
 
 
-def _probe(lines: ProbeLines, hop: Hop, direction: Direction, seconds: float) -> Probe:
+def _probe(lines: ProbeConnections, hop: Hop, direction: Direction, seconds: float) -> Probe:
     shape = hop.link.shape
     large_bytes = int(min(MAX_PROBE_BYTES, max(_LEAST_LARGE_BYTES, shape.rate_bps / 8 * seconds)))
     if shape.loss:  # of more packets one is lost in nearly every try
@@ -254,7 +254,7 @@ def _probe(lines: ProbeLines, hop: Hop, direction: Direction, seconds: float) ->
     return Probe(hop.name, direction, shape.rate_bps, small, large, tries)
 
 
-def _point(lines: ProbeLines, direction: Direction, size_bytes: int, shape: LinkShape) -> Point:
+def _point(lines: ProbeConnections, direction: Direction, size_bytes: int, shape: LinkShape) -> Point:
     over = _transfer(lines.link, direction, size_bytes)
     host_s = 0.0 if lines.bare is None else _transfer(lines.bare, direction, size_bytes).took_s
     crossed = over.sent_bytes if direction == "up" else over.received_bytes
@@ -262,7 +262,7 @@ def _point(lines: ProbeLines, direction: Direction, size_bytes: int, shape: Link
     return Point(crossed, over.took_s, ideal_s, host_s, _JITTER_SPREADS * shape.jitter_s)
 
 
-def _transfer(line: Line, direction: Direction, size_bytes: int) -> Transfer:
+def _transfer(line: ProbeConnection, direction: Direction, size_bytes: int) -> Transfer:
     if direction == "up":
         return line.upload(PROBE_PATH, size_bytes)
     return line.download(f"{PROBE_PATH}?bytes={size_bytes}")

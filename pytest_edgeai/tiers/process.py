@@ -22,10 +22,17 @@ from typing import Any, ClassVar, Self
 
 from pytest_edgeai.serving.endpoints import LIMITS_PATH, REFERENCE_PATH
 from pytest_edgeai.tiers import cgroups, fork_server
-from pytest_edgeai.tiers.backend import Order, Site, TierError, TierState, server_arguments, takes_turns
+from pytest_edgeai.tiers.backend import (
+    BackendContext,
+    DeploymentSpec,
+    TierError,
+    TierState,
+    server_arguments,
+    takes_turns,
+)
 from pytest_edgeai.tiers.children import Child, environment, family
 from pytest_edgeai.tiers.fork_server import ForkServer
-from pytest_edgeai.tiers.probe import ProbeLines
+from pytest_edgeai.tiers.probe import ProbeConnections
 from pytest_edgeai.tiers.proof import own_cpus, prove
 from pytest_edgeai.tiers.sharing import cpus_of_node, leaves_a_core, servers_poll
 from pytest_edgeai.tiers.specs import USUAL_ENGINE, Allotment, Hop, tier_of
@@ -81,7 +88,7 @@ class ProcessBackend:
 
     name: ClassVar[str] = "process"
 
-    def __init__(self, site: Site, timeouts: Timeouts = Timeouts()) -> None:
+    def __init__(self, site: BackendContext, timeouts: Timeouts = Timeouts()) -> None:
         for tier, spec in site.topology.tiers.items():
             if spec.engine != USUAL_ENGINE:
                 raise TierError(f"tier {tier} names a container engine: that needs the backend docker")
@@ -122,7 +129,7 @@ class ProcessBackend:
         return f"server processes, links held at their receiving ends, limits by {limits}"
 
     @contextlib.contextmanager
-    def deploy(self, order: Order) -> Iterator[ProcessDeployment]:
+    def deploy(self, order: DeploymentSpec) -> Iterator[ProcessDeployment]:
         """Start the servers of a placement, one after the other: each has to know where the next one listens.
 
         So none is seen in how long another takes to load, either.
@@ -164,7 +171,7 @@ class ProcessBackend:
                 self._site, order, hops, servers, groups, cores, self._token, self._timeouts.check_s, timeout_s
             )
 
-    def _cores(self, order: Order, places: Iterable[str]) -> dict[str, frozenset[int]]:
+    def _cores(self, order: DeploymentSpec, places: Iterable[str]) -> dict[str, frozenset[int]]:
         """The cores of each server, where they can be set."""
         if not hasattr(os, "sched_getaffinity"):
             return dict.fromkeys(places, frozenset())
@@ -173,7 +180,7 @@ class ProcessBackend:
             for place in places
         }
 
-    def _limit(self, stack: ExitStack, place: str, order: Order, number: int) -> tuple[Path, ...]:
+    def _limit(self, stack: ExitStack, place: str, order: DeploymentSpec, number: int) -> tuple[Path, ...]:
         """Make the control group of a tier or node; nothing where there are none."""
         if self._why_no_cgroups is not None:
             return ()
@@ -194,8 +201,8 @@ class ProcessBackend:
 class _Launch:
     """A deployment that is being started."""
 
-    site: Site
-    order: Order
+    site: BackendContext
+    order: DeploymentSpec
     folder: Path
     groups: Mapping[str, Sequence[Path]]
     children: list[Child]
@@ -243,7 +250,7 @@ class _Launch:
             elif hasattr(os, "sched_setaffinity"):
                 os.sched_setaffinity(server.pid, cpus_of_node(allotment, self.order.node_at(place), own_cpus()))
         except OSError as error:
-            raise TierError(server.obituary(wait_s=1) or f"tier {place} cannot be limited: {error}") from None
+            raise TierError(server.exit_reason(wait_s=1) or f"tier {place} cannot be limited: {error}") from None
         server.begin()
         return server
 
@@ -269,8 +276,8 @@ class ProcessDeployment:
 
     def __init__(
         self,
-        site: Site,
-        order: Order,
+        site: BackendContext,
+        order: DeploymentSpec,
         hops: tuple[Hop, ...],
         servers: Mapping[str, Child],
         groups: Mapping[str, Sequence[Path]],
@@ -300,10 +307,10 @@ class ProcessDeployment:
         """End the server of a tier or node as a crash would; for experiments on availability."""
         os.kill(self._servers[place].pid, signal.SIGKILL)
 
-    def probe(self, hop: Hop) -> ProbeLines:
+    def probe(self, hop: Hop) -> ProbeConnections:
         """New connections over one link only, and to its far end without it."""
         timeout_s, polls = self._answer_timeout_s, leaves_a_core(self.cores, own_cpus())
-        return ProbeLines(
+        return ProbeConnections(
             self._connect(hop.far, hop, timeout_s, polls=polls), self._connect(hop.far, None, timeout_s, polls=polls)
         )
 
@@ -333,7 +340,7 @@ class ProcessDeployment:
     def diagnose(self) -> str | None:
         """A sentence about a process that has ended or does not answer."""
         checks = itertools.chain(
-            (server.obituary() for server in self._servers.values()),
+            (server.exit_reason() for server in self._servers.values()),
             itertools.starmap(self._silence, self._servers.items()),
         )
         return next(filter(None, checks), None)
@@ -343,7 +350,7 @@ class ProcessDeployment:
             with self._connect(place, None, self._check_timeout_s) as client:
                 client.download(_LIVE_PATH)
         except RequestError as error:
-            ended = server.obituary(wait_s=1)
+            ended = server.exit_reason(wait_s=1)
             return ended or f"{server.name} is running but does not answer: {error}{server.last_words()}"
         return None
 
@@ -354,7 +361,7 @@ class ProcessDeployment:
             with self._connect(tier, None, self._check_timeout_s) as client:
                 said: dict[str, Any] = client.get(path)
         except RequestError as error:
-            ended = server.obituary(wait_s=1)
+            ended = server.exit_reason(wait_s=1)
             raise TierError(ended or f"tier {tier} {otherwise}: {error}{server.last_words()}") from None
         return said
 
@@ -368,7 +375,7 @@ class ProcessDeployment:
         return prove(tier, allotment, limits, cpus=cpus, memory=bool(self._groups[tier]), turns=turns)
 
 
-def _check_loaded(order: Order, tier: str, server: Child) -> None:
+def _check_loaded(order: DeploymentSpec, tier: str, server: Child) -> None:
     if order.name not in server.said().get("load_s", ()):
         raise TierError(f"tier {tier} has not loaded {order.name}{server.last_words()}")
 

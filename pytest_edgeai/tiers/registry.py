@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from pytest_edgeai.errors import SettingsError, unknown
 from pytest_edgeai.tiers import engine
-from pytest_edgeai.tiers.backend import Backend, BackendFactory, Site, TierError
+from pytest_edgeai.tiers.backend import Backend, BackendContext, BackendFactory, TierError
 from pytest_edgeai.tiers.mixed import MixedBackend, split_placements
 from pytest_edgeai.tiers.remote import RemoteBackend
 from pytest_edgeai.tiers.specs import USUAL_ENGINE
@@ -24,7 +24,7 @@ def known_backends(registered: Mapping[str, BackendFactory]) -> dict[str, Backen
     return {**{backend.name: backend for backend in own}, **registered}
 
 
-def open_backend(name: str, site: Site, registered: Mapping[str, BackendFactory]) -> Backend:
+def open_backend(name: str, site: BackendContext, registered: Mapping[str, BackendFactory]) -> Backend:
     """The backend of a name; `auto` takes containers where an engine answers, else processes.
 
     Tiers that are servers elsewhere are reached by the `remote` backend, whatever runs the others.
@@ -49,7 +49,7 @@ def open_backend(name: str, site: Site, registered: Mapping[str, BackendFactory]
         raise SettingsError(f"backend {name}: {error}") from None
 
 
-def _open(name: str, site: Site, backends: Mapping[str, BackendFactory]) -> Backend:
+def _open(name: str, site: BackendContext, backends: Mapping[str, BackendFactory]) -> Backend:
     if name == AUTO:
         name = "process"
         if engine.socket_is_there() or any(tier.engine != USUAL_ENGINE for tier in site.topology.tiers.values()):

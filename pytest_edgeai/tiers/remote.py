@@ -14,9 +14,9 @@ from typing import Any, ClassVar
 from urllib.parse import quote, urlsplit
 
 from pytest_edgeai.serving.endpoints import LIMITS_PATH, REFERENCE_PATH
-from pytest_edgeai.tiers.backend import Order, Site, TierError, TierState
+from pytest_edgeai.tiers.backend import BackendContext, DeploymentSpec, TierError, TierState
 from pytest_edgeai.tiers.placements import Placement
-from pytest_edgeai.tiers.probe import ProbeLines
+from pytest_edgeai.tiers.probe import ProbeConnections
 from pytest_edgeai.tiers.specs import Hop, TierSpec
 from pytest_edgeai.wire.client import Client, RequestError
 
@@ -46,7 +46,7 @@ class RemoteBackend:
 
     name: ClassVar[str] = "remote"
 
-    def __init__(self, site: Site, check_timeout_s: float = _CHECK_TIMEOUT_S) -> None:
+    def __init__(self, site: BackendContext, check_timeout_s: float = _CHECK_TIMEOUT_S) -> None:
         self._site = site
         self._check_timeout_s = check_timeout_s
         for placement in site.placements:
@@ -59,7 +59,7 @@ class RemoteBackend:
         return "servers elsewhere; their limits and links are unproven"
 
     @contextlib.contextmanager
-    def deploy(self, order: Order) -> Iterator[RemoteDeployment]:
+    def deploy(self, order: DeploymentSpec) -> Iterator[RemoteDeployment]:
         """Make sure that the tier serves the model; nothing is started."""
         _check_single(order.placement)
         tier = order.placement.tiers[0]
@@ -70,7 +70,7 @@ class RemoteBackend:
                 raise TierError(self._sentence(tier, f"does not serve {order.name}", error)) from None
         yield RemoteDeployment(self, order, tier)
 
-    def connect(self, tier: str, order: Order) -> Client:
+    def connect(self, tier: str, order: DeploymentSpec) -> Client:
         """A new connection to a tier, for the requests of an order."""
         return self._connect(tier, wire=order.wire, timeout_s=_ANSWER_TIMEOUT_S)
 
@@ -153,7 +153,7 @@ class RemoteDeployment:
     hops: tuple[Hop, ...] = ()
     cores: frozenset[int] = frozenset()
 
-    def __init__(self, backend: RemoteBackend, order: Order, tier: str) -> None:
+    def __init__(self, backend: RemoteBackend, order: DeploymentSpec, tier: str) -> None:
         self._backend = backend
         self._order = order
         self._tier = tier
@@ -162,7 +162,7 @@ class RemoteDeployment:
         """A new connection to the server."""
         return self._backend.connect(self._tier, self._order)
 
-    def probe(self, hop: Hop) -> ProbeLines | None:  # noqa: ARG002  # for others
+    def probe(self, hop: Hop) -> ProbeConnections | None:  # noqa: ARG002  # for others
         """There is no way to have one link alone."""
         return None
 

@@ -1,9 +1,9 @@
 """Several nodes of a tier on one host: which cores each gets, and what is done where there are too few. Pure functions.
 
 Nodes that compute at the same time on the same core would measure how they get in each other's way. So where the host
-cannot give each node its cores, they compute in turn (`pytest_edgeai.serving.turns`), and compute is stretched so far
-that waiting for the turn disappears in the stretch. The compute scale of every tier is multiplied by the same factor,
-so that the ratios of tiers and of strategies stay as they were.
+cannot give each node its cores, they compute one after the other (`pytest_edgeai.serving.core_lock`), and compute is
+stretched so far that waiting for the core disappears in the stretch. The compute scale of every tier is multiplied by
+the same factor, so that the ratios of tiers and of strategies stay as they were.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from pytest_edgeai.errors import SettingsError
-from pytest_edgeai.tiers.backend import Order, TierError
+from pytest_edgeai.tiers.backend import DeploymentSpec, TierError
 from pytest_edgeai.tiers.placements import Placement
 from pytest_edgeai.tiers.specs import Allotment, Topology
 
@@ -105,7 +105,7 @@ def leaves_a_core(cores: frozenset[int], available: Iterable[int]) -> bool:
     return bool(cores) and not cores.issuperset(available)
 
 
-def servers_poll(order: Order, cores: Mapping[str, frozenset[int]], available: Iterable[int]) -> bool:
+def servers_poll(order: DeploymentSpec, cores: Mapping[str, frozenset[int]], available: Iterable[int]) -> bool:
     """Whether servers poll for requests: where the client has a core of its own, and no two servers share one.
 
     Parameters

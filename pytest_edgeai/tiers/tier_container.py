@@ -190,7 +190,7 @@ class TierContainer:
         self.inner.reload()
         bindings = self.inner.ports.get(f"{PORT}/tcp")
         if not bindings:
-            raise EngineError(self.obituary() or f"tier {self.plan.tier} has no port outside of its engine")
+            raise EngineError(self.exit_reason() or f"tier {self.plan.tier} has no port outside of its engine")
         return int(bindings[0]["HostPort"])
 
     def address(self, network: Network) -> str:
@@ -213,7 +213,7 @@ class TierContainer:
             said = " ".join(output.decode("utf-8", "replace").split())
             raise TierError(f"tier {self.plan.tier}: {script.splitlines()[-1]!r} failed: {said}")
 
-    def obituary(self) -> str | None:
+    def exit_reason(self) -> str | None:
         """A sentence if it has ended, or if the engine does not know it any more."""
         from docker.errors import DockerException, NotFound
         from requests import RequestException
@@ -257,7 +257,7 @@ class TierContainer:
             if said.endswith("\n"):
                 self.ready = json.loads(said.splitlines()[0])
                 return
-            ended = self.obituary()
+            ended = self.exit_reason()
             if ended is not None:
                 raise TierError(ended)
             if time.monotonic() > deadline:

@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pytest_edgeai.matrix.strategies import PlannedTrial, Strategy
-from pytest_edgeai.measure.attempts import Attempts, InvalidTrial
+from pytest_edgeai.measure.attempts import InvalidTrial
 from pytest_edgeai.measure.contention import speed_remark
 from pytest_edgeai.measure.link_errors import link_remarks
 from pytest_edgeai.measure.trial import TrialRecord
+from pytest_edgeai.measured import Measured
 from pytest_edgeai.settings import Settings
 from pytest_edgeai.subjects.metrics import METRICS
 from pytest_edgeai.verdicts import Verdict, worst
@@ -127,36 +128,17 @@ class SessionOutcome:
         return fails or (self.comparison is not None and self.comparison.fails)
 
 
-def conclude(
-    strategies: Sequence[Strategy],
-    cells: Sequence[PlannedTrial],
-    attempts: Attempts,
-    prepared: Mapping[tuple[str, str], Prepared],
-    settings: Settings,
-) -> SessionOutcome:
-    """From what was measured to verdicts.
-
-    Parameters
-    ----------
-    strategies
-        In the order of reports.
-    cells
-        The trials that should have been made.
-    attempts
-        What was made; a trial that is missing makes its strategy invalid.
-    prepared
-        Artifacts by model and operator, without those that failed.
-    settings
-        Budgets and levels.
-    """
+def judge(measured: Measured) -> SessionOutcome:
+    """From what was measured to verdicts; a trial that is missing makes its strategy invalid."""
     from pytest_edgeai.stats import StatisticsInputError
 
+    settings, prepared, strategies = measured.plan.settings, measured.prepared, measured.plan.strategies
     accuracies = {artifact: _accuracy(artifact, prepared, settings) for artifact in {s.artifact for s in strategies}}
-    planned = {strategy: [cell for cell in cells if cell.strategy == strategy] for strategy in strategies}
-    results = tuple(
-        _result(strategy, planned[strategy], attempts, prepared, accuracies, settings) for strategy in strategies
-    )
-    compute_s = _compute_medians(attempts.records)
+    planned = {
+        strategy: [trial for trial in measured.plan.trials if trial.strategy == strategy] for strategy in strategies
+    }
+    results = tuple(_result(strategy, planned[strategy], measured, accuracies) for strategy in strategies)
+    compute_s = _compute_medians(measured.records)
     results = tuple(_with_benefit(result, compute_s, prepared, settings) for result in results)
     remarks = [
         f"accuracy: not measured for {', '.join(models)} ({reason}): no accuracy budget is judged"
@@ -167,9 +149,9 @@ def conclude(
         for budget in settings.budgets.latency
         if not any(fnmatchcase(result.strategy.id, budget.strategies) for result in results)
     ]
-    remarks += _remarks_on_trials(planned, attempts)
+    remarks += _remarks_on_trials(planned, measured)
     analysis = None
-    valid = [record for cell, record in attempts.records.items() if not cell.version and record.status == "valid"]
+    valid = [record for record in measured.own_records.values() if record.status == "valid"]
     uneven = speed_remark([record.reference for record in valid])
     remarks += [uneven] if uneven else []
     remarks += link_remarks(
@@ -191,19 +173,18 @@ def conclude(
 
 def _result(
     strategy: Strategy,
-    cells: Sequence[PlannedTrial],
-    attempts: Attempts,
-    prepared: Mapping[tuple[str, str], Prepared],
+    planned: Sequence[PlannedTrial],
+    measured: Measured,
     accuracies: Mapping[tuple[str, str], AccuracyResult | None],
-    settings: Settings,
 ) -> StrategyResult:
-    made = [attempts.records[cell] for cell in cells if cell in attempts.records]
+    settings = measured.plan.settings
+    made = [measured.records[trial] for trial in planned if trial in measured.records]
     valid = [record for record in made if record.status == "valid"]
-    tries = _tries(cells, attempts)
+    tries = _tries(planned, measured)
     latencies_s = np.concatenate([record.latencies_s for record in valid]) if valid else np.array([np.nan])
-    artifact = prepared.get(strategy.artifact)
+    artifact = measured.prepared.get(strategy.artifact)
     accuracy = accuracies[strategy.artifact]
-    verdicts = [judge_trials(_invalid(cells, attempts), len(cells), tries)]
+    verdicts = [judge_trials(_invalid(planned, measured), len(planned), tries)]
     unmeasured = "" if artifact is None else artifact.evaluation.unmeasured
     if unmeasured:
         verdicts.append(
@@ -230,7 +211,7 @@ def _result(
     return StrategyResult(
         strategy=strategy,
         verdict=worst(verdicts),
-        trials=len(cells),
+        trials=len(planned),
         valid=len(valid),
         tries=tries,
         median_s=float(quartiles[1]),
@@ -284,33 +265,35 @@ def _unmeasured(results: Sequence[StrategyResult]) -> dict[str, list[str]]:
     return models
 
 
-def _invalid(cells: Sequence[PlannedTrial], attempts: Attempts) -> list[InvalidTrial]:
+def _invalid(planned: Sequence[PlannedTrial], measured: Measured) -> list[InvalidTrial]:
     """The trials that are not valid, or not there."""
     found = []
-    for cell in cells:
-        record = attempts.records.get(cell)
+    for trial in planned:
+        record = measured.records.get(trial)
         if record is None:
             found.append(InvalidTrial("no trial was made"))
-        elif cell in attempts.waiting:
+        elif trial in measured.waiting:
             found.append(InvalidTrial(f"{record.reason}; the session ended before it was measured again"))
         elif record.status == "invalid":
             found.append(InvalidTrial(record.reason, record.cause))
     return found
 
 
-def _tries(cells: Sequence[PlannedTrial], attempts: Attempts) -> int:
-    return sum(record.cell in cells for record in attempts)
+def _tries(planned: Sequence[PlannedTrial], measured: Measured) -> int:
+    return sum(record.cell in planned for record in measured.attempts)
 
 
-def _remarks_on_trials(planned: Mapping[Strategy, Sequence[PlannedTrial]], attempts: Attempts) -> list[str]:
+def _remarks_on_trials(planned: Mapping[Strategy, Sequence[PlannedTrial]], measured: Measured) -> list[str]:
     """What is to be said of trials that the host has spoiled for good."""
-    invalid = {strategy: _invalid(cells, attempts) for strategy, cells in planned.items()}
+    invalid = {strategy: _invalid(trials, measured) for strategy, trials in planned.items()}
     remarks = [
-        short_of_trials(strategy.id, invalid[strategy], len(cells), _tries(cells, attempts))
-        for strategy, cells in planned.items()
+        short_of_trials(strategy.id, invalid[strategy], len(trials), _tries(trials, measured))
+        for strategy, trials in planned.items()
     ]
     short = [strategy.id for strategy, found in invalid.items() if any(one.cause == "host" for one in found)]
-    reasons = [record.reason for record in attempts if record.cause == "host" and record.cell.strategy in planned]
+    reasons = [
+        record.reason for record in measured.attempts if record.cause == "host" and record.cell.strategy in planned
+    ]
     return [remark for remark in (*remarks, blame_host(short, len(planned), reasons)) if remark]
 
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
-from pytest_edgeai.errors import SettingsError, unknown
+from pytest_edgeai.errors import VersionError, unknown
 from pytest_edgeai.versions.recording import Recording, RecordingError, read_recording
 
 LATEST: Final = "latest"
@@ -31,7 +31,7 @@ def find_recording(wanted: str, root: Path, storage: str = DEFAULT_STORAGE) -> R
 
     Raises
     ------
-    SettingsError
+    VersionError
         There is no such session, or it cannot be read.
     """
     path = root / wanted
@@ -42,7 +42,7 @@ def find_recording(wanted: str, root: Path, storage: str = DEFAULT_STORAGE) -> R
     try:
         found = read_recording(document, label)
     except RecordingError as error:
-        raise SettingsError(f"{path}: {error}") from None
+        raise VersionError(f"{path}: {error}") from None
     if (document.get("commit_info") or {}).get("dirty"):
         sentence = (
             f"{label} ({path.name}) was saved with changes that were not committed: it is not of that commit alone"
@@ -53,11 +53,11 @@ def find_recording(wanted: str, root: Path, storage: str = DEFAULT_STORAGE) -> R
 
 def _stored(wanted: str, root: Path, storage: str) -> Path:
     if "://" in storage and not storage.startswith(_SCHEME):
-        raise SettingsError(f"sessions are found in files only, not at {storage}: give the path of a JSON file")
+        raise VersionError(f"sessions are found in files only, not at {storage}: give the path of a JSON file")
     folder = root / storage.removeprefix(_SCHEME)
     files = sorted(folder.glob("*/[0-9]*_*.json"), key=lambda file: (_number(file), file.stat().st_mtime))
     if not files:
-        raise SettingsError(f"no session is saved in {folder}: save one by pytest … --benchmark-save NAME")
+        raise VersionError(f"no session is saved in {folder}: save one by pytest … --benchmark-save NAME")
     if wanted == LATEST:
         return files[-1]
     named = [file for file in files if wanted in (_name(file), file.stem)]
@@ -66,7 +66,7 @@ def _stored(wanted: str, root: Path, storage: str) -> Path:
     found = [*numbered, *named, *of_commit]
     if not found:
         names = tuple(dict.fromkeys(_name(file) for file in files))
-        raise SettingsError(f"{unknown('saved session', wanted, names)}; nor is a session of such a git revision there")
+        raise VersionError(f"{unknown('saved session', wanted, names)}; nor is a session of such a git revision there")
     return found[-1]
 
 
@@ -88,11 +88,11 @@ def _load(path: Path) -> dict[str, Any]:
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise SettingsError(f"{path} cannot be read: {error.strerror}") from None
+        raise VersionError(f"{path} cannot be read: {error.strerror}") from None
     except ValueError as error:
-        raise SettingsError(f"{path} is no JSON ({error}): if it was cut off, save the session again") from None
+        raise VersionError(f"{path} is no JSON ({error}): if it was cut off, save the session again") from None
     if not isinstance(document, dict):
-        raise SettingsError(f"{path} is not a file of pytest-benchmark")
+        raise VersionError(f"{path} is not a file of pytest-benchmark")
     return document
 
 

@@ -12,32 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pytest_edgeai.errors import SettingsError
-
-
-@dataclass(frozen=True, slots=True)
-class Commit:
-    """A commit of a repository.
-
-    Parameters
-    ----------
-    revision
-        As it was asked for.
-    digest
-        Its hexadecimal name.
-    repository
-        The top folder of the working copy that it was asked for in.
-    """
-
-    revision: str
-    digest: str
-    repository: Path
-
-    @property
-    def label(self) -> str:
-        """What to call it: as it was asked for, and which commit that is."""
-        short = self.digest[:10]
-        return short if self.digest.startswith(self.revision) else f"{self.revision} ({short})"
+from pytest_edgeai.errors import VersionError
+from pytest_edgeai.measured import Commit
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,17 +54,17 @@ def find_commit(revision: str, root: Path) -> Commit:
 
     Raises
     ------
-    SettingsError
+    VersionError
         There is no git, no repository or no such commit.
     """
     try:
         top = _git(root, "rev-parse", "--show-toplevel")
-    except SettingsError as error:
-        raise SettingsError(f"{root} is in no git repository: {error}") from None
+    except VersionError as error:
+        raise VersionError(f"{root} is in no git repository: {error}") from None
     try:
         digest = _git(root, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}")
-    except SettingsError:
-        raise SettingsError(
+    except VersionError:
+        raise VersionError(
             f"{top} has no revision {revision!r}; in a shallow clone it may have to be fetched first"
         ) from None
     return Commit(revision, digest, Path(top).resolve())
@@ -100,7 +76,7 @@ def checked_out(commit: Commit) -> Iterator[Checkout]:
 
     Raises
     ------
-    SettingsError
+    VersionError
         Git cannot check it out.
     """
     with tempfile.TemporaryDirectory(prefix="edgeai-checkout-") as scratch:
@@ -112,7 +88,7 @@ def checked_out(commit: Commit) -> Iterator[Checkout]:
             describe_distribution(folder, shadow)
             yield Checkout(commit, folder, (shadow, *_search_path(commit.repository, folder)))
         finally:
-            with contextlib.suppress(SettingsError):
+            with contextlib.suppress(VersionError):
                 _git(commit.repository, "worktree", "remove", "--force", str(folder))
 
 
@@ -159,7 +135,7 @@ def _git(folder: Path, *words: str) -> str:
     try:
         done = subprocess.run(["git", "-C", str(folder), *words], capture_output=True, text=True, check=False)
     except OSError as error:
-        raise SettingsError(f"git cannot be run: {error.strerror}") from None
+        raise VersionError(f"git cannot be run: {error.strerror}") from None
     if done.returncode:
-        raise SettingsError(f"git {words[0]}: {done.stderr.strip() or 'failed'}")
+        raise VersionError(f"git {words[0]}: {done.stderr.strip() or 'failed'}")
     return done.stdout.strip()

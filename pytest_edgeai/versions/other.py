@@ -19,15 +19,16 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from pytest_edgeai.errors import SettingsError
+from pytest_edgeai.errors import SettingsError, VersionError
 from pytest_edgeai.measure import accuracy
+from pytest_edgeai.measured import Commit, OtherVersion
 from pytest_edgeai.operators import chains
 from pytest_edgeai.operators.preparation import Prepared
 from pytest_edgeai.operators.worker import Failure, Progress, Wanted, prepare_all
 from pytest_edgeai.store import Artifact, Kind, Store
 from pytest_edgeai.subjects import samples as sample_store
 from pytest_edgeai.subjects.samples import Samples
-from pytest_edgeai.versions.checkouts import Checkout, Commit, checked_out
+from pytest_edgeai.versions.checkouts import Checkout, checked_out
 from pytest_edgeai.versions.recording import code_digest
 
 if TYPE_CHECKING:
@@ -54,42 +55,6 @@ class Question:
     store: Path
 
 
-@dataclass(frozen=True, slots=True)
-class OtherVersion:
-    """What another version has.
-
-    Parameters
-    ----------
-    commit
-        Which.
-    prepared
-        Its artifacts that are ready, by model and operator.
-    failures
-        Why others of them could not be made.
-    strategies
-        The ids of all that it would measure by itself.
-    code
-        Digest of the code that it would measure with; empty where it does not tell.
-    """
-
-    commit: Commit
-    prepared: Mapping[Wanted, Prepared]
-    failures: Mapping[Wanted, str]
-    strategies: tuple[str, ...]
-    code: str = ""
-
-    def is_same(self, wanted: Wanted, ours: Prepared) -> bool:
-        """Whether its artifact and its samples are ours, byte for byte."""
-        theirs = self.prepared.get(wanted)
-        same_artifact = theirs is not None and theirs.artifact.entry.content == ours.artifact.entry.content
-        return same_artifact and self.has_our_samples(wanted, ours)
-
-    def has_our_samples(self, wanted: Wanted, ours: Prepared) -> bool:
-        """Whether the samples that it would be sent are ours; latencies of others are not comparable."""
-        theirs = self.prepared.get(wanted)
-        return theirs is not None and theirs.validation.content == ours.validation.content
-
-
 def prepare_version(
     commit: Commit,
     question: Question,
@@ -114,7 +79,7 @@ def prepare_version(
 
     Raises
     ------
-    SettingsError
+    VersionError
         It cannot be checked out, or does not answer.
     """
     with checked_out(commit) as checkout, tempfile.TemporaryDirectory(prefix="edgeai-hand-over-") as scratch:
@@ -122,6 +87,36 @@ def prepare_version(
         path.write_text(json.dumps({"format": _FORMAT, "wanted": question.wanted}), encoding="utf-8")
         _run(checkout, path, question.store, root, arguments, report)
         return _read_answer(commit, _answer_path(path), question)
+
+
+def add_other_version(session: MeasuringSession, arguments: Sequence[str], report: Callable[[Progress], None]) -> None:
+    """Have the commit that a session compares with make its artifacts ready, and keep the trials that are comparable.
+
+    A strategy whose artifact both versions have, byte for byte, is measured once, by as many trials as usual: there is
+    nothing to tell apart.
+
+    Parameters
+    ----------
+    session
+        With a commit to compare with.
+    arguments
+        Where the tests are.
+    report
+        Is told about progress.
+
+    Raises
+    ------
+    VersionError
+        The commit does not make its artifacts ready.
+    """
+    assert session.against is not None
+    settings = session.settings
+    options = ["--edgeai-scale", settings.scale]
+    if "default" in settings.weights:
+        options += ["--edgeai-weights", settings.weights["default"]]
+    question = Question(session.wanted, session.plan.store_root.absolute())
+    other = prepare_version(session.against, question, session.root, [*options, *arguments], report)
+    session.keep_comparable(other)
 
 
 def hand_over(session: MeasuringSession, path: Path, write: Callable[[str], object]) -> None:
@@ -188,7 +183,7 @@ def _run(
     """Run the other version to its end, passing on what it says of its progress."""
     label, folder = checkout.commit.label, checkout.counterpart(root)
     if not folder.is_dir():
-        raise SettingsError(f"{label} has no folder {root.resolve().relative_to(checkout.commit.repository)}")
+        raise VersionError(f"{label} has no folder {root.resolve().relative_to(checkout.commit.repository)}")
     places = [_translated(argument, checkout) for argument in arguments]
     # Whatever this session was given in addition is meant for measuring.
     command = [sys.executable, "-m", "pytest", "-s", "-p", "no:cacheprovider", "-o", "addopts=", "--rootdir", "."]
@@ -213,7 +208,7 @@ def _run(
             child.terminate()
             raise
     if not _answer_path(question).is_file():
-        raise SettingsError(
+        raise VersionError(
             f"{label} did not make its artifacts ready (its pytest exited with {child.returncode}); it must have this "
             f"option and these tests: {' | '.join(last) or 'it said nothing'}"
         )
@@ -227,7 +222,7 @@ def _translated(argument: str, checkout: Checkout) -> str:
     there = checkout.counterpart(path)
     if not there.exists():
         relative = path.resolve().relative_to(checkout.commit.repository)
-        raise SettingsError(f"{checkout.commit.label} has no tests in {relative}")
+        raise VersionError(f"{checkout.commit.label} has no tests in {relative}")
     return str(there)
 
 
@@ -237,7 +232,7 @@ def _read_answer(commit: Commit, path: Path, question: Question) -> OtherVersion
     try:
         answer = json.loads(path.read_text(encoding="utf-8"))
         if answer["format"] != _FORMAT:
-            raise SettingsError(f"{commit.label} writes format {answer['format']}, and this version reads {_FORMAT}")
+            raise VersionError(f"{commit.label} writes format {answer['format']}, and this version reads {_FORMAT}")
         for wanted in question.wanted:
             found = answer["artifacts"].get(wanted[0], {}).get(wanted[1])
             if found is None:
@@ -250,7 +245,7 @@ def _read_answer(commit: Commit, path: Path, question: Question) -> OtherVersion
             commit, prepared, failures, tuple(map(str, answer["strategies"])), str(answer.get("code", ""))
         )
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise SettingsError(f"{commit.label} gave no answer that can be read ({error})") from None
+        raise VersionError(f"{commit.label} gave no answer that can be read ({error})") from None
 
 
 def _found(commit: Commit, wanted: Wanted, digests: Mapping[str, str], store: Store) -> Prepared:
@@ -259,7 +254,7 @@ def _found(commit: Commit, wanted: Wanted, digests: Mapping[str, str], store: St
     for what, kind in shelves.items():
         entry = store.get(kind, digests[what])
         if entry is None:
-            raise SettingsError(
+            raise VersionError(
                 f"{commit.label} built {'-'.join(wanted)}, but {kind}/{digests[what]} is not in the store"
             )
         entries[what] = entry

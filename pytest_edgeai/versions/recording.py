@@ -18,9 +18,8 @@ from pytest_edgeai.measure.attempts import InvalidTrial, void_strategy
 if TYPE_CHECKING:
     from pytest_edgeai.matrix.strategies import PlannedTrial
     from pytest_edgeai.measure.trial import TrialRecord
+    from pytest_edgeai.measured import Measured, OtherVersion, SessionPlan
     from pytest_edgeai.operators.preparation import Prepared
-    from pytest_edgeai.session import MeasuringSession
-    from pytest_edgeai.versions.other import OtherVersion
 
 KEY: Final = "edgeai"
 _FORMAT = 1
@@ -124,40 +123,40 @@ class Recording:
     remarks: tuple[str, ...] = ()
 
 
-def record_session(session: MeasuringSession) -> dict[str, Any]:
+def record_session(measured: Measured) -> dict[str, Any]:
     """The document of a session; JSON values only."""
     return {
         "format": _FORMAT,
         "code": code_digest(),
-        "conditions": _conditions(session),
-        "artifacts": _artifacts(session.prepared),
+        "conditions": _conditions(measured.plan),
+        "artifacts": _artifacts(measured.prepared),
         "strategies": {
             strategy.id: {
                 "artifact": "-".join(strategy.artifact),
-                "trials": _trials(session, [cell for cell in session.cells if cell.strategy == strategy]),
+                "trials": _trials(measured, [trial for trial in measured.plan.trials if trial.strategy == strategy]),
             }
-            for strategy in session.strategies
+            for strategy in measured.plan.strategies
         },
     }
 
 
-def record_other(session: MeasuringSession, other: OtherVersion) -> dict[str, Any]:
+def record_other(measured: Measured, other: OtherVersion) -> dict[str, Any]:
     """The document of the other version that a session has measured.
 
     What is the same in both versions has no trials of its own, what the other version could not make has a reason,
     and what it alone would measure is there without trials, so that it is missed.
     """
     strategies: dict[str, Any] = {}
-    for strategy in session.strategies:
+    for strategy in measured.plan.strategies:
         wanted = strategy.artifact
-        twins = [twin for twin in session.twins if twin.strategy == strategy]
+        trials = [trial for trial in measured.baseline_trials if trial.strategy == strategy]
         if wanted in other.failures:
             reason = f"could not make its artifact: {other.failures[wanted]}"
             found: dict[str, Any] = {"trials": [], "failure": reason}
-        elif wanted in other.prepared and twins:
-            found = {"trials": _trials(session, twins)}
+        elif wanted in other.prepared and trials:
+            found = {"trials": _trials(measured, trials)}
         elif wanted in other.prepared:
-            ours = session.prepared.get(wanted)
+            ours = measured.prepared.get(wanted)
             if ours is None or other.has_our_samples(wanted, ours):
                 found = {"trials": [], "same": ours is not None}
             else:
@@ -165,12 +164,12 @@ def record_other(session: MeasuringSession, other: OtherVersion) -> dict[str, An
         else:
             continue
         strategies[strategy.id] = {"artifact": "-".join(wanted), **found}
-    for name in other.strategies if session.is_whole else ():
+    for name in other.strategies if measured.plan.is_whole else ():
         strategies.setdefault(name, {"artifact": "", "trials": []})
     return {
         "format": _FORMAT,
         "code": other.code,
-        "conditions": _conditions(session),
+        "conditions": _conditions(measured.plan),
         "artifacts": _artifacts(other.prepared),
         "strategies": strategies,
     }
@@ -186,9 +185,9 @@ def code_digest() -> str:
     return digest.hexdigest()
 
 
-def _conditions(session: MeasuringSession) -> dict[str, Any]:
+def _conditions(plan: SessionPlan) -> dict[str, Any]:
     """All that two sessions have to have in common to be compared."""
-    settings, host = session.settings, session.host
+    settings, host = plan.settings, plan.host
     profile = settings.measurement
     return {
         "scale": settings.scale,
@@ -198,11 +197,11 @@ def _conditions(session: MeasuringSession) -> dict[str, Any]:
             "cores": host.cores,
             "system": host.system,
         },
-        "backend": session.backend.name if session.is_open else None,
+        "backend": plan.backend,
         "topology": settings.topology.model_dump(mode="json", exclude={"tiers": {"__all__": {"token_file"}}}),
         "tiers": {
             name: {"cores": one.cores, "threads": one.threads, "compute_scale": one.compute_scale}
-            for name, one in session.allotments.items()
+            for name, one in plan.allotments.items()
         },
         "measurement": {
             "warmup": profile.warmup,
@@ -227,9 +226,9 @@ def _artifacts(prepared: Mapping[tuple[str, str], Prepared]) -> dict[str, Any]:
     }
 
 
-def _trials(session: MeasuringSession, cells: Sequence[PlannedTrial]) -> list[dict[str, Any]]:
-    unfinished = session.attempts.waiting
-    return [_trial(session.records.get(cell)) | ({"cause": ""} if cell in unfinished else {}) for cell in cells]
+def _trials(measured: Measured, trials: Sequence[PlannedTrial]) -> list[dict[str, Any]]:
+    unfinished = measured.waiting
+    return [_trial(measured.records.get(trial)) | ({"cause": ""} if trial in unfinished else {}) for trial in trials]
 
 
 def _trial(record: TrialRecord | None) -> dict[str, Any]:
@@ -304,7 +303,7 @@ def _strategy(name: str, recorded: Mapping[str, Any]) -> RecordedStrategy:
         if numbers.shape != latencies_s.shape or set(numbers.tolist()) != set(inputs):
             raise RecordingError(f"{name}: its trials have different inputs")
         if not (np.isfinite(latencies_s) & (latencies_s > 0)).all():
-            raise RecordingError(f"{name}: it has latencies that are none")
+            raise RecordingError(f"{name}: it has latencies that are not positive numbers")
         passes = {int(np.count_nonzero(numbers == number)) for number in inputs}
         if len(passes) != 1 or (rows and passes != {rows[0].shape[1]}):
             raise RecordingError(f"{name}: its inputs were not sent equally often")

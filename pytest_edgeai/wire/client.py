@@ -16,6 +16,7 @@ from types import TracebackType
 from typing import Any, Literal, Protocol, Self, TypeAlias
 from urllib.parse import quote
 
+from pytest_edgeai.arrays import Array
 from pytest_edgeai.errors import EdgeAIError
 from pytest_edgeai.wire import protocol, timing
 from pytest_edgeai.wire.connection import Connection, Response
@@ -51,7 +52,7 @@ class Answer:
         By how many seconds the answer came later than the links would have delivered it, where they are held.
     """
 
-    outputs: Mapping[str, protocol.Array]
+    outputs: Mapping[str, Array]
     latency_s: float
     spans: tuple[Span, ...]
     slowest: str = ""
@@ -62,7 +63,7 @@ class Answer:
 class Requests(AbstractContextManager["Requests"], Protocol):
     """Requests to a model, wherever it runs, one at a time."""
 
-    def infer(self, model: str, inputs: Mapping[str, protocol.Array]) -> Answer:
+    def infer(self, model: str, inputs: Mapping[str, Array]) -> Answer:
         """Send one request and wait for its answer.
 
         Raises
@@ -91,7 +92,7 @@ class Received:
         By how many seconds the answer came later than the links would have delivered it, where they are held.
     """
 
-    outputs: Mapping[str, protocol.Array]
+    outputs: Mapping[str, Array]
     spans: tuple[Span, ...]
     exchange_s: float
     ended_at: float
@@ -173,7 +174,7 @@ class Client:
         """Close the connection."""
         self._connection.close()
 
-    def infer(self, model: str, inputs: Mapping[str, protocol.Array]) -> Answer:
+    def infer(self, model: str, inputs: Mapping[str, Array]) -> Answer:
         """Send one request and wait for its answer.
 
         Raises
@@ -189,7 +190,7 @@ class Client:
         spans = (*received.spans[:-1], Span("serialize", self.place, own_s), transmit)
         return Answer(received.outputs, latency_s, spans, late_s=received.late_s)
 
-    def encode(self, inputs: Mapping[str, protocol.Array]) -> protocol.Body:
+    def encode(self, inputs: Mapping[str, Array]) -> protocol.Body:
         """The body of a request."""
         request = protocol.InferRequest(inputs=inputs, binary_outputs=self._wire == "binary")
         return protocol.encode_request(request, encoding=self._wire)

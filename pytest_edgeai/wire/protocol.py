@@ -16,9 +16,9 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, NamedTuple, NoReturn, TypeVar
 
+from pytest_edgeai.arrays import Array
 from pytest_edgeai.wire.tensors import (
     DATATYPES,
-    Array,
     Buffer,
     Description,
     Encoding,
@@ -33,7 +33,6 @@ from pytest_edgeai.wire.tensors import (
 __all__ = [
     "DATATYPES",
     "JSON_LENGTH_HEADER",
-    "Array",
     "Body",
     "Buffer",
     "Encoding",

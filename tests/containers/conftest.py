@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_edgeai.tiers import engine
-from pytest_edgeai.tiers.backend import Deployment, Order, Site, TierError
+from pytest_edgeai.tiers.backend import BackendContext, Deployment, DeploymentSpec, TierError
 from pytest_edgeai.tiers.containers import DockerBackend
 from pytest_edgeai.tiers.image import ensure_image
 from pytest_edgeai.tiers.placements import Placement
@@ -49,9 +49,9 @@ def artifact(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def order(artifact: Path) -> Callable[[str], Order]:
+def order(artifact: Path) -> Callable[[str], DeploymentSpec]:
     """What to deploy on a tier."""
-    return lambda tier: Order(NAME, artifact, Placement((tier,)))
+    return lambda tier: DeploymentSpec(NAME, artifact, Placement((tier,)))
 
 
 def make_site(
@@ -60,27 +60,27 @@ def make_site(
     edge_cloud: str = "10 Mbit/s",
     shaping: str = "held",
     **tiers: dict[str, object],
-) -> Site:
+) -> BackendContext:
     """The study's tiers with little memory; settings of a tier by its name."""
     described = {tier: {"cores": cores, "memory": memory, **tiers.get(tier, {})} for tier, cores in CORES.items()}
     links = {"mobile-edge": {"rate": "100 Mbit/s"}, "edge-cloud": {"rate": edge_cloud}}
     topology = Topology.model_validate({"tiers": described, "links": links, "shaping": shaping})
     placements = tuple(Placement((tier,)) for tier in CORES)
-    return Site(topology, allot(topology.tiers, 2, 2**40), placements, secrets.token_hex(4), folder)
+    return BackendContext(topology, allot(topology.tiers, 2, 2**40), placements, secrets.token_hex(4), folder)
 
 
 @pytest.fixture
-def site(tmp_path: Path) -> Site:
+def site(tmp_path: Path) -> BackendContext:
     return make_site(tmp_path)
 
 
 @pytest.fixture
-def open_backend(client: DockerClient) -> Iterator[Callable[[Site], DockerBackend]]:
+def open_backend(client: DockerClient) -> Iterator[Callable[[BackendContext], DockerBackend]]:
     """Backends that are open until the test ends, when nothing may be left of them."""
     sessions: list[str] = []
     with ExitStack() as stack:
 
-        def enter(site: Site) -> DockerBackend:
+        def enter(site: BackendContext) -> DockerBackend:
             sessions.append(site.session_id)
             return stack.enter_context(DockerBackend(site))
 
@@ -90,7 +90,7 @@ def open_backend(client: DockerClient) -> Iterator[Callable[[Site], DockerBacken
 
 
 @pytest.fixture
-def backend(open_backend: Callable[[Site], DockerBackend], site: Site) -> DockerBackend:
+def backend(open_backend: Callable[[BackendContext], DockerBackend], site: BackendContext) -> DockerBackend:
     return open_backend(site)
 
 

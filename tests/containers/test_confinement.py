@@ -12,11 +12,11 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from pytest_edgeai.tiers.backend import Order
+from pytest_edgeai.tiers.backend import DeploymentSpec
 from pytest_edgeai.tiers.containers import DockerBackend
 from pytest_edgeai.tiers.tier_container import TierContainer
 
-OrderOn = Callable[[str], Order]
+OrderOn = Callable[[str], DeploymentSpec]
 HERE, OUTSIDE = "10.213.78.1", "10.213.78.2"
 SERVER = (
     "import socket, time; s = socket.create_server(('{}', 0)); print(s.getsockname()[1], flush=True); time.sleep(600)"

@@ -15,7 +15,7 @@ import pytest
 
 from pytest_edgeai.serving.server import PROBE_PATH
 from pytest_edgeai.tiers import networks
-from pytest_edgeai.tiers.backend import Backend, Deployment, Order, Site, TierError
+from pytest_edgeai.tiers.backend import Backend, BackendContext, Deployment, DeploymentSpec, TierError
 from pytest_edgeai.tiers.containers import DockerBackend
 from pytest_edgeai.tiers.probe import Direction, probe_link
 from pytest_edgeai.tiers.specs import LinkSpec
@@ -27,7 +27,7 @@ from tests.tiers.test_chains import order_in_parts
 if TYPE_CHECKING:
     from docker import DockerClient
 
-OrderOn = Callable[[str], Order]
+OrderOn = Callable[[str], DeploymentSpec]
 WAYS = {"mobile": [], "edge": ["mobile-edge"], "cloud": ["mobile-edge", "edge-cloud"]}
 IDLE = {"mobile": set[str](), "edge": {"mobile"}, "cloud": {"mobile"}}
 """Where the client sits with a tier that computes nothing, which needs no container."""
@@ -60,7 +60,7 @@ def test_the_protocols_are_kept(backend: DockerBackend, order: OrderOn) -> None:
 
 @pytest.mark.parametrize("shaping", SHAPINGS)
 def test_tiers_say_the_limits_that_they_were_given(
-    open_backend: Callable[[Site], DockerBackend], order: OrderOn, tmp_path: Path, shaping: str
+    open_backend: Callable[[BackendContext], DockerBackend], order: OrderOn, tmp_path: Path, shaping: str
 ) -> None:
     site = make_site(tmp_path, memory="300 MiB", shaping=shaping)
     with open_backend(site).deploy(order("cloud")) as deployment:
@@ -115,7 +115,7 @@ def test_mobile_reaches_cloud_only_through_edge(backend: DockerBackend, tmp_path
 
 @pytest.mark.parametrize("shaping", SHAPINGS)
 def test_links_are_never_faster_than_declared(
-    open_backend: Callable[[Site], DockerBackend], order: OrderOn, tmp_path: Path, shaping: str
+    open_backend: Callable[[BackendContext], DockerBackend], order: OrderOn, tmp_path: Path, shaping: str
 ) -> None:
     with open_backend(make_site(tmp_path, shaping=shaping)).deploy(order("cloud")) as deployment:
         for hop in deployment.hops:
@@ -124,7 +124,7 @@ def test_links_are_never_faster_than_declared(
 
 @pytest.mark.parametrize("size_bytes", [200, 1000, 4000, 100_000])
 def test_a_message_of_any_size_takes_its_time_on_a_link_that_was_idle(
-    open_backend: Callable[[Site], DockerBackend], order: OrderOn, tmp_path: Path, size_bytes: int
+    open_backend: Callable[[BackendContext], DockerBackend], order: OrderOn, tmp_path: Path, size_bytes: int
 ) -> None:
     site = make_site(tmp_path, edge_cloud="1 Mbit/s")
     with open_backend(site).deploy(order("cloud")) as deployment:
@@ -142,7 +142,11 @@ def test_a_message_of_any_size_takes_its_time_on_a_link_that_was_idle(
 
 @pytest.mark.parametrize(("end", "direction"), [("edge", "up"), ("cloud", "down")])
 def test_a_link_that_lost_its_shape_in_the_kernel_is_seen(
-    open_backend: Callable[[Site], DockerBackend], order: OrderOn, tmp_path: Path, end: str, direction: Direction
+    open_backend: Callable[[BackendContext], DockerBackend],
+    order: OrderOn,
+    tmp_path: Path,
+    end: str,
+    direction: Direction,
 ) -> None:
     site = make_site(tmp_path, edge_cloud="1 Mbit/s", shaping="kernel")
     with open_backend(site).deploy(order("cloud")) as deployment:
@@ -167,7 +171,7 @@ def test_a_held_link_of_another_rate_than_declared_is_seen(backend: DockerBacken
 
 
 def test_the_delay_of_a_link_needs_nothing_of_the_kernel(
-    open_backend: Callable[[Site], DockerBackend], order: OrderOn, site: Site
+    open_backend: Callable[[BackendContext], DockerBackend], order: OrderOn, site: BackendContext
 ) -> None:
     delayed = LinkSpec.model_validate({"rate": "10 Mbit/s", "delay": "30 ms"})
     links = {**site.topology.links, "mobile-edge": delayed, "edge-cloud": delayed}
@@ -200,7 +204,7 @@ def test_where_the_clients_clock_is_another_one_it_sends_through_the_origins_con
 
 
 def test_two_sessions_do_not_meet(
-    open_backend: Callable[[Site], DockerBackend], order: OrderOn, tmp_path: Path, client: DockerClient
+    open_backend: Callable[[BackendContext], DockerBackend], order: OrderOn, tmp_path: Path, client: DockerClient
 ) -> None:
     one, other = (open_backend(make_site(tmp_path / name)) for name in ("one", "other"))
     answers: list[bool] = []
@@ -218,7 +222,7 @@ def test_two_sessions_do_not_meet(
 
 
 def test_nothing_of_a_trial_is_left_when_it_is_over(
-    backend: DockerBackend, site: Site, order: OrderOn, client: DockerClient
+    backend: DockerBackend, site: BackendContext, order: OrderOn, client: DockerClient
 ) -> None:
     with backend.deploy(order("cloud")):
         names = left_of(client, site.session_id)
@@ -231,7 +235,7 @@ def test_nothing_of_a_trial_is_left_when_it_is_over(
 def test_what_cannot_be_served_is_said_before_anything_starts(
     backend: DockerBackend, order: OrderOn, tmp_path: Path
 ) -> None:
-    nothing = Order("nothing", tmp_path, order("edge").placement)
+    nothing = DeploymentSpec("nothing", tmp_path, order("edge").placement)
     sentence = r"tier edge cannot serve nothing: there is no .*model.onnx"
     with pytest.raises(TierError, match=sentence), backend.deploy(nothing):
         pass

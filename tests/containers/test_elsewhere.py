@@ -14,7 +14,7 @@ import pytest
 
 from docker import DockerClient
 from pytest_edgeai.tiers import engine
-from pytest_edgeai.tiers.backend import Order, Site, TierError
+from pytest_edgeai.tiers.backend import BackendContext, DeploymentSpec, TierError
 from pytest_edgeai.tiers.containers import DockerBackend
 from pytest_edgeai.tiers.mixed import MixedBackend
 from pytest_edgeai.tiers.placements import Placement
@@ -25,8 +25,8 @@ from tests.containers.far_engine import SOCKET, THERE, far_engine, secure_shell,
 from tests.tiers.conftest import INPUTS
 from tests.tiers.test_remote import tier_elsewhere
 
-OrderOn = Callable[[str], Order]
-Enter = Callable[[Site], DockerBackend]
+OrderOn = Callable[[str], DeploymentSpec]
+Enter = Callable[[BackendContext], DockerBackend]
 
 
 @pytest.fixture(scope="module")
@@ -160,7 +160,7 @@ def test_a_context_that_is_not_known_is_named(client: DockerClient, tmp_path: Pa
 
 def test_only_the_engines_that_are_needed_are_asked(open_backend: Enter, order: OrderOn, tmp_path: Path) -> None:
     full = make_site(tmp_path, cloud={"docker_host": "tcp://127.0.0.1:9"})
-    site = Site(full.topology, full.allotments, (Placement(("edge",)),), full.session_id, full.folder)
+    site = BackendContext(full.topology, full.allotments, (Placement(("edge",)),), full.session_id, full.folder)
     with open_backend(site).deploy(order("edge")) as deployment, deployment.client() as connection:
         assert np.array_equal(connection.infer(NAME, INPUTS).outputs["y"], INPUTS["x"])
 

@@ -17,7 +17,7 @@ import pytest
 
 from pytest_edgeai.errors import SettingsError
 from pytest_edgeai.tiers import engine, networks, tier_container
-from pytest_edgeai.tiers.backend import Order, Site, TierError
+from pytest_edgeai.tiers.backend import BackendContext, DeploymentSpec, TierError
 from pytest_edgeai.tiers.containers import DockerBackend
 from pytest_edgeai.tiers.image import ImageError, ensure_image
 from pytest_edgeai.tiers.registry import open_backend as open_named
@@ -30,21 +30,21 @@ from tests.tiers.conftest import INPUTS
 if TYPE_CHECKING:
     from docker import DockerClient
 
-OrderOn = Callable[[str], Order]
-Enter = Callable[[Site], DockerBackend]
+OrderOn = Callable[[str], DeploymentSpec]
+Enter = Callable[[BackendContext], DockerBackend]
 
 SESSION = """
 import signal, sys, time
 from pathlib import Path
 from pytest_edgeai.tiers.placements import Placement
-from pytest_edgeai.tiers.backend import Order
+from pytest_edgeai.tiers.backend import DeploymentSpec
 from pytest_edgeai.tiers.containers import DockerBackend
 from tests.containers.conftest import make_site
 
 signal.signal(signal.SIGINT, signal.default_int_handler)  # as on a terminal, also where these tests run under nohup
 site = make_site(Path(sys.argv[1]))
 with DockerBackend(site) as backend:
-    with backend.deploy(Order("tiny-identity", Path(sys.argv[2]), Placement(("cloud",)))):
+    with backend.deploy(DeploymentSpec("tiny-identity", Path(sys.argv[2]), Placement(("cloud",)))):
         print(site.session_id, flush=True)
         time.sleep(600)
 """
@@ -93,12 +93,12 @@ def test_a_container_that_was_removed_or_paused_is_named(backend: DockerBackend,
 
 
 def test_a_tier_that_cannot_load_its_model_says_why(
-    backend: DockerBackend, order: OrderOn, tmp_path: Path, client: DockerClient, site: Site
+    backend: DockerBackend, order: OrderOn, tmp_path: Path, client: DockerClient, site: BackendContext
 ) -> None:
     broken = tmp_path / "broken"
     broken.mkdir()
     (broken / "model.onnx").write_bytes(b"no graph")
-    wrong = Order("broken", broken, order("edge").placement)
+    wrong = DeploymentSpec("broken", broken, order("edge").placement)
     with (
         pytest.raises(TierError, match=r"tier edge ended with exit code 1; its log ends: .*broken"),
         backend.deploy(wrong),
@@ -107,7 +107,7 @@ def test_a_tier_that_cannot_load_its_model_says_why(
     assert not [name for name in left_of(client, site.session_id) if "-1-" in name]
 
 
-def test_a_tier_that_is_never_ready_is_given_up(client: DockerClient, order: OrderOn, site: Site) -> None:
+def test_a_tier_that_is_never_ready_is_given_up(client: DockerClient, order: OrderOn, site: BackendContext) -> None:
     with (
         DockerBackend(site, start_timeout_s=0.0) as backend,
         pytest.raises(TierError, match=r"tier mobile was not ready after 0 s"),
@@ -123,7 +123,7 @@ def test_without_an_engine_docker_is_refused_and_auto_takes_processes(
     monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/no.sock")
     site = make_site(tmp_path)
     said: list[str] = []
-    site = Site(site.topology, site.allotments, site.placements, site.session_id, tmp_path, note=said.append)
+    site = BackendContext(site.topology, site.allotments, site.placements, site.session_id, tmp_path, note=said.append)
     with pytest.raises(SettingsError, match=r"backend docker: no container engine answers at unix://.*no\.sock"):
         open_named("docker", site, {})
     assert open_named("auto", site, {}).name == "process"
@@ -131,7 +131,7 @@ def test_without_an_engine_docker_is_refused_and_auto_takes_processes(
     assert said[0].startswith("tiers are processes, not containers: no container engine answers")
 
 
-def test_auto_takes_containers_where_an_engine_answers(client: DockerClient, site: Site) -> None:
+def test_auto_takes_containers_where_an_engine_answers(client: DockerClient, site: BackendContext) -> None:
     assert open_named("auto", site, {}).name == "docker"
 
 
@@ -253,7 +253,9 @@ def test_a_kernel_that_cannot_delay_is_named_before_anything_starts_and_one_that
         assert_is_never_faster(deployment, deployment.hops[0])
 
 
-def test_a_name_that_is_taken_is_said(backend: DockerBackend, client: DockerClient, order: OrderOn, site: Site) -> None:
+def test_a_name_that_is_taken_is_said(
+    backend: DockerBackend, client: DockerClient, order: OrderOn, site: BackendContext
+) -> None:
     other = client.containers.create(
         ensure_image(client, ImageSpec(), print), name=f"edgeai-{site.session_id}-1-mobile"
     )
@@ -268,7 +270,7 @@ def test_a_name_that_is_taken_is_said(backend: DockerBackend, client: DockerClie
 
 
 def test_a_port_that_cannot_be_had_is_said_and_nothing_is_left(
-    backend: DockerBackend, client: DockerClient, order: OrderOn, site: Site, monkeypatch: pytest.MonkeyPatch
+    backend: DockerBackend, client: DockerClient, order: OrderOn, site: BackendContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(networks, "_INTERFACES", Path("/nowhere"))  # as for an engine in a virtual machine
     with socket.socket() as taken:

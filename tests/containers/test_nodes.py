@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pytest_edgeai.tiers.backend import Site, TierError
+from pytest_edgeai.tiers.backend import BackendContext, TierError
 from pytest_edgeai.tiers.container_deployment import DockerDeployment
 from pytest_edgeai.tiers.containers import DockerBackend
 from pytest_edgeai.tiers.nodes import NodesDeployment, deploy
@@ -20,10 +20,10 @@ from tests.parallel.artifacts import CLASSES, NAME, one_hot, order
 
 from .conftest import assert_is_never_faster, make_site
 
-OpenBackend = Callable[[Site], DockerBackend]
+OpenBackend = Callable[[BackendContext], DockerBackend]
 
 
-def shared(folder: Path, placement: str) -> Site:
+def shared(folder: Path, placement: str) -> BackendContext:
     """A site of a host with two cores, whose nodes take turns."""
     site = make_site(folder)
     allotments = share_among_nodes(site.allotments, (Placement.parse(placement),), site.topology, 2)

@@ -21,7 +21,7 @@ from pytest_edgeai.subjects import Sample, SampleSource, Split
 from pytest_edgeai.subjects.samples import Samples, stored
 from pytest_edgeai.tiers.backend import TierError, TierState
 from pytest_edgeai.tiers.placements import Placement
-from pytest_edgeai.tiers.probe import ProbeLines
+from pytest_edgeai.tiers.probe import ProbeConnections
 from pytest_edgeai.tiers.specs import Hop, LinkSpec
 from pytest_edgeai.wire.client import Answer, RequestError, Transfer
 from pytest_edgeai.wire.timing import Span
@@ -85,8 +85,8 @@ class Tier:
         latency_s = 0.0015 + more_s + transmit_s
         return Answer(outputs, latency_s, (*spans, transmit), "edge[1]", self.missing, self.late_s)
 
-    def probe(self, hop: Hop) -> ProbeLines:
-        return ProbeLines(Link(self, self.rate_bps), Link(self, math.inf))
+    def probe(self, hop: Hop) -> ProbeConnections:
+        return ProbeConnections(Link(self, self.rate_bps), Link(self, math.inf))
 
     def states(self) -> tuple[TierState, ...]:
         self.states_left -= 1

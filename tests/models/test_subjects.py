@@ -15,7 +15,8 @@ import pytest
 
 from fixtures.subjects import MORE, all_subjects, pytest_edgeai_subjects, small_subjects
 from models import checkpoint
-from pytest_edgeai.plugin import SETTINGS
+from pytest_edgeai.collection.options import Options
+from pytest_edgeai.collection.state import State
 from pytest_edgeai.settings import AccuracyBudgets, Budgets, Settings
 from pytest_edgeai.subjects import Sample, Split, SubjectModel
 
@@ -47,7 +48,9 @@ def test_there_is_one_of_each_family() -> None:
     ],
 )
 def test_mobilenet_is_there_where_a_setting_names_it(settings: Settings, expected: bool) -> None:
-    config: Any = SimpleNamespace(stash={SETTINGS: settings}, getoption=lambda name: None)
+    state = State(Options({}, 0, False, None, 0, None, None, None, False, False), settings=settings)
+    plugins = SimpleNamespace(get_plugin=lambda name: state)
+    config: Any = SimpleNamespace(pluginmanager=plugins, getoption=lambda name: None)
     found = [subject.name for subject in pytest_edgeai_subjects(config)]
     assert found[:4] == ["resnet", "resnext", "bert", "roberta"]
     assert ("mobilenet" in found) is expected

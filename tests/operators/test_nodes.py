@@ -278,7 +278,7 @@ def test_subject_models_that_cannot_be_made_lighter_are_refused(
 ) -> None:
     with pytest.raises(BuildError, match=sentence):
         make("variants", subject)
-    assert sentence in _operators()["variants"].unfit(subject)
+    assert sentence in _operators()["variants"].incompatibility(subject)
 
 
 def test_a_network_without_convolutions_is_not_divided_by_classes(make: Make) -> None:

@@ -116,7 +116,7 @@ def test_best_for_three_tiers_knows_both_links() -> None:
         }
     )
     given = PartitionParameters(cut="best", chain="mobile+edge+cloud")
-    stages = Partition(given).situated(topology, allot(topology.tiers, 2, 2**33)).parameters.stages
+    stages = Partition(given).bind(topology, allot(topology.tiers, 2, 2**33)).parameters.stages
     assert stages is not None
     assert [(stage.rate_bps, stage.delay_s) for stage in stages] == [(5e7, 0), (1e6, 7e-3), (None, 0)]
 
@@ -175,9 +175,9 @@ TOPOLOGY = Topology.model_validate(
 def test_the_best_cut_knows_tiers_and_links_and_others_do_not_depend_on_them(make: Make) -> None:
     allotments = allot(TOPOLOGY.tiers, 2, 2**33)
     half = Partition(PartitionParameters())
-    assert half.situated(TOPOLOGY, allotments) is half
+    assert half.bind(TOPOLOGY, allotments) is half
 
-    best = Partition(PartitionParameters(cut="best")).situated(TOPOLOGY, allotments)
+    best = Partition(PartitionParameters(cut="best")).bind(TOPOLOGY, allotments)
 
     stages = best.parameters.stages
     assert stages is not None

@@ -133,7 +133,7 @@ def test_where_a_tier_is_elsewhere_auto_takes_one_bit_less() -> None:
     host = replace(this_host(), instructions=VNNI)
     for operator in (StaticQuantization(SptqParameters()), QuantizationAwareTraining(QatParameters())):
         for topology, reduced in ((here, False), (there, True)):
-            settled = operator.situated(topology, allot(here.tiers, 2, 2**33)).settled(host)
+            settled = operator.bind(topology, allot(here.tiers, 2, 2**33)).settled(host)
             assert settled.parameters.model_dump()["reduce_range"] is reduced
 
 

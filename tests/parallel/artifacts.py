@@ -13,7 +13,7 @@ from pytest_edgeai.arrays import Array
 from pytest_edgeai.parallel import node_folder
 from pytest_edgeai.parallel.aggregation import Aggregation
 from pytest_edgeai.serving.pipeline import Classification, Pipeline
-from pytest_edgeai.tiers.backend import Order
+from pytest_edgeai.tiers.backend import DeploymentSpec
 from pytest_edgeai.tiers.placements import Placement
 
 CLASSES = 6
@@ -62,9 +62,9 @@ def write_copies(artifact: Path, nodes: int) -> Path:
     return artifact
 
 
-def order(artifact: Path, placement: str) -> Order:
+def order(artifact: Path, placement: str) -> DeploymentSpec:
     """What to deploy."""
-    return Order(NAME, artifact, Placement.parse(placement))
+    return DeploymentSpec(NAME, artifact, Placement.parse(placement))
 
 
 def one_hot(label: int) -> dict[str, Array]:

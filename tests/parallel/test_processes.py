@@ -16,7 +16,7 @@ import pytest
 
 from pytest_edgeai.measure.host import usable_cores
 from pytest_edgeai.parallel.fan_out import FanOutClient
-from pytest_edgeai.tiers.backend import Site, TierError
+from pytest_edgeai.tiers.backend import BackendContext, TierError
 from pytest_edgeai.tiers.nodes import NodesDeployment, deploy
 from pytest_edgeai.tiers.placements import Placement
 from pytest_edgeai.tiers.process import ProcessBackend, ProcessDeployment
@@ -32,7 +32,9 @@ NODES = 3
 
 
 @contextlib.contextmanager
-def running(folder: Path, artifact: Path, placement: str, site: Site | None = None) -> Iterator[NodesDeployment]:
+def running(
+    folder: Path, artifact: Path, placement: str, site: BackendContext | None = None
+) -> Iterator[NodesDeployment]:
     """The nodes of an artifact; nothing may be left of them."""
     before = resources()
     wanted = Placement.parse(placement)
@@ -42,7 +44,7 @@ def running(folder: Path, artifact: Path, placement: str, site: Site | None = No
     assert resources() == before
 
 
-def shared(site: Site, *placements: Placement) -> Site:
+def shared(site: BackendContext, *placements: Placement) -> BackendContext:
     """A site whose nodes take turns where that is needed, as in a session."""
     cores = usable_cores()
     allotments = share_among_nodes(allot(site.topology.tiers, cores, 2**40), placements, site.topology, cores)

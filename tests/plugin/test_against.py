@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from pytest_edgeai.errors import SettingsError
+from pytest_edgeai.errors import VersionError
 from pytest_edgeai.versions.checkouts import checked_out, describe_distribution, find_commit
 from tests.plugin.conftest import CONFTEST, Project
 from tests.plugin.test_gate import SETTINGS, outcomes
@@ -260,5 +260,5 @@ def test_a_revision_is_looked_up_with_care(repository: Project, tmp_path: Path) 
     found = find_commit("main", repository.path)
     assert found.label == f"main ({found.digest[:10]})"
     assert find_commit(found.digest, repository.path).label == found.digest[:10]
-    with pytest.raises(SettingsError, match="has no revision '--all'"):
+    with pytest.raises(VersionError, match="has no revision '--all'"):
         find_commit("--all", repository.path)

@@ -79,7 +79,7 @@ def test_a_subject_that_an_operator_cannot_be_used_on_is_refused_before_anything
 class Picky(toy_models.Worse):
     name = "picky"
 
-    def unfit(self, subject):
+    def incompatibility(self, subject):
         return "it has no wheels" if subject.name == "other" else ""
 """
     listed = CONFTEST.replace("toy_models.Slow]", "toy_models.Slow, Picky]")

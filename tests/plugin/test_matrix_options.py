@@ -60,8 +60,8 @@ def test_a_project_without_trials_never_meets_the_plugin(pytester: pytest.Pytest
         "import sys\n"
         "def test_nothing_of_ours_was_imported():\n"
         "    ours = [m for m in sys.modules if m.startswith('pytest_edgeai.')]\n"
-        "    assert set(ours) <= {'pytest_edgeai.plugin', 'pytest_edgeai.fixtures', 'pytest_edgeai.hookspecs',\n"
-        "        'pytest_edgeai.collection.parametrization'}, ours\n"
+        "    assert set(ours) <= {'pytest_edgeai.' + name for name in ('plugin', 'fixtures', 'hookspecs', 'errors',\n"
+        "        'collection', 'collection.options', 'collection.state', 'collection.parametrization')}, ours\n"
         "    assert not {'pydantic', 'numpy', 'torch', 'onnxruntime', 'rich'} & set(sys.modules)\n"
     )
     result = pytester.runpytest_subprocess("-p", "no:cacheprovider")

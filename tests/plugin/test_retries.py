@@ -15,15 +15,15 @@ Spoils = Callable[..., None]
 ONE_TIER = SETTINGS.replace('["mobile", "edge"]', '["edge"]')
 MORE = """
 from pytest_edgeai.matrix.strategies import PlannedTrial
-from pytest_edgeai.plugin import SESSION
+from pytest_edgeai.collection.state import state_of
 
 def two_more(session):
     (strategy,) = [one for one in session.strategies if one.operator == "worse"]
-    made = [cell.replicate for cell in session.cells if cell.strategy == strategy]
+    made = [trial.replicate for trial in session.trials if trial.strategy == strategy]
     return [PlannedTrial(strategy, max(made) + n) for n in (1, 2)] if len(made) < 6 else []
 
 def pytest_collection_finish(session):
-    session.config.stash[SESSION].suppliers.append(two_more)
+    state_of(session.config).session.suppliers.append(two_more)
 """
 
 

@@ -22,7 +22,7 @@ from pytest_edgeai.operators import BuildError, Job, NoParameters, Operator
 from pytest_edgeai.serving.pipeline import Classification, Pipeline
 from pytest_edgeai.serving.repository import Execution, Model
 from pytest_edgeai.subjects import Sample, SampleSource, Split, SubjectModel
-from pytest_edgeai.tiers.backend import Order, Site, TierError, TierState
+from pytest_edgeai.tiers.backend import BackendContext, DeploymentSpec, TierError, TierState
 from pytest_edgeai.wire.client import Answer, RequestError
 from pytest_edgeai.wire.timing import Span
 
@@ -150,7 +150,7 @@ class Slow(Operator[NoParameters]):
 
 
 class _Client:
-    def __init__(self, order: Order) -> None:
+    def __init__(self, order: DeploymentSpec) -> None:
         self._model = Model(order.folder, Execution(tier=str(order.placement)))
 
     def __enter__(self) -> _Client:
@@ -183,7 +183,7 @@ class _Deployment:
     hops = ()
     cores: frozenset[int] = frozenset()
 
-    def __init__(self, order: Order, spoils: bool) -> None:
+    def __init__(self, order: DeploymentSpec, spoils: bool) -> None:
         self._order = order
         self._spoils = spoils
 
@@ -225,7 +225,7 @@ class InstantBackend:
 
     name = "instant"
 
-    def __init__(self, site: Site) -> None:
+    def __init__(self, site: BackendContext) -> None:
         if os.environ.get("TOY_FAULT") == "backend":
             raise TierError("the toy backend has no tiers")
         self._spoils: dict[str, int] = json.loads(os.environ.get("TOY_SPOILS", "{}"))
@@ -235,7 +235,7 @@ class InstantBackend:
         return "in this process"
 
     @contextlib.contextmanager
-    def deploy(self, order: Order) -> Iterator[_Deployment]:
+    def deploy(self, order: DeploymentSpec) -> Iterator[_Deployment]:
         """Start nothing."""
         if os.environ.get("TOY_FAULT") == f"deploy {order.placement}":
             raise TierError(f"tier {order.placement} was not ready after 60 s")

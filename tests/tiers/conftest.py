@@ -12,7 +12,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from pytest_edgeai.tiers import cgroups
-from pytest_edgeai.tiers.backend import Order, Site
+from pytest_edgeai.tiers.backend import BackendContext, DeploymentSpec
 from pytest_edgeai.tiers.placements import Placement
 from pytest_edgeai.tiers.process import ProcessBackend
 from pytest_edgeai.tiers.specs import Topology, allot
@@ -48,28 +48,28 @@ def artifact(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def order(artifact: Path) -> Callable[[str], Order]:
+def order(artifact: Path) -> Callable[[str], DeploymentSpec]:
     """What to deploy on a tier."""
-    return lambda tier: Order("tiny-identity", artifact, Placement((tier,)))
+    return lambda tier: DeploymentSpec("tiny-identity", artifact, Placement((tier,)))
 
 
-def make_site(folder: Path, name: str = "test", **tiers: Mapping[str, Any]) -> Site:
+def make_site(folder: Path, name: str = "test", **tiers: Mapping[str, Any]) -> BackendContext:
     """The study's tiers behind fast links; settings of a tier by its name."""
     cores = {"mobile": 4, "edge": 8, "cloud": 16}
     described = {tier: {"cores": n, "memory": "1 GiB", **tiers.get(tier, {})} for tier, n in cores.items()}
     topology = Topology.model_validate({"tiers": described, "links": LINKS})
     placements = tuple(Placement((tier,)) for tier in cores)
     host_cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 2
-    return Site(topology, allot(topology.tiers, host_cores, 2**40), placements, name, folder)
+    return BackendContext(topology, allot(topology.tiers, host_cores, 2**40), placements, name, folder)
 
 
 @pytest.fixture
-def site(tmp_path: Path) -> Site:
+def site(tmp_path: Path) -> BackendContext:
     return make_site(tmp_path)
 
 
 @pytest.fixture
-def backend(site: Site) -> Iterator[ProcessBackend]:
+def backend(site: BackendContext) -> Iterator[ProcessBackend]:
     """A backend; at the end no process, group or file descriptor may be left of it."""
     before = resources()
     yield ProcessBackend(site)

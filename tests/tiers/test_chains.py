@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from pytest_edgeai.serving.pipeline import NextPart, Pipeline
-from pytest_edgeai.tiers.backend import Order, TierError
+from pytest_edgeai.tiers.backend import DeploymentSpec, TierError
 from pytest_edgeai.tiers.placements import Placement
 from pytest_edgeai.tiers.process import ProcessBackend
 
@@ -25,7 +25,7 @@ PLACEMENTS = {
 }
 
 
-def order_in_parts(folder: Path, placement: str) -> Order:
+def order_in_parts(folder: Path, placement: str) -> DeploymentSpec:
     """Parts that each give back what they take, under the name that the next one takes."""
     parts = placement.count("+") + 1
     artifact = folder / "artifact"
@@ -33,7 +33,7 @@ def order_in_parts(folder: Path, placement: str) -> Order:
         taken, given = f"t{number}" if number else "x", "y" if number == parts - 1 else f"t{number + 1}"
         make_model(artifact / f"part{number}", taken, given)
         Pipeline(onward=NextPart() if number < parts - 1 else None).write(artifact / f"part{number}")
-    return Order("tiny-partition", artifact, Placement.parse(placement))
+    return DeploymentSpec("tiny-partition", artifact, Placement.parse(placement))
 
 
 @pytest.mark.parametrize("placement", list(PLACEMENTS))
@@ -66,7 +66,7 @@ def test_each_part_runs_on_its_tier_and_every_link_on_the_way_is_crossed_and_pro
 
 @pytest.mark.parametrize("placement", ["mobile", "mobile+edge+cloud"])
 def test_as_many_tiers_as_parts_are_needed(backend: ProcessBackend, tmp_path: Path, placement: str) -> None:
-    order = Order("tiny-partition", order_in_parts(tmp_path, "mobile+edge").folder, Placement.parse(placement))
+    order = DeploymentSpec("tiny-partition", order_in_parts(tmp_path, "mobile+edge").folder, Placement.parse(placement))
     with pytest.raises(TierError, match="an artifact in 2 parts runs on as many tiers"), backend.deploy(order):
         pass
 

@@ -85,7 +85,7 @@ def test_telling_a_child_that_is_gone_says_that_it_is(spawn: Callable[..., Child
         child = spawn(READY)
         children.append(child)
         child.said()
-        assert wait_until(lambda: child.obituary() is not None)
+        assert wait_until(lambda: child.exit_reason() is not None)
         with pytest.raises(TierError, match=r"^tier edge ended with exit code 0"):
             child.tell("hello")
 
@@ -140,14 +140,14 @@ def test_a_second_interrupt_while_children_end_ends_them_at_once(
     spawn: Callable[..., Child], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = resources()
-    patient = Child.bury
+    patient = Child.stop
 
     def interrupted(child: Child, timeout_s: float) -> None:
         if timeout_s:
             raise KeyboardInterrupt
         patient(child, timeout_s)
 
-    monkeypatch.setattr(Child, "bury", interrupted)
+    monkeypatch.setattr(Child, "stop", interrupted)
     started = time.monotonic()
     with pytest.raises(KeyboardInterrupt), family(600) as children:
         children += [spawn(READY + "import time\ntime.sleep(600)") for _ in range(2)]

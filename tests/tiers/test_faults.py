@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from pytest_edgeai.tiers import cgroups
-from pytest_edgeai.tiers.backend import Order, TierError
+from pytest_edgeai.tiers.backend import DeploymentSpec, TierError
 from pytest_edgeai.tiers.children import Child
 from pytest_edgeai.tiers.process import ProcessBackend, ProcessDeployment, Timeouts
 from pytest_edgeai.tiers.specs import Topology
@@ -20,7 +20,7 @@ from pytest_edgeai.wire.client import RequestError
 from .conftest import INPUTS, make_site, needs_cgroups, resources
 from .peers import wait_until
 
-OrderOn = Callable[[str], Order]
+OrderOn = Callable[[str], DeploymentSpec]
 
 QUICK = Timeouts(start_s=60, answer_s=0.5, check_s=1, end_s=0.2)
 

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from pytest_edgeai.tiers import cgroups, fork_server
-from pytest_edgeai.tiers.backend import Order, TierError
+from pytest_edgeai.tiers.backend import DeploymentSpec, TierError
 from pytest_edgeai.tiers.children import Child, environment, is_alive
 from pytest_edgeai.tiers.fork_server import ForkServer
 from pytest_edgeai.tiers.process import ProcessBackend
@@ -41,16 +41,16 @@ def serving(folder: Path, forks: ForkServer, *options: str) -> Child:
 
 
 def end(child: Child) -> None:
-    child.dismiss()
-    child.bury(5)
+    child.request_stop()
+    child.stop(5)
 
 
 def test_a_forked_server_answers_ends_with_its_input_and_tells_how(tmp_path: Path, forks: ForkServer) -> None:
     child = serving(tmp_path, forks)
     assert child.said()["ready"]
-    assert child.obituary() is None
+    assert child.exit_reason() is None
     end(child)
-    assert child.obituary() == "tier edge ended with exit code 0"
+    assert child.exit_reason() == "tier edge ended with exit code 0"
     assert not is_alive(child.pid)
 
 
@@ -58,15 +58,15 @@ def test_a_forked_server_that_is_killed_is_told_with_its_signal(tmp_path: Path, 
     child, other = serving(tmp_path, forks), serving(tmp_path, forks)
     assert child.port != other.port
     os.kill(child.pid, signal.SIGKILL)
-    assert child.obituary(wait_s=20) == "tier edge was killed by signal 9 (SIGKILL)"
-    assert other.obituary() is None
+    assert child.exit_reason(wait_s=20) == "tier edge was killed by signal 9 (SIGKILL)"
+    assert other.exit_reason() is None
     end(child)
     end(other)
 
 
 def test_wrong_arguments_end_a_forked_server_with_argparses_code_and_words(tmp_path: Path, forks: ForkServer) -> None:
     child = serving(tmp_path, forks, "--threads", "none")
-    said = child.obituary(wait_s=20)
+    said = child.exit_reason(wait_s=20)
     assert said is not None
     assert said.startswith("tier edge ended with exit code 2; its log ends: ")
     assert "--threads" in said
@@ -82,7 +82,7 @@ def test_a_fork_server_that_is_gone_is_said(tmp_path: Path, forks: ForkServer) -
 
 
 def test_a_backend_that_is_entered_forks_its_servers_within_their_limits(
-    tmp_path: Path, artifact: Path, order: Callable[[str], Order]
+    tmp_path: Path, artifact: Path, order: Callable[[str], DeploymentSpec]
 ) -> None:
     before, others = resources(), set(children_of(os.getpid()))
     with ProcessBackend(make_site(tmp_path)) as backend, backend.deploy(order("cloud")) as deployment:
@@ -96,7 +96,7 @@ def test_a_backend_that_is_entered_forks_its_servers_within_their_limits(
 
 @needs_cgroups
 def test_a_forked_server_is_in_its_group_before_it_loads_anything(
-    tmp_path: Path, artifact: Path, order: Callable[[str], Order], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, artifact: Path, order: Callable[[str], DeploymentSpec], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     threads: list[int] = []
     add = cgroups.add

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from pytest_edgeai.errors import SettingsError
-from pytest_edgeai.tiers.backend import Order, TierError
+from pytest_edgeai.tiers.backend import DeploymentSpec, TierError
 from pytest_edgeai.tiers.mixed import MixedBackend, split_placements
 from pytest_edgeai.tiers.placements import Placement
 from pytest_edgeai.tiers.registry import open_backend
@@ -56,7 +56,7 @@ def test_a_way_through_a_server_elsewhere_is_refused(through: str) -> None:
 
 @pytest.mark.parametrize("name", ["process", "auto"])
 def test_processes_and_a_server_elsewhere_share_a_session(
-    name: str, artifact: Path, order: Callable[[str], Order], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    name: str, artifact: Path, order: Callable[[str], DeploymentSpec], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/no.sock")
     with tier_elsewhere(artifact.parent) as (_, url):

@@ -19,14 +19,14 @@ from .peers import children_of, processes, wait_until
 PARENT = """
 import pathlib, signal, sys, time
 from pytest_edgeai.tiers.placements import Placement
-from pytest_edgeai.tiers.backend import Order
+from pytest_edgeai.tiers.backend import DeploymentSpec
 from pytest_edgeai.tiers.process import ProcessBackend
 from tests.tiers.conftest import make_site
 
 signal.signal(signal.SIGINT, signal.default_int_handler)  # as on a terminal, also where these tests run under nohup
 artifact, folder = map(pathlib.Path, sys.argv[1:])
 backend = ProcessBackend(make_site(folder))
-with backend.deploy(Order("tiny-identity", artifact, Placement(("cloud",)))) as deployment:
+with backend.deploy(DeploymentSpec("tiny-identity", artifact, Placement(("cloud",)))) as deployment:
     print("deployed", flush=True)
     time.sleep(600)
 """

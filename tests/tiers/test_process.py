@@ -12,7 +12,7 @@ import pytest
 
 from pytest_edgeai.measure.host import family_of, observe
 from pytest_edgeai.tiers import cgroups
-from pytest_edgeai.tiers.backend import Backend, Deployment, Order, TierError
+from pytest_edgeai.tiers.backend import Backend, Deployment, DeploymentSpec, TierError
 from pytest_edgeai.tiers.placements import Placement
 from pytest_edgeai.tiers.process import ProcessBackend
 from pytest_edgeai.tiers.specs import Topology
@@ -20,7 +20,7 @@ from pytest_edgeai.wire.client import Client, RequestError
 
 from .conftest import INPUTS, make_site, needs_cgroups, resources
 
-OrderOn = Callable[[str], Order]
+OrderOn = Callable[[str], DeploymentSpec]
 
 WAYS = {"mobile": [], "edge": ["mobile-edge"], "cloud": ["mobile-edge", "edge-cloud"]}
 
@@ -118,7 +118,7 @@ def test_an_artifact_may_be_given_by_a_relative_path(
     backend: ProcessBackend, artifact: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(artifact.parent)
-    relative = Order("tiny-identity", Path(artifact.name), Placement(("mobile",)))
+    relative = DeploymentSpec("tiny-identity", Path(artifact.name), Placement(("mobile",)))
     with backend.deploy(relative) as deployment, deployment.client() as client:
         client.infer("tiny-identity", INPUTS)
 
@@ -234,7 +234,7 @@ def test_requests_need_the_token_of_the_deployment(backend: ProcessBackend, orde
 
 
 def test_a_placement_on_several_tiers_is_refused_in_a_sentence(backend: ProcessBackend, artifact: Path) -> None:
-    chain = Order("tiny-identity", artifact, Placement(("mobile", "edge")))
+    chain = DeploymentSpec("tiny-identity", artifact, Placement(("mobile", "edge")))
 
     with pytest.raises(TierError, match=r"^placement mobile\+edge: "), backend.deploy(chain):
         pass

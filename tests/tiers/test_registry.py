@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from pytest_edgeai.errors import SettingsError
-from pytest_edgeai.tiers.backend import Backend, Site, TierError
+from pytest_edgeai.tiers.backend import Backend, BackendContext, TierError
 from pytest_edgeai.tiers.process import ProcessBackend
 from pytest_edgeai.tiers.registry import known_backends, open_backend
 from pytest_edgeai.tiers.remote import RemoteBackend
@@ -28,9 +28,9 @@ def test_every_backend_of_ours_keeps_the_protocol(tmp_path: Path) -> None:
 
 
 def test_a_registered_backend_takes_the_place_of_ours(tmp_path: Path) -> None:
-    made: list[Site] = []
+    made: list[BackendContext] = []
 
-    def factory(site: Site) -> Backend:
+    def factory(site: BackendContext) -> Backend:
         made.append(site)
         return ProcessBackend(site)
 
@@ -46,7 +46,7 @@ def test_an_unknown_backend_is_an_error_with_the_nearest_name(tmp_path: Path) ->
 
 
 def test_a_backend_that_cannot_run_the_tiers_is_a_setting_that_cannot_be_used(tmp_path: Path) -> None:
-    def refuse(_: Site) -> Backend:
+    def refuse(_: BackendContext) -> Backend:
         raise TierError("link mobile-edge: no")
 
     with pytest.raises(SettingsError, match=r"^backend mine: link mobile-edge: no$"):

@@ -14,14 +14,14 @@ import numpy as np
 import pytest
 
 from pytest_edgeai.serving.server import LIMITS_PATH
-from pytest_edgeai.tiers.backend import Backend, Order, Site, TierError
+from pytest_edgeai.tiers.backend import Backend, BackendContext, DeploymentSpec, TierError
 from pytest_edgeai.tiers.placements import Placement
 from pytest_edgeai.tiers.remote import RemoteBackend
 
 from .conftest import INPUTS, make_site, resources
 from .peers import Talk, peer, read_all, run_module
 
-OrderOn = Callable[[str], Order]
+OrderOn = Callable[[str], DeploymentSpec]
 
 
 @contextmanager
@@ -44,7 +44,7 @@ def secured(artifact: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterato
         yield url, token_file
 
 
-def remote_site(folder: Path, url: str | None, token_file: Path | None = None) -> Site:
+def remote_site(folder: Path, url: str | None, token_file: Path | None = None) -> BackendContext:
     """The study's tiers, of which the edge is elsewhere."""
     where = {key: value for key, value in {"url": url, "token_file": token_file}.items() if value is not None}
     return replace(make_site(folder, edge=where), placements=(Placement(("edge",)),))

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_edgeai.errors import SettingsError
-from pytest_edgeai.tiers.backend import Order
+from pytest_edgeai.tiers.backend import DeploymentSpec
 from pytest_edgeai.tiers.placements import Placement
 from pytest_edgeai.tiers.sharing import ROOM, cpus_of_node, leaves_a_core, servers_poll, share_among_nodes
 from pytest_edgeai.tiers.specs import Topology, allot, paper_topology
@@ -112,5 +112,5 @@ def test_only_a_client_with_a_core_of_its_own_polls() -> None:
 def test_servers_poll_where_nobody_else_wants_their_cores(
     cores: dict[str, set[int]], node: int | None, polls: bool
 ) -> None:
-    order = Order("model", Path(), Placement(("edge",)), node=node)
+    order = DeploymentSpec("model", Path(), Placement(("edge",)), node=node)
     assert servers_poll(order, {name: frozenset(one) for name, one in cores.items()}, range(4)) == polls

@@ -1,4 +1,4 @@
-"""Questions that are asked from inside a container, by a process there that lives as long as the deployment."""
+"""InContainerProbe that are asked from inside a container, by a process there that lives as long as the deployment."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _HEADER = struct.Struct(">BxxxL")  # of the engine's frames: which stream, how m
 _STDOUT = 1
 
 
-class Questions:
+class InContainerProbe:
     """A prober in a container.
 
     Parameters
@@ -136,7 +136,7 @@ class ProbedLine:
         What the link does to answers, where they are to be held.
     """
 
-    def __init__(self, questions: Questions, address: str, link: LinkShape | None) -> None:
+    def __init__(self, questions: InContainerProbe, address: str, link: LinkShape | None) -> None:
         self._questions = questions
         self._address = address
         self._link = link

@@ -12,14 +12,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from pytest_edgeai.serving.core_lock import CoreLock
 from pytest_edgeai.serving.repository import Execution, Model
-from pytest_edgeai.serving.turns import Turns
 from tests.serving import graphs
 
 HOLDER = """
 import sys, pathlib
-from pytest_edgeai.serving.turns import Turns
-with Turns(pathlib.Path(sys.argv[1])).take():
+from pytest_edgeai.serving.core_lock import CoreLock
+with CoreLock(pathlib.Path(sys.argv[1])).take():
     print("have it", flush=True)
     sys.stdin.read()
 """
@@ -35,11 +35,11 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_nobody_has_the_turn_while_another_thread_or_place_in_the_queue_has_it(tmp_path: Path) -> None:
-    queues = [Turns(tmp_path), Turns(tmp_path)]
+    queues = [CoreLock(tmp_path), CoreLock(tmp_path)]
     inside, most = 0, 0
     counting = threading.Lock()
 
-    def work(queue: Turns) -> None:
+    def work(queue: CoreLock) -> None:
         nonlocal inside, most
         for _ in range(20):
             with queue.take():
@@ -66,7 +66,7 @@ def test_the_turn_of_a_process_that_was_killed_is_free_again(tmp_path: Path) -> 
         assert holder.stdout is not None
         assert holder.stdout.readline() == b"have it\n"
         holder.kill()
-    queue = Turns(tmp_path)
+    queue = CoreLock(tmp_path)
     with contextlib.closing(queue), queue.take() as waited_s:
         assert waited_s < 5
 
@@ -74,7 +74,7 @@ def test_the_turn_of_a_process_that_was_killed_is_free_again(tmp_path: Path) -> 
 def test_waiting_for_the_turn_is_not_seen_where_the_stretch_is_longer(folder: Path, tmp_path: Path) -> None:
     """Somebody has the turn when the request arrives: spans are those of a request that did not wait."""
     model = Model(folder, Execution(compute_scale=2000, turns=tmp_path))
-    with contextlib.closing(Turns(tmp_path)) as other, other.take():
+    with contextlib.closing(CoreLock(tmp_path)) as other, other.take():
         began = time.perf_counter()
         result: list[dict[str, float]] = []
         thread = threading.Thread(target=lambda: result.append(_spans(model)))
@@ -92,7 +92,7 @@ def test_waiting_for_the_turn_is_not_seen_where_the_stretch_is_longer(folder: Pa
 def test_waiting_longer_than_the_stretch_allows_is_told(folder: Path, tmp_path: Path) -> None:
     model = Model(folder, Execution(compute_scale=1.5, turns=tmp_path))
     result: list[dict[str, float]] = []
-    with contextlib.closing(Turns(tmp_path)) as other, other.take():
+    with contextlib.closing(CoreLock(tmp_path)) as other, other.take():
         thread = threading.Thread(target=lambda: result.append(_spans(model)))
         thread.start()
         time.sleep(0.3)

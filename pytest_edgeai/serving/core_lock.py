@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 
-class Turns:
+class CoreLock:
     """A place in the queue.
 
     Parameters

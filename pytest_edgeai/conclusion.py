@@ -1,0 +1,73 @@
+"""After the last trial: judge what was measured, compare it with another version, and write the reports."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from pytest_edgeai.errors import ReportError
+from pytest_edgeai.reporting.tiers import saturation_sentences, unproven_sentences
+from pytest_edgeai.verdicts.comparison import Comparison, compare, rules
+from pytest_edgeai.verdicts.outcome import SessionOutcome, judge
+from pytest_edgeai.versions.recording import KEY, read_recording, record_other, record_session
+
+if TYPE_CHECKING:
+    from pytest_edgeai.measured import Measured
+    from pytest_edgeai.reporting.files import ReportFolder
+    from pytest_edgeai.verdicts.regression import Rule
+    from pytest_edgeai.versions.recording import Recording
+
+
+def conclude(measured: Measured, baseline: Recording | None, rule: Rule | None) -> SessionOutcome:
+    """Judge, and compare with the other version or the saved session, if there is one.
+
+    Parameters
+    ----------
+    measured
+        What the session measured.
+    baseline
+        The saved session to compare with.
+    rule
+        What counts as a change of latency, where it is another level than the settings' because of earlier looks.
+    """
+    outcome = judge(measured)
+    remarks = [
+        *outcome.remarks,
+        *unproven_sentences(measured.records.values()),
+        *saturation_sentences(measured.own_records.values(), measured.prepared),
+    ]
+    if measured.interrupted:
+        valid = sum(record.status == "valid" for record in measured.records.values())
+        planned = len(measured.plan.trials) + len(measured.baseline_trials)
+        remarks.append(f"the session was interrupted {measured.interrupted}: {valid} of {planned} trials are valid")
+    comparison = compare_versions(measured, baseline, rule)
+    return replace(outcome, remarks=tuple(remarks), comparison=comparison, interrupted=measured.interrupted)
+
+
+def compare_versions(measured: Measured, baseline: Recording | None, rule: Rule | None) -> Comparison | None:
+    """Compare what was measured so far with the other version or the saved session, if there is one.
+
+    Parameters
+    ----------
+    measured, baseline, rule
+        As for `conclude`.
+    """
+    if baseline is None and measured.other is None:
+        return None
+    # By way of the document, so that both sides went through the same hands.
+    usual, limits = rules(measured.plan.settings)
+    ours, given = record_session(measured), (rule or usual, limits)
+    if measured.other is None:
+        assert baseline is not None
+        return compare(baseline, read_recording({KEY: ours}, "this session"), *given)
+    before = read_recording({KEY: record_other(measured, measured.other)}, measured.other.commit.label)
+    return compare(before, read_recording({KEY: ours}, "this version"), *given, together=True)
+
+
+def write_reports(report: ReportFolder, measured: Measured, outcome: SessionOutcome) -> SessionOutcome:
+    """Write the reports; what cannot be written is part of the outcome."""
+    try:
+        report.finish(measured, outcome)
+    except ReportError as error:
+        return replace(outcome, unwritten=str(error))
+    return outcome
