@@ -1,4 +1,4 @@
-"""For all tests: locks of their own, and which of them run one after the other when they run side by side."""
+"""For all tests: locks of their own, which are slow, and which run one after the other when they run side by side."""
 
 from __future__ import annotations
 
@@ -11,7 +11,15 @@ import pytest
 
 from pytest_edgeai.measure.session_lock import FOLDER_VARIABLE
 
-WITH_ENGINE: Final = ("tests/containers/", "tests/suite/")
+WITH_ENGINE: Final = ("tests/containers/", "tests/suite/test_backends_agree.py")
+SLOW: Final = ("containers", "models", "operators", "parallel", "plugin", "suite", "tiers")
+"""Folders of tests that train, start containers and servers, or run whole sessions."""
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Mark what `-m "not slow"` leaves out."""
+    if item.nodeid.split("/")[1] in SLOW:
+        item.add_marker(pytest.mark.slow)
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -22,7 +30,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     """
     from xdist.scheduler import LoadScopeScheduling
 
-    class Files(LoadScopeScheduling):
+    class Files(LoadScopeScheduling):  # type: ignore[misc]  # it has no types
         def _split_scope(self, nodeid: str) -> str:
             return "engine" if nodeid.startswith(WITH_ENGINE) else nodeid.partition("::")[0]
 

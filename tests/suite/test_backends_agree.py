@@ -61,13 +61,12 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[dict[s
             raise
         pytest.skip(str(error))
     found = {}
-    store = tmp_path_factory.mktemp("store")
     for backend in BACKENDS:
         project = tmp_path_factory.mktemp(backend)
         for name, text in {"edgeai.toml": SETTINGS, "conftest.py": CONFTEST, "test_it.py": SUITE}.items():
             (project / name).write_text(text, encoding="utf-8")
         command = [sys.executable, "-m", "pytest", "--rootdir", str(project), "-p", "no:cacheprovider"]
-        command += ["--edgeai-backend", backend, "--edgeai-store", str(store)]
+        command += ["--edgeai-backend", backend]  # artifacts come from the store that all tests share
         environment = {**os.environ, "PYTHONPATH": str(ROOT)}
         done = subprocess.run(
             command, cwd=project, env=environment, capture_output=True, text=True, timeout=1200, check=False
