@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from pytest_edgeai.collection.state import settings_of
     from pytest_edgeai.errors import EdgeAIError, SettingsError
-    from pytest_edgeai.measure.trial import MeasuredRequest, TrialRecord
-    from pytest_edgeai.operators import BuildError, Job, NoParameters, Operator
+    from pytest_edgeai.measure.records import MeasuredRequest, TrialRecord
+    from pytest_edgeai.operators import BuildError, Composition, Job, NetworkOperator, NoParameters, Operator
     from pytest_edgeai.serving.pipeline import Classification, ImagePreprocess, Pipeline, TextPreprocess
     from pytest_edgeai.settings import Settings
     from pytest_edgeai.stats import analyze
@@ -37,12 +37,14 @@ __all__ = [
     "BackendFactory",
     "BuildError",
     "Classification",
+    "Composition",
     "Deployment",
     "DeploymentSpec",
     "EdgeAIError",
     "ImagePreprocess",
     "Job",
     "MeasuredRequest",
+    "NetworkOperator",
     "NoParameters",
     "Operator",
     "Pipeline",
@@ -65,8 +67,8 @@ __all__ = [
 _HOMES: Final = {
     "collection.state": ("settings_of",),
     "errors": ("EdgeAIError", "SettingsError"),
-    "measure.trial": ("MeasuredRequest", "TrialRecord"),
-    "operators": ("BuildError", "Job", "NoParameters", "Operator"),
+    "measure.records": ("MeasuredRequest", "TrialRecord"),
+    "operators": ("BuildError", "Composition", "Job", "NetworkOperator", "NoParameters", "Operator"),
     "serving.pipeline": ("Classification", "ImagePreprocess", "Pipeline", "TextPreprocess"),
     "settings": ("Settings",),
     "stats": ("analyze",),
