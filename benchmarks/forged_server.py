@@ -1,4 +1,4 @@
-"""A tier elsewhere that tells what it likes: a real one, behind a server that exchanges the spans of its answers."""
+"""a remote tier that tells what it likes: a real one, behind a server that exchanges the spans of its answers."""
 
 from __future__ import annotations
 

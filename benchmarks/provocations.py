@@ -265,11 +265,11 @@ def forged_spans(project: Project) -> Iterator[Finding]:
             project.settings(head + shared + f'\n[topology.tiers.edge]\nurl = "{url}"\n')
             ended = project.pytest("--benchmark-only")
         if told is not None:
-            yield judged(f"a server elsewhere tells {told}", ended, {1}, said, r"nothing was measured")
+            yield judged(f"a remote server tells {told}", ended, {1}, said, r"nothing was measured")
             continue
         spans = sorted(project.strategy("toy-identity-edge")["spans_s"])
         ended = ended.with_lines([f"spans of toy-identity-edge: {spans}"])
-        what = "a server elsewhere tells no spans, over a link that is not ours"
+        what = "a remote server tells no spans, over a link that is not ours"
         wanted = r"edgeai: tiers .*edge at http.*, its link as it is", r"spans of toy-identity-edge: .*exchange"
         yield judged(what, ended, {0}, *wanted, never=r"links mobile-edge|spans of .*compute|\b0\.00 ms")
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pytest_benchmark.fixture import BenchmarkFixture
 
     from pytest_edgeai.matrix.strategies import Strategy
-    from pytest_edgeai.measure.trial import TrialRecord
+    from pytest_edgeai.measure.records import TrialRecord
     from pytest_edgeai.operators import Operator
     from pytest_edgeai.session import MeasuringSession
     from pytest_edgeai.store import Artifact
@@ -153,7 +153,8 @@ def trial(
     """
     from pytest_edgeai.matrix.strategies import PlannedTrial
     from pytest_edgeai.measure.contention import slower_references
-    from pytest_edgeai.measure.trial import Assignment, TrialInvalid, run_trial
+    from pytest_edgeai.measure.records import TrialInvalid
+    from pytest_edgeai.measure.trial import Assignment, run_trial
 
     if benchmark.disabled:
         pytest.fail(

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from pytest_edgeai.matrix.strategies import PlannedTrial, Strategy
     from pytest_edgeai.measure.host import Host
-    from pytest_edgeai.measure.trial import TrialRecord
+    from pytest_edgeai.measure.records import TrialRecord
     from pytest_edgeai.operators.preparation import Prepared
     from pytest_edgeai.settings import Settings
     from pytest_edgeai.tiers.placements import Placement

@@ -31,7 +31,7 @@ from pytest_edgeai.tiers.sharing import share_among_nodes
 from pytest_edgeai.tiers.specs import Allotment, allot
 
 if TYPE_CHECKING:
-    from pytest_edgeai.measure.trial import TrialRecord
+    from pytest_edgeai.measure.records import TrialRecord
     from pytest_edgeai.operators.preparation import Plan, Prepared
     from pytest_edgeai.operators.worker import Failure, Progress
     from pytest_edgeai.tiers.backend import Cause
@@ -298,7 +298,7 @@ class MeasuringSession:
 
     def add(self, record: TrialRecord) -> TrialRecord:
         """Keep the outcome of a trial's attempt, on disk at once; what cannot be written was not measured."""
-        from pytest_edgeai.measure.trial import TrialRecord
+        from pytest_edgeai.measure.records import TrialRecord
 
         record, replaced = self.attempts.add(record)
         if self.log is not None:
@@ -321,7 +321,7 @@ class MeasuringSession:
         reference: Mapping[str, Mapping[str, float]] | None = None,
     ) -> Fate:
         """Keep why a trial's attempt has no numbers, and say what becomes of it; what is over already stays so."""
-        from pytest_edgeai.measure.trial import TrialRecord
+        from pytest_edgeai.measure.records import TrialRecord
 
         if self.attempts.is_over(cell):
             return "failed"

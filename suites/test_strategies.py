@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from pytest_edgeai.measure.trial import TrialRecord
+from pytest_edgeai.measure.records import TrialRecord
 
 
 def test_strategy(trial: Callable[[], TrialRecord]) -> None:

@@ -13,7 +13,7 @@ from pytest_edgeai.matrix.schedule import place_again
 from pytest_edgeai.matrix.strategies import PlannedTrial, Strategy
 from pytest_edgeai.measure.attempts import ENOUGH, Attempts, InvalidTrial
 from pytest_edgeai.measure.host import this_host
-from pytest_edgeai.measure.trial import MeasuredRequest, TrialRecord
+from pytest_edgeai.measure.records import MeasuredRequest, TrialRecord
 from pytest_edgeai.measured import Measured, SessionPlan
 from pytest_edgeai.settings import Settings
 from pytest_edgeai.tiers.placements import Placement

@@ -1,4 +1,4 @@
-"""`edgeai`: what needs no measurement. Each command is a function that returns an exit code; the work is elsewhere."""
+"""`edgeai`: what needs no measurement. Each command is a function that returns an exit code."""
 
 from __future__ import annotations
 

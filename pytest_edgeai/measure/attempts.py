@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final, Literal, Protocol, TypeAlias
 from pytest_edgeai.matrix.strategies import PlannedTrial
 
 if TYPE_CHECKING:
-    from pytest_edgeai.measure.trial import TrialRecord
+    from pytest_edgeai.measure.records import TrialRecord
 
 Fate: TypeAlias = Literal["again", "set aside", "failed"]
 """Of an invalid attempt: it is measured again, its strategy does without it, or the strategy cannot be judged."""

@@ -1,6 +1,6 @@
 """Whether int8 takes one bit less, so that processors without int8 dot products do not saturate.
 
-Left to themselves, libraries look at the processor of whoever builds; what is built then runs elsewhere.
+Left to themselves, libraries look at the processor of whoever builds; what is built then runs on another processor.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ class QuantizingOperator(Operator[R]):
     """An operator that quantizes to int8."""
 
     def bind(self, topology: Topology, allotments: Mapping[str, Allotment]) -> Operator[R]:  # noqa: ARG002
-        """Take one bit less where a tier is elsewhere, on a processor that nobody has seen yet."""
-        if self.parameters.reduce_range == "auto" and any(tier.is_elsewhere for tier in topology.tiers.values()):
+        """Take one bit less where a tier is remote, on a processor that nobody has seen yet."""
+        if self.parameters.reduce_range == "auto" and any(tier.is_remote for tier in topology.tiers.values()):
             return self._with(reduce_range=True)
         return self
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_edgeai.reporting.drawing import drawn
+from pytest_edgeai.reporting.statistics import markdown_table
 from pytest_edgeai.verdicts import Outcome
 from pytest_edgeai.verdicts.comparison import Comparison, Row
 
@@ -93,10 +94,10 @@ def markdown(comparison: Comparison) -> str:
     lines = [f"### {sign} {verdict(comparison)}", ""]
     lines += [f"- {sentence}" for sentence in sentences(comparison)]
     if changed:
-        lines += ["", *_markdown_table(changed)]
+        lines += ["", *markdown_table(HEADINGS, map(cells, changed))]
     if passed:
         lines += ["", f"<details><summary>{len(passed)} without a change</summary>", ""]
-        lines += [*_markdown_table(passed), "", "</details>"]
+        lines += [*markdown_table(HEADINGS, map(cells, passed)), "", "</details>"]
     return "\n".join(lines) + "\n"
 
 
@@ -121,11 +122,3 @@ def write_comparison(reporter: pytest.TerminalReporter, comparison: Comparison) 
         reporter.write_line(sentence, yellow=True)
     tolerated = not comparison.green and not comparison.fails
     reporter.write_line(verdict(comparison), bold=True, green=comparison.green, red=comparison.fails, yellow=tolerated)
-
-
-def _markdown_table(rows: list[Row]) -> list[str]:
-    return [
-        f"| {' | '.join(HEADINGS)} |",
-        f"|{'|'.join(' --- ' for _ in HEADINGS)}|",
-        *(f"| {' | '.join(cells(row))} |" for row in rows),
-    ]

@@ -24,7 +24,7 @@ from pytest_edgeai.store import library_versions
 from pytest_edgeai.wire.timing import SPAN_NAMES
 
 if TYPE_CHECKING:
-    from pytest_edgeai.measure.trial import TrialRecord
+    from pytest_edgeai.measure.records import TrialRecord
     from pytest_edgeai.measured import Measured, OtherVersion
     from pytest_edgeai.verdicts.outcome import SessionOutcome, StrategyResult
 

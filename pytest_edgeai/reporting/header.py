@@ -23,7 +23,7 @@ def header_lines(plan: SessionPlan) -> list[str]:
     tiers = ", ".join(
         f"{name} {given.cores} core{'s' if given.cores > 1 else ''}"
         + (f" × scale {given.compute_scale:g}" if given.compute_scale != 1 else "")
-        + (", which its nodes take in turn" if given.takes_turns else "")
+        + (", which its nodes take one after the other" if given.takes_turns else "")
         for name, given in plan.allotments.items()
     )
     elsewhere = {name: spec.url for name, spec in settings.topology.tiers.items() if spec.url is not None}
@@ -49,7 +49,7 @@ def header_lines(plan: SessionPlan) -> list[str]:
 
 
 def _shaped(topology: Topology, placements: Iterable[Placement]) -> set[frozenset[str]]:
-    """The links, by the tiers at their ends, that are made for placements; to a server elsewhere none is."""
+    """The links, by the tiers at their ends, that are made for placements; to a remote server none is."""
     shaped = set()
     for placement in placements:
         if any(topology.tiers[tier].url is not None for tier in placement.tiers):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 
-from pytest_edgeai.measure.trial import TrialRecord
+from pytest_edgeai.measure.records import TrialRecord
 
 HEADINGS = ("strategy", "requests", "slowest of its nodes, by share of requests")
 

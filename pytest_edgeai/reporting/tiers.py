@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from pytest_edgeai.measure.trial import TrialRecord
+from pytest_edgeai.measure.records import TrialRecord
 from pytest_edgeai.serving.processor import sums_are_wide
 from pytest_edgeai.tiers.specs import Allotment, TierSpec, tier_of
 
@@ -93,7 +93,7 @@ def _unproven(records: Iterable[TrialRecord]) -> dict[str, list[str]]:
 
 
 def _where(spec: TierSpec) -> str:
-    return spec.url or (str(spec.engine) if spec.is_elsewhere else "here")
+    return spec.url or (str(spec.engine) if spec.is_remote else "here")
 
 
 def _given(allotment: Allotment | None) -> tuple[str, ...]:

@@ -73,7 +73,7 @@ def read_limits(mount: Path = _MOUNT, membership: Path = Path("/proc/self/cgroup
     mount, membership
         Where the cgroup file systems are mounted and the file that says which groups this process is in.
     """
-    groups = _groups(membership)
+    groups = groups_of(membership)
     version = None if not groups else 2 if (mount / "cgroup.controllers").exists() else 1
     cpus: list[_Cpu] = []
     memories: Iterable[int | None] = ()
@@ -131,8 +131,14 @@ def _cpu(
     return _Cpu(quota_us / period_us, period_us / 1e6, nr_throttled, throttled_s)
 
 
-def _groups(membership: Path) -> dict[str, str]:
-    """The group of each controller; key "" is the unified hierarchy."""
+def groups_of(membership: Path) -> dict[str, str]:
+    """The control group of a process by controller; key "" is the unified hierarchy.
+
+    Parameters
+    ----------
+    membership
+        The file that says it, such as `/proc/self/cgroup`; nothing where it cannot be read.
+    """
     groups: dict[str, str] = {}
     for line in (_read(membership) or "").splitlines():
         _, _, controllers_and_path = line.partition(":")

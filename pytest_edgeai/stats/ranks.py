@@ -154,9 +154,9 @@ def conover_iman(groups: Sequence[npt.ArrayLike]) -> tuple[ConoverIman, ...]:
             t = math.copysign(math.inf, difference)
         else:
             t = difference / error if difference else 0.0
-        p, log10_p = t_two_sided(t, df)
-        if published is not None:
-            p = float(published[a, b])
+        # Where nothing varies within the groups there is nothing to look up.
+        p = float(published[a, b]) if published is not None else float(not difference)
+        _, log10_p = t_two_sided(t, df)
         comparisons.append(ConoverIman(a, b, t, df, p, log10_p))
     return tuple(comparisons)
 

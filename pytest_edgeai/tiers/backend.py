@@ -5,7 +5,7 @@ Implementations are one file each; `pytest_edgeai.tiers.registry` finds them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +21,10 @@ from pytest_edgeai.wire.client import Requests, Wire
 CUDA: Final = "CUDAExecutionProvider"
 Cause: TypeAlias = Literal["host", "product"]
 """What is to blame where something cannot be measured; what is the host's fault is measured again."""
+
+
+_SLOW_BPS: Final = 1e6
+_LONGEST_TIMEOUT_S: Final = 1e6
 
 
 class TierError(EdgeAIError, RuntimeError):
@@ -103,6 +107,21 @@ class DeploymentSpec:
         return folder
 
 
+def answer_timeout_s(hops: Sequence[Hop], usual_s: float) -> float:
+    """How long to wait for an answer.
+
+    Parameters
+    ----------
+    hops
+        The links on its way; below 1 Mbit/s it takes longer in proportion.
+    usual_s
+        How long to wait across faster links.
+    """
+    slowest_bps = min((hop.link.rate_bps for hop in hops), default=_SLOW_BPS)
+    delays_s = 2 * sum(hop.link.delay_s for hop in hops)
+    return min(_LONGEST_TIMEOUT_S, usual_s * max(1.0, _SLOW_BPS / slowest_bps) + delays_s)
+
+
 def server_arguments(
     place: str, allotment: Allotment, order: DeploymentSpec, timeout_s: float, turns: str
 ) -> list[str]:
@@ -164,7 +183,7 @@ class Deployment(Protocol):
     """The links that a request crosses, in order."""
 
     cores: frozenset[int]
-    """The cores of this host that its tiers compute on; empty where they compute elsewhere or that is not known."""
+    """The cores of this host that its tiers compute on; empty where that is another machine or not known."""
 
     def client(self) -> Requests:
         """A new connection to the model, from the origin over all links."""

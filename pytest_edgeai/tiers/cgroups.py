@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pytest_edgeai.errors import EdgeAIError
+from pytest_edgeai.serving.limits import groups_of
 from pytest_edgeai.tiers.children import is_alive
 
 MOUNT = Path("/sys/fs/cgroup")
@@ -160,7 +161,7 @@ def _is_v2(mount: Path) -> bool:
 
 def _parents(mount: Path, membership: Path) -> tuple[Path, ...]:
     """Where groups may be made: one folder for each controller in version 1, candidates in version 2."""
-    groups = _groups(membership)
+    groups = groups_of(membership)
     if _is_v2(mount):
         own = mount / groups.get("", "/").lstrip("/")
         above = own.parent if own != mount else mount
@@ -205,16 +206,6 @@ def _limit_v1(cpuset: Path, memory: Path, limit: Limit) -> None:
 
 def _write(path: Path, text: str) -> None:
     path.write_text(text, encoding="ascii")
-
-
-def _groups(membership: Path) -> dict[str, str]:
-    groups: dict[str, str] = {}
-    with contextlib.suppress(OSError):
-        for line in membership.read_text(encoding="utf-8", errors="replace").splitlines():
-            _, _, controllers_and_path = line.partition(":")
-            controllers, _, path = controllers_and_path.partition(":")
-            groups.update(dict.fromkeys(controllers.split(","), path))
-    return groups
 
 
 def _remove(folder: Path) -> None:

@@ -23,12 +23,19 @@ from types import TracebackType
 from typing import Any, ClassVar, Final, Self
 
 from pytest_edgeai.tiers import engine, routes, traffic
-from pytest_edgeai.tiers.backend import BackendContext, DeploymentSpec, TierError, server_arguments, takes_turns
+from pytest_edgeai.tiers.backend import (
+    BackendContext,
+    DeploymentSpec,
+    TierError,
+    answer_timeout_s,
+    server_arguments,
+    takes_turns,
+)
 from pytest_edgeai.tiers.container_deployment import DockerDeployment, Run
 from pytest_edgeai.tiers.engine import EngineError, first_line
 from pytest_edgeai.tiers.engines import LOOPBACK, Engine, Engines
 from pytest_edgeai.tiers.networks import Networks, entry_of
-from pytest_edgeai.tiers.specs import Allotment, Hop, tier_of
+from pytest_edgeai.tiers.specs import Allotment, tier_of
 from pytest_edgeai.tiers.tier_container import (
     LINK_PORT,
     MODELS,
@@ -44,7 +51,6 @@ _PIDS = 256  # processes and threads of a server beside those that compute
 _PIDS_A_THREAD = 4
 _START_TIMEOUT_S = 60.0
 _ANSWER_TIMEOUT_S = 60.0
-_SLOW_BPS = 1e6
 
 
 class DockerBackend:
@@ -132,7 +138,7 @@ class DockerBackend:
         """Start the containers of a placement, all at once, and shape the links that the kernel is to shape."""
         hops = order.way(self._site.topology)
         folders = {place: order.folder_of(place) for place in order.places}
-        timeout_s = _answer_timeout_s(hops)
+        timeout_s = answer_timeout_s(hops, _ANSWER_TIMEOUT_S)
         number = next(self._numbers)
         origin, entry = self._engines.of(self._site.topology.origin), entry_of(order.node)
         in_reach = self._networks.is_in_reach(origin, entry)
@@ -268,9 +274,3 @@ def _options(
         "cap_add": ["NET_ADMIN"],
         "pids_limit": _PIDS + _PIDS_A_THREAD * allotment.threads,
     }
-
-
-def _answer_timeout_s(hops: Sequence[Hop]) -> float:
-    """A link below 1 Mbit/s makes it longer in proportion."""
-    slowest_bps = min((hop.link.rate_bps for hop in hops), default=_SLOW_BPS)
-    return _ANSWER_TIMEOUT_S * max(1.0, _SLOW_BPS / slowest_bps) + 2 * sum(hop.link.delay_s for hop in hops)

@@ -156,7 +156,7 @@ class Engines:
         if address == USUAL_ENGINE:
             image = ensure_image(client, self._site.image, note)
         else:
-            image = self._image_elsewhere(address, client, note)
+            image = self._remote_image(address, client, note)
         found = Engine(address, engine.client_options(near), client, image, tuple(own_cpus()), way)
         return found if found.is_here else replace(found, cpus=tuple(range(int(client.info()["NCPU"]))))
 
@@ -189,8 +189,8 @@ class Engines:
             except (DockerException, RequestException) as error:
                 raise EngineError(f"the tier image {found.image} cannot be held: {first_line(error)}") from None
 
-    def _image_elsewhere(self, address: EngineAddress, client: docker.DockerClient, note: Callable[[str], None]) -> str:
-        """The image on an engine elsewhere: a copy of that here where the machines are alike, else built there."""
+    def _remote_image(self, address: EngineAddress, client: docker.DockerClient, note: Callable[[str], None]) -> str:
+        """The image on a remote engine: a copy of that here where the machines are alike, else built there."""
         from docker.errors import DockerException, ImageNotFound
         from requests import RequestException
 

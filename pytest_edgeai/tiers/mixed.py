@@ -1,4 +1,4 @@
-"""Sessions in which some tiers are started and others are servers elsewhere: each placement goes to who can run it."""
+"""Sessions in which some tiers are started and others are remote servers: each placement goes to who can run it."""
 
 from __future__ import annotations
 
@@ -15,32 +15,32 @@ from pytest_edgeai.tiers.specs import Topology
 def split_placements(
     topology: Topology, placements: Sequence[Placement]
 ) -> tuple[tuple[Placement, ...], tuple[Placement, ...]]:
-    """The placements whose tiers are to be started, and those on a server elsewhere.
+    """The placements whose tiers are to be started, and those on a remote server.
 
     Raises
     ------
     TierError
         A placement needs both: a chain with such a server in it, or a way that leads through one.
     """
-    started, elsewhere = [], []
+    started, remote = [], []
     for placement in placements:
         away = [tier for tier in placement.tiers if topology.tiers[tier].url is not None]
         if not away:
             through = [hop.near for hop in topology.way(placement.tiers) if topology.tiers[hop.near].url is not None]
             if through:
                 raise TierError(
-                    f"placement {placement} is reached through tier {through[0]}, which is a server elsewhere "
+                    f"placement {placement} is reached through tier {through[0]}, which is a remote server "
                     f"(topology.tiers.{through[0]}.url) and hands nothing on"
                 )
             started.append(placement)
         elif len(placement.tiers) == 1:
-            elsewhere.append(placement)
+            remote.append(placement)
         else:
             raise TierError(
-                f"placement {placement}: tier {away[0]} is a server elsewhere (topology.tiers.{away[0]}.url), which "
+                f"placement {placement}: tier {away[0]} is a remote server (topology.tiers.{away[0]}.url), which "
                 "can run a whole artifact and no part of one"
             )
-    return tuple(started), tuple(elsewhere)
+    return tuple(started), tuple(remote)
 
 
 class MixedBackend:
@@ -50,7 +50,7 @@ class MixedBackend:
     ----------
     started
         Starts tiers.
-    elsewhere
+    remote
         Reaches servers.
     away
         The placements for the second.
@@ -58,14 +58,14 @@ class MixedBackend:
 
     name: ClassVar[str] = "mixed"
 
-    def __init__(self, started: Backend, elsewhere: Backend, away: Sequence[Placement]) -> None:
+    def __init__(self, started: Backend, remote: Backend, away: Sequence[Placement]) -> None:
         self._started = started
-        self._elsewhere = elsewhere
+        self._remote = remote
         self._away = frozenset(away)
         self._stack = ExitStack()
 
     def __enter__(self) -> Self:
-        for backend in (self._started, self._elsewhere):
+        for backend in (self._started, self._remote):
             if isinstance(backend, AbstractContextManager):
                 self._stack.enter_context(backend)
         return self
@@ -78,8 +78,8 @@ class MixedBackend:
     def describe(self) -> str:
         """How tiers are run and limited."""
         names = ", ".join(sorted(str(placement) for placement in self._away))
-        return f"{self._started.describe()}; for {names} {self._elsewhere.describe()}"
+        return f"{self._started.describe()}; for {names} {self._remote.describe()}"
 
     def deploy(self, order: DeploymentSpec) -> AbstractContextManager[Deployment]:
         """Start the tiers of a placement, or reach the server."""
-        return (self._elsewhere if order.placement in self._away else self._started).deploy(order)
+        return (self._remote if order.placement in self._away else self._started).deploy(order)

@@ -27,6 +27,7 @@ from pytest_edgeai.tiers.backend import (
     DeploymentSpec,
     TierError,
     TierState,
+    answer_timeout_s,
     server_arguments,
     takes_turns,
 )
@@ -40,8 +41,6 @@ from pytest_edgeai.wire.client import Client, RequestError
 
 _HOST = "127.0.0.1"
 _LIVE_PATH = "/v2/health/live"
-_SLOW_BPS = 1e6
-_LONGEST_TIMEOUT_S = 1e6
 _TOKEN_FILE = "token"
 
 
@@ -148,7 +147,7 @@ class ProcessBackend:
         token_file = folder / _TOKEN_FILE
         token_file.touch(mode=0o600)
         token_file.write_text(self._token, encoding="ascii")
-        timeout_s = self._answer_timeout_s(hops)
+        timeout_s = answer_timeout_s(hops, self._timeouts.answer_s)
         last = places[-1]
         # The near end of a link is a tier that runs a part, or hands requests on; the client is not among them.
         nears = [hop for hop in reversed(hops) if hop.near in places or hop.near != self._site.topology.origin]
@@ -190,11 +189,6 @@ class ProcessBackend:
             return stack.enter_context(cgroups.limited(f"{self._site.session_id}-{number}-{place}", limit))
         except cgroups.CgroupError as error:
             raise TierError(f"tier {place} cannot be limited: {error}") from None
-
-    def _answer_timeout_s(self, hops: Sequence[Hop]) -> float:
-        slowest_bps = min((hop.link.rate_bps for hop in hops), default=_SLOW_BPS)
-        delays_s = 2 * sum(hop.link.delay_s for hop in hops)
-        return min(_LONGEST_TIMEOUT_S, self._timeouts.answer_s * max(1.0, _SLOW_BPS / slowest_bps) + delays_s)
 
 
 @dataclass(frozen=True, slots=True)

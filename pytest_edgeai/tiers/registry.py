@@ -27,7 +27,7 @@ def known_backends(registered: Mapping[str, BackendFactory]) -> dict[str, Backen
 def open_backend(name: str, site: BackendContext, registered: Mapping[str, BackendFactory]) -> Backend:
     """The backend of a name; `auto` takes containers where an engine answers, else processes.
 
-    Tiers that are servers elsewhere are reached by the `remote` backend, whatever runs the others.
+    Tiers that are remote servers are reached by the `remote` backend, whatever runs the others.
 
     Raises
     ------
@@ -38,13 +38,13 @@ def open_backend(name: str, site: BackendContext, registered: Mapping[str, Backe
     if name not in (AUTO, *backends):
         raise SettingsError(f"backend: {unknown('backend', name, (AUTO, *backends))}")
     try:
-        started, elsewhere = split_placements(site.topology, site.placements)
-        if name in registered or not elsewhere:
+        started, placed_remotely = split_placements(site.topology, site.placements)
+        if name in registered or not placed_remotely:
             return _open(name, site, backends)
-        remote = RemoteBackend(replace(site, placements=elsewhere))
+        remote = RemoteBackend(replace(site, placements=placed_remotely))
         if not started:
             return remote
-        return MixedBackend(_open(name, replace(site, placements=started), backends), remote, elsewhere)
+        return MixedBackend(_open(name, replace(site, placements=started), backends), remote, placed_remotely)
     except TierError as error:
         raise SettingsError(f"backend {name}: {error}") from None
 

@@ -1,4 +1,4 @@
-"""The `remote` backend: tiers that run elsewhere and speak the Open Inference Protocol v2 (Triton, KServe, a phone).
+"""The `remote` backend: tiers on other machines that speak the Open Inference Protocol v2 (Triton, KServe, a phone).
 
 Such a tier serves the models already, by the names `model-operator`. Its limits and the way to it are what they are:
 nothing is set there, and what cannot be read back is reported as unproven.
@@ -56,7 +56,7 @@ class RemoteBackend:
 
     def describe(self) -> str:
         """How tiers are run and limited."""
-        return "servers elsewhere; their limits and links are unproven"
+        return "remote servers; their limits and links are unproven"
 
     @contextlib.contextmanager
     def deploy(self, order: DeploymentSpec) -> Iterator[RemoteDeployment]:
@@ -148,7 +148,7 @@ class RemoteBackend:
 
 
 class RemoteDeployment:
-    """A model on a server elsewhere."""
+    """A model on a remote server."""
 
     hops: tuple[Hop, ...] = ()
     cores: frozenset[int] = frozenset()

@@ -45,15 +45,15 @@ def share_among_nodes(
     Raises
     ------
     SettingsError
-        Nodes of a tier elsewhere are asked for, or such a tier cannot be slowed down together with the others.
+        Nodes of a remote tier are asked for, or such a tier cannot be slowed down together with the others.
     """
     nodes: dict[str, int] = {}
     for placement in placements:
         if placement.nodes > 1:
             tier = placement.tiers[0]
-            if topology.tiers[tier].is_elsewhere:
+            if topology.tiers[tier].is_remote:
                 raise SettingsError(
-                    f"tiers (--edgeai-tiers): {placement}: tier {tier} is elsewhere (topology.tiers.{tier}), and "
+                    f"tiers (--edgeai-tiers): {placement}: tier {tier} is remote (topology.tiers.{tier}), and "
                     "several nodes of a tier are started on this host only"
                 )
             nodes[tier] = max(placement.nodes, nodes.get(tier, 1))
@@ -64,7 +64,7 @@ def share_among_nodes(
     if servers:
         raise SettingsError(
             f"tiers (--edgeai-tiers): this host has {host_cores} cores, too few for {nodes[short[0]]} nodes of "
-            f"{short[0]}, so all tiers would be slowed down alike; tier {servers[0]} is a server elsewhere "
+            f"{short[0]}, so all tiers would be slowed down alike; tier {servers[0]} is a remote server "
             f"(topology.tiers.{servers[0]}.url) and cannot be: measure these strategies in a session without it"
         )
     factor = max(math.ceil(ROOM * nodes[tier] / allotments[tier].compute_scale) for tier in short)

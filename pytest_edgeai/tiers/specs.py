@@ -122,7 +122,7 @@ class TierSpec(Spec):
         return EngineAddress(self.docker_host, self.docker_context)
 
     @property
-    def is_elsewhere(self) -> bool:
+    def is_remote(self) -> bool:
         """Whether its cores are not those of this host."""
         return self.url is not None or self.engine != USUAL_ENGINE
 
@@ -351,8 +351,8 @@ def allot(tiers: Mapping[str, TierSpec], host_cores: int, host_memory_bytes: int
     else runs. A host with enough cores gives every tier its own number at scale 1. Memory limits are scaled down
     alike where the largest does not fit the host.
 
-    A tier on a container engine elsewhere gets what it asks for, unscaled; whether it is there shows when it starts.
-    A tier that is a server elsewhere gets nothing: it is what it is.
+    A tier on a remote container engine gets what it asks for, unscaled; whether it is there shows when it starts.
+    A tier that is a remote server gets nothing: it is what it is.
 
     Parameters
     ----------
@@ -363,7 +363,7 @@ def allot(tiers: Mapping[str, TierSpec], host_cores: int, host_memory_bytes: int
     host_memory_bytes
         The host's memory.
     """
-    here = {name: tier for name, tier in tiers.items() if not tier.is_elsewhere}
+    here = {name: tier for name, tier in tiers.items() if not tier.is_remote}
     largest = max((tier.cores for tier in here.values()), default=1.0)
     usable = host_cores if host_cores > largest else max(1, host_cores - 1)
     share = min(1.0, usable / largest)
@@ -376,7 +376,7 @@ def allot(tiers: Mapping[str, TierSpec], host_cores: int, host_memory_bytes: int
     for name, tier in tiers.items():
         if tier.url is not None:
             continue
-        if tier.is_elsewhere:
+        if tier.is_remote:
             whole, memory_bytes, scale = max(1, round(tier.cores)), int(tier.memory_bytes), tier.compute_scale or 1.0
         else:
             whole, memory_bytes = cores[name], max(1, int(tier.memory_bytes * memory_share))

@@ -158,7 +158,7 @@ def estimate_changes(
     Raises
     ------
     ValueError
-        The sides have different inputs, no trials, or latencies that are none.
+        The sides have different inputs, no trials, or latencies that are not positive numbers.
     """
     values = {name: _trial_values(name, *sides) for name, sides in latencies_s.items()}
     sides = {name: _sides(*both, paired=paired) for name, both in values.items()}

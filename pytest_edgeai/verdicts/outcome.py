@@ -16,7 +16,7 @@ from pytest_edgeai.matrix.strategies import PlannedTrial, Strategy
 from pytest_edgeai.measure.attempts import InvalidTrial
 from pytest_edgeai.measure.contention import speed_remark
 from pytest_edgeai.measure.link_errors import link_remarks
-from pytest_edgeai.measure.trial import TrialRecord
+from pytest_edgeai.measure.records import TrialRecord
 from pytest_edgeai.measured import Measured
 from pytest_edgeai.settings import Settings
 from pytest_edgeai.subjects.metrics import METRICS

@@ -210,7 +210,7 @@ def judge_changes(
     Raises
     ------
     ValueError
-        The sides have different inputs, no trials, or latencies that are none.
+        The sides have different inputs, no trials, or latencies that are not positive numbers.
     """
     spread = Spread(rule.trial_spread, 0.0 if together else rule.session_spread)
     estimates = estimate_changes(latencies_s, spread, paired=together, lending=lending)

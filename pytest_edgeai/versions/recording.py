@@ -17,7 +17,7 @@ from pytest_edgeai.measure.attempts import InvalidTrial, void_strategy
 
 if TYPE_CHECKING:
     from pytest_edgeai.matrix.strategies import PlannedTrial
-    from pytest_edgeai.measure.trial import TrialRecord
+    from pytest_edgeai.measure.records import TrialRecord
     from pytest_edgeai.measured import Measured, OtherVersion, SessionPlan
     from pytest_edgeai.operators.preparation import Prepared
 

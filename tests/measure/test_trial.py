@@ -14,7 +14,8 @@ import pytest
 
 from pytest_edgeai.matrix.strategies import PlannedTrial, Strategy
 from pytest_edgeai.measure.accuracy import Evaluation
-from pytest_edgeai.measure.trial import Assignment, TrialInvalid, TrialRecord, run_trial
+from pytest_edgeai.measure.records import TrialInvalid, TrialRecord
+from pytest_edgeai.measure.trial import Assignment, run_trial
 from pytest_edgeai.settings import Profile, Tolerances
 from pytest_edgeai.store import Store
 from pytest_edgeai.subjects import Sample, SampleSource, Split

@@ -14,7 +14,7 @@ from onnx import numpy_helper
 
 from pytest_edgeai.matrix.strategies import PlannedTrial, Strategy
 from pytest_edgeai.measure.host import this_host
-from pytest_edgeai.measure.trial import TrialRecord
+from pytest_edgeai.measure.records import TrialRecord
 from pytest_edgeai.operators import registry
 from pytest_edgeai.operators.identity import Identity
 from pytest_edgeai.operators.preparation import Plan, Prepared

@@ -16,7 +16,7 @@ import pathlib, resource
 def test_strategy(trial, edgeai_session):
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     if len(edgeai_session.records) in (2, 5):
-        size = (edgeai_session.report.path / "samples.csv").stat().st_size
+        size = (edgeai_session.log.path / "samples.csv").stat().st_size
         resource.setrlimit(resource.RLIMIT_FSIZE, (size + 100, limits[1]))
     try:
         trial()

@@ -1,4 +1,4 @@
-"""Which placements are started and which are on a server elsewhere."""
+"""Which placements are started and which are on a remote server."""
 
 from __future__ import annotations
 
@@ -44,13 +44,13 @@ def test_a_server_elsewhere_takes_what_is_placed_on_it() -> None:
 
 
 def test_a_chain_with_a_server_elsewhere_is_refused() -> None:
-    with pytest.raises(TierError, match=r"edge\+cloud: tier cloud is a server elsewhere .* no part of one"):
+    with pytest.raises(TierError, match=r"edge\+cloud: tier cloud is a remote server .* no part of one"):
         split_placements(topology(cloud={"url": "http://server"}), placements("edge+cloud"))
 
 
 @pytest.mark.parametrize("through", ["edge", "mobile"])
 def test_a_way_through_a_server_elsewhere_is_refused(through: str) -> None:
-    with pytest.raises(TierError, match=rf"cloud is reached through tier {through}, which is a server elsewhere"):
+    with pytest.raises(TierError, match=rf"cloud is reached through tier {through}, which is a remote server"):
         split_placements(topology(**{through: {"url": "http://server"}}), placements("cloud"))
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from pytest_edgeai.measure.host import family_of, observe
 from pytest_edgeai.tiers import cgroups
-from pytest_edgeai.tiers.backend import Backend, Deployment, DeploymentSpec, TierError
+from pytest_edgeai.tiers.backend import Backend, Deployment, DeploymentSpec, TierError, answer_timeout_s
 from pytest_edgeai.tiers.placements import Placement
 from pytest_edgeai.tiers.process import ProcessBackend
 from pytest_edgeai.tiers.specs import Topology
@@ -240,15 +240,14 @@ def test_a_placement_on_several_tiers_is_refused_in_a_sentence(backend: ProcessB
         pass
 
 
-def test_a_thin_link_gives_answers_more_time(tmp_path: Path) -> None:
+def test_a_thin_link_gives_answers_more_time() -> None:
     tiers = {name: {"cores": 1, "memory": "1 GiB"} for name in ("mobile", "edge")}
     topology = Topology.model_validate(
         {"tiers": tiers, "links": {"mobile-edge": {"rate": "100 kbit/s", "delay": "500 ms"}}}
     )
-    backend = ProcessBackend(replace(make_site(tmp_path), topology=topology))
 
-    assert backend._answer_timeout_s(topology.route("mobile")) == 60  # noqa: SLF001  # shown nowhere else
-    assert backend._answer_timeout_s(topology.route("edge")) == 601  # noqa: SLF001  # shown nowhere else
+    assert answer_timeout_s(topology.route("mobile"), 60) == 60
+    assert answer_timeout_s(topology.route("edge"), 60) == 601
 
 
 @pytest.mark.skipif(

@@ -82,8 +82,8 @@ def test_a_declared_scale_is_multiplied_too() -> None:
 @pytest.mark.parametrize(
     ("tiers", "placement", "said"),
     [
-        ({"edge": {"url": "http://pi"}}, "edge*2", r"edge\*2: tier edge is elsewhere"),
-        ({"edge": {"docker_host": "ssh://pi@board"}}, "edge*2", "tier edge is elsewhere"),
+        ({"edge": {"url": "http://pi"}}, "edge*2", r"edge\*2: tier edge is remote"),
+        ({"edge": {"docker_host": "ssh://pi@board"}}, "edge*2", "tier edge is remote"),
         ({"cloud": {"url": "http://far"}}, "mobile*5", r"topology\.tiers\.cloud\.url"),
     ],
 )

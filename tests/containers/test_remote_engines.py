@@ -1,4 +1,4 @@
-"""Tiers on another machine's engine, or servers elsewhere, beside tiers on this one."""
+"""Tiers on another machine's engine, or remote servers, beside tiers on this one."""
 
 from __future__ import annotations
 
