@@ -42,6 +42,6 @@ def sessions_of_their_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     """Let processes that tests start know nothing of this run, and name a new folder for their lock."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(FOLDER_VARIABLE, str(tmp_path_factory.mktemp("lock")))
-        for name in ("PYTEST_XDIST_WORKER", "PYTEST_XDIST_WORKER_COUNT"):  # sessions of tests are no workers
+        for name in ("PYTEST_ADDOPTS", "PYTEST_XDIST_WORKER", "PYTEST_XDIST_WORKER_COUNT"):  # they are no workers of it
             patch.delenv(name, raising=False)
         yield
