@@ -105,7 +105,8 @@ def test_a_builder_ends_with_its_killed_parent_and_lets_go_of_the_store(announce
             parent.kill()
     assert wait_until(lambda: not processes().keys() & set(map(int, pids)))
     assert _is_free(store)
-    assert scratch.sweep() == [Path(folder)]
+    scratch.sweep()  # or another session, which runs at the same time
+    assert not Path(folder).exists()
 
 
 def test_a_builder_that_is_stopped_is_ended_with_its_children_and_said_and_the_next_artifact_is_built(
