@@ -57,17 +57,18 @@ def subject(name: str) -> SubjectModel:
 
 
 def write_graph(path: Path, *matrices: Array) -> None:
-    """A graph that multiplies by matrices."""
+    """A graph that multiplies by matrices, in which one that comes several times is kept once."""
     import onnx
     from onnx import TensorProto, helper, numpy_helper
 
     names = ["x", *(f"y{number}" for number in range(1, len(matrices))), "logits"]
+    first = {id(matrix): n for n, matrix in reversed([*enumerate(matrices)])}
     graph = helper.make_graph(
-        [helper.make_node("MatMul", [names[n], f"w{n}"], [names[n + 1]]) for n in range(len(matrices))],
+        [helper.make_node("MatMul", [names[n], f"w{first[id(m)]}"], [names[n + 1]]) for n, m in enumerate(matrices)],
         "toy",
         [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", WIDTH])],
         [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["n", CLASSES])],
-        [numpy_helper.from_array(matrix.astype(np.float32), f"w{n}") for n, matrix in enumerate(matrices)],
+        [numpy_helper.from_array(matrices[n].astype(np.float32), f"w{n}") for n in sorted(first.values())],
     )
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
 
