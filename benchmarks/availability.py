@@ -21,13 +21,13 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
-from pytest_edgeai import store as artifacts
 from pytest_edgeai.arrays import Array
 from pytest_edgeai.measure.host import this_host, usable_cores
 from pytest_edgeai.operators import registry
 from pytest_edgeai.operators.chains import nodes_of, tiers_of, with_chains
 from pytest_edgeai.operators.preparation import Plan, Prepared
 from pytest_edgeai.operators.worker import Failure, Progress, prepare_all
+from pytest_edgeai.store import default_root
 from pytest_edgeai.subjects import SubjectModel
 from pytest_edgeai.tiers.backend import BackendContext, Deployment, DeploymentSpec, TierError
 from pytest_edgeai.tiers.containers import DockerBackend
@@ -190,7 +190,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--model", default="resnet")
     parser.add_argument("--operators", default=",".join(OPERATORS), metavar="A,B")
     parser.add_argument("--tier", default="mobile", help="of which several nodes are used")
-    parser.add_argument("--store", type=Path, default=artifacts.default_root(), help="default: the plugin's")
+    parser.add_argument("--store", type=Path, default=default_root(), help="default: the plugin's")
     parser.add_argument("--requests", type=int, default=100, help="in each phase")
     parser.add_argument("--docker", action="store_true", help="containers instead of processes")
     parser.add_argument("--json", type=Path, metavar="FILE")

@@ -21,7 +21,6 @@ from typing import Any, Final
 
 import onnxruntime
 
-from pytest_edgeai import store as artifacts
 from pytest_edgeai.measure.host import this_host
 from pytest_edgeai.operators import registry
 from pytest_edgeai.operators.chains import with_chains
@@ -29,6 +28,7 @@ from pytest_edgeai.operators.preparation import Plan, Prepared
 from pytest_edgeai.operators.worker import Failure, Progress, prepare_all
 from pytest_edgeai.serving.repository import GRAPH_NAME
 from pytest_edgeai.stats import AccuracyDrop, ratio_drop
+from pytest_edgeai.store import default_root
 from pytest_edgeai.subjects import SubjectModel
 from pytest_edgeai.subjects.metrics import METRICS
 
@@ -223,7 +223,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--operators", default=",".join(OPERATORS), metavar="A,B", help="chains such as 'distilled>qat', too"
     )
-    parser.add_argument("--store", type=Path, default=artifacts.default_root(), help="default: the plugin's")
+    parser.add_argument("--store", type=Path, default=default_root(), help="default: the plugin's")
     parser.add_argument("--rounds", type=int, default=300, help="requests an artifact")
     parser.add_argument("--json", type=Path, metavar="FILE")
     options = parser.parse_args(arguments)

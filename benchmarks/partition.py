@@ -36,7 +36,6 @@ from onnx import TensorProto, external_data_helper, helper
 sys.path.insert(0, str(Path(__file__).parents[1]))  # the suite's own definitions are not installed
 
 from models import paper
-from pytest_edgeai import store as artifacts
 from pytest_edgeai.arrays import Array
 from pytest_edgeai.measure.host import this_host
 from pytest_edgeai.operators import registry
@@ -53,6 +52,7 @@ from pytest_edgeai.partition.splitting import save, split
 from pytest_edgeai.serving.pipeline import NextPart, Pipeline
 from pytest_edgeai.serving.repository import GRAPH_NAME, part_folder
 from pytest_edgeai.settings import Data
+from pytest_edgeai.store import default_root
 from pytest_edgeai.subjects import SubjectModel
 from pytest_edgeai.tiers.backend import BackendContext, DeploymentSpec
 from pytest_edgeai.tiers.placements import Placement
@@ -81,7 +81,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--models", default=",".join(_MODELS), metavar="A,B", help="default: %(default)s")
     parser.add_argument("--operators", default="identity,sptq", metavar="A,B", help="of cuts; default: %(default)s")
     parser.add_argument("--scale", choices=("small", "paper"), default="small", help="paper: with random weights")
-    parser.add_argument("--store", type=Path, default=artifacts.default_root(), metavar="DIR")
+    parser.add_argument("--store", type=Path, default=default_root(), metavar="DIR")
     parser.add_argument("--rates", default="1,10,50,200", metavar="A,B", help="of regret, in Mbit/s")
     options = parser.parse_args(arguments)
     if options.what == "large":

@@ -20,7 +20,6 @@ from typing import Final
 
 import numpy as np
 
-from pytest_edgeai import store as artifacts
 from pytest_edgeai.arrays import Array
 from pytest_edgeai.measure.host import this_host
 from pytest_edgeai.operators import registry
@@ -29,6 +28,7 @@ from pytest_edgeai.operators.worker import Failure, Progress, prepare_all
 from pytest_edgeai.parallel import node_folders
 from pytest_edgeai.parallel.aggregation import Aggregation, AggregationError
 from pytest_edgeai.serving.repository import Execution, Model
+from pytest_edgeai.store import default_root
 from pytest_edgeai.subjects import SubjectModel
 from pytest_edgeai.subjects.metrics import METRICS
 
@@ -245,7 +245,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="benchmarks/variants.py", description=__doc__)
     parser.add_argument("--models", default=",".join(MODELS), metavar="A,B")
     parser.add_argument("--operators", default=",".join(OPERATORS), metavar="A,B")
-    parser.add_argument("--store", type=Path, default=artifacts.default_root(), help="default: the plugin's")
+    parser.add_argument("--store", type=Path, default=default_root(), help="default: the plugin's")
     parser.add_argument("--rounds", type=int, default=300, help="requests a node")
     parser.add_argument("--json", type=Path, metavar="FILE")
     options = parser.parse_args(arguments)

@@ -1,4 +1,4 @@
-"""What there is to measure, and what of it is selected: models, operators and placements by their names."""
+"""Models, operators and placements that a session can measure, and the selection of them by name."""
 
 from __future__ import annotations
 

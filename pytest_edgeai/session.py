@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_edgeai import scratch
-from pytest_edgeai import store as artifacts
 from pytest_edgeai.errors import ReportError, SettingsError
 from pytest_edgeai.matrix.schedule import place_again, schedule
 from pytest_edgeai.matrix.strategies import PlannedTrial, Strategy
@@ -25,6 +24,7 @@ from pytest_edgeai.measure.host import Host, this_host
 from pytest_edgeai.measured import ArtifactName, Commit, Measured, OtherVersion, SessionPlan
 from pytest_edgeai.selection import Registered, Selection
 from pytest_edgeai.settings import Settings
+from pytest_edgeai.store import default_root
 from pytest_edgeai.tiers.backend import Backend, BackendContext, DeploymentSpec
 from pytest_edgeai.tiers.placements import Placement
 from pytest_edgeai.tiers.sharing import share_among_nodes
@@ -125,7 +125,7 @@ class MeasuringSession:
         from pytest_edgeai.operators.preparation import Plan
 
         store = self.settings.store
-        root = self.root / store if store is not None else artifacts.default_root()
+        root = self.root / store if store is not None else default_root()
         idle_s = self.settings.build_idle_s
         return Plan(root, self.registered.subjects, self.registered.operators, self.host, build_idle_s=idle_s)
 
@@ -134,11 +134,6 @@ class MeasuringSession:
         """What runs the tiers."""
         assert self._backend is not None, "the plugin opens it when collection is finished"
         return self._backend
-
-    @property
-    def is_open(self) -> bool:
-        """Whether there is a backend."""
-        return self._backend is not None
 
     def open_backend(self, note: Callable[[str], None]) -> None:
         """Make the backend.

@@ -1,4 +1,4 @@
-"""Names in settings and markers: checked against those that there are, in the order of those.
+"""Names in settings and markers: checked against the registered ones, and returned in their order.
 
 Pure functions.
 """
@@ -27,7 +27,7 @@ def parse_placements(setting: str, names: Iterable[str], topology: Topology) -> 
     Raises
     ------
     SettingsError
-        A tier is not known, there is no way along a chain, or a number of nodes is none.
+        A tier is not known, there is no way along a chain, or a number of nodes is not a positive integer.
     """
     distinct = tuple(dict.fromkeys(names))
     combined = [name for name in distinct if "+" in name or "*" in name]

@@ -166,7 +166,7 @@ class Operator(ABC, Generic[P]):
         """The operator with all decided that its artifact depends on: itself, unless the host decides something."""
         return self
 
-    def incompatibility(self, subject: SubjectModel) -> str:  # noqa: ARG002
+    def incompatibility(self, subject: SubjectModel) -> str:  # noqa: ARG002  # for others
         """Why nothing can be made of a subject model, in a sentence; empty where it can be tried."""
         return ""
 

@@ -33,7 +33,7 @@ R = TypeVar("R", bound=RangeParameters)
 class QuantizingOperator(Operator[R]):
     """An operator that quantizes to int8."""
 
-    def bind(self, topology: Topology, allotments: Mapping[str, Allotment]) -> Operator[R]:  # noqa: ARG002
+    def bind(self, topology: Topology, allotments: Mapping[str, Allotment]) -> Operator[R]:  # noqa: ARG002  # the same call for all
         """Take one bit less where a tier is remote, on a processor that nobody has seen yet."""
         if self.parameters.reduce_range == "auto" and any(tier.is_remote for tier in topology.tiers.values()):
             return self._with(reduce_range=True)

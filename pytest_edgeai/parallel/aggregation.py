@@ -79,7 +79,7 @@ class Aggregation:
         Raises
         ------
         AggregationError
-            The file is missing or is none; names it.
+            The file is missing or is not a description of an aggregation; names it.
         """
         path = folder / FILE_NAME
         try:

@@ -260,7 +260,7 @@ def _strategy(result: StrategyResult) -> dict[str, Any]:
 
 
 def finite(value: Any) -> Any:
-    """The value with null for every number that is none: JSON has no NaN."""
+    """The value with null for every number that is not finite: JSON has no NaN."""
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, Mapping):

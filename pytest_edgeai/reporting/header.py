@@ -26,9 +26,9 @@ def header_lines(plan: SessionPlan) -> list[str]:
         + (", which its nodes take one after the other" if given.takes_turns else "")
         for name, given in plan.allotments.items()
     )
-    elsewhere = {name: spec.url for name, spec in settings.topology.tiers.items() if spec.url is not None}
+    remote = {name: spec.url for name, spec in settings.topology.tiers.items() if spec.url is not None}
     tiers = ", ".join(
-        [*([tiers] if tiers else []), *(f"{name} at {url}, its link as it is" for name, url in elsewhere.items())]
+        [*([tiers] if tiers else []), *(f"{name} at {url}, its link as it is" for name, url in remote.items())]
     )
     shaped = _shaped(settings.topology, plan.placements)
     rates = ", ".join(

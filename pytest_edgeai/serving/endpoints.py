@@ -137,7 +137,7 @@ class Endpoints:
         Refusal
             There is nothing at the path, or not for the method.
         """
-        endpoints = self._table.get(path) or self._elsewhere(path, forward)
+        endpoints = self._table.get(path) or self._absent_model(path, forward)
         if method not in endpoints:
             allowed = ", ".join(endpoints)
             sentence = f"{method[:20]} is not possible at /{'/'.join(path)[:200]}, only {allowed}"
@@ -146,8 +146,8 @@ class Endpoints:
             return functools.partial(self._infer_part, self._onward[path], forward)
         return endpoints[method]
 
-    def _elsewhere(self, path: tuple[str, ...], forward: Endpoint | None) -> Mapping[str, Endpoint]:
-        """What is at a path that is not in the table: a model that is not here, or nothing."""
+    def _absent_model(self, path: tuple[str, ...], forward: Endpoint | None) -> Mapping[str, Endpoint]:
+        """The endpoints of a model that is not served here; refuses every other path."""
         methods: tuple[str, ...]
         match path:
             case ("v2", "models", name, "versions", version) | ("v2", "models", name, "versions", version, "ready"):

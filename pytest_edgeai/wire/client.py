@@ -28,7 +28,7 @@ Wire: TypeAlias = Literal["binary", "base64"]
 
 
 class RequestError(EdgeAIError, RuntimeError):
-    """A request without an answer, or with an answer that is none; says why in one sentence."""
+    """A request without an answer, or with an answer that cannot be read; says why in one sentence."""
 
 
 @dataclass(frozen=True, slots=True)
