@@ -87,7 +87,7 @@ class PreparationLines:
         self._done = 0
         self._built = 0
         self._failed = 0
-        self._in_other_stores: list[str] = []
+        self._other_stores: list[str] = []
         self._begun: set[str] = set()
         self._at_work: dict[str, str] = {}
         self._ended: dict[str, str] = {}
@@ -144,7 +144,7 @@ class PreparationLines:
         number = f"{self._done} of {max(self._total, self._done)}"
         self._ended[report.nodeid] = f"edgeai: artifact {number}, {name}: {words}"
         if report.passed and not Path(str(properties["edgeai_folder"])).is_dir():
-            self._in_other_stores.append(name)
+            self._other_stores.append(name)
 
     @pytest.hookimpl(trylast=True)
     def pytest_runtest_logfinish(self, nodeid: str) -> None:
@@ -174,10 +174,10 @@ class PreparationLines:
             red=bool(self._failed),
             green=not self._failed,
         )
-        if self._in_other_stores:
+        if self._other_stores:
             terminalreporter.write_line(
-                f"edgeai: not in a store of this machine: {', '.join(self._in_other_stores)}; copy the workers' stores into "
-                "this machine's before measuring, or they are built again",
+                f"edgeai: not in a store of this machine: {', '.join(self._other_stores)}; copy the workers' stores "
+                "into this machine's before measuring, or they are built again",
                 yellow=True,
             )
 
