@@ -27,7 +27,7 @@ from pytest_edgeai.operators import registry
 from pytest_edgeai.operators.preparation import Plan, Prepared
 from pytest_edgeai.operators.worker import Failure, Progress, prepare_all
 from pytest_edgeai.serving.repository import Execution, Model
-from pytest_edgeai.settings import Data
+from pytest_edgeai.settings_tables import Data
 
 STUDY_MIB: Mapping[str, tuple[int, int]] = {
     "resnet": (484, 123),

@@ -51,7 +51,7 @@ from pytest_edgeai.partition.running import completed, cuts_of
 from pytest_edgeai.partition.splitting import save, split
 from pytest_edgeai.serving.pipeline import NextPart, Pipeline
 from pytest_edgeai.serving.repository import GRAPH_NAME, part_folder
-from pytest_edgeai.settings import Data
+from pytest_edgeai.settings_tables import Data
 from pytest_edgeai.store import default_root
 from pytest_edgeai.subjects import SubjectModel
 from pytest_edgeai.tiers.backend import BackendContext, DeploymentSpec

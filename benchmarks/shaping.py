@@ -62,7 +62,7 @@ TIMEOUT_S = 120.0
 
 
 @dataclass(frozen=True, slots=True)
-class PlannedTrial:
+class Transfers:
     """The transfers of one size over one link in one direction.
 
     Parameters
@@ -117,7 +117,7 @@ def main() -> int:
     met = True
     document = []
     for polls in (True,) if in_containers else (True, False):
-        cells: list[PlannedTrial] = []
+        cells: list[Transfers] = []
         with Progress(console=console, transient=True) as progress:
             task = progress.add_task("transfers", total=len(options.rates) * len(SIZES) * 4)
             for rate_mbps in options.rates:
@@ -164,7 +164,7 @@ def _rates(text: str) -> tuple[float, ...]:
     return rates
 
 
-def _measure(over: Over, rate_mbps: float, repeats: int, rest_s: float, polls: bool) -> Iterator[PlannedTrial]:
+def _measure(over: Over, rate_mbps: float, repeats: int, rest_s: float, polls: bool) -> Iterator[Transfers]:
     """Every size in both directions over one link."""
     shape = LinkShape(rate_mbps * 1e6)
     with over(shape, polls) as lines:
@@ -184,7 +184,7 @@ def _measure(over: Over, rate_mbps: float, repeats: int, rest_s: float, polls: b
                     ideal_s = [shape.ideal_s(one.sent_bytes) + shape.ideal_s(one.received_bytes) for one in found]
                     errors_s = tuple(one.took_s - ideal for one, ideal in zip(found, ideal_s, strict=True))
                     host = statistics.median(host_s) if host_s else 0.0
-                    yield PlannedTrial(rate_mbps, size, direction, manner, ideal_s[0], errors_s, host)
+                    yield Transfers(rate_mbps, size, direction, manner, ideal_s[0], errors_s, host)
 
 
 def _transfer(line: ProbeConnection | None, direction: Literal["up", "down"], size_bytes: int) -> Transfer:
@@ -286,14 +286,14 @@ def _say(sentence: str) -> None:
     print(sentence, file=sys.stderr)
 
 
-def _table(cells: Sequence[PlannedTrial], how: str) -> Table:
+def _table(measured: Sequence[Transfers], how: str) -> Table:
     table = Table(title=f"error against rate and bytes, {how}", caption="median (worst); host: the same without a link")
     for heading in ("Mbit/s", "size", "ideal", "up, rested", "up again", "down, rested", "down again"):
         table.add_column(heading, justify="right")
     table.add_column("host", justify="right")
-    rows: dict[tuple[float, str], dict[tuple[str, Manner], PlannedTrial]] = {}
-    for cell in cells:
-        rows.setdefault((cell.rate_mbps, cell.size), {})[cell.direction, cell.manner] = cell
+    rows: dict[tuple[float, str], dict[tuple[str, Manner], Transfers]] = {}
+    for one in measured:
+        rows.setdefault((one.rate_mbps, one.size), {})[one.direction, one.manner] = one
     for (rate_mbps, size), row in rows.items():
         up = row["up", "rested"]
         columns = [row[direction, manner] for direction in ("up", "down") for manner in ("rested", "back to back")]
@@ -308,8 +308,8 @@ def _table(cells: Sequence[PlannedTrial], how: str) -> Table:
     return table
 
 
-def _error(cell: PlannedTrial) -> str:
-    return f"{cell.median_s * 1e3:+.2f} ({cell.worst_s * 1e3:+.2f}) ms"
+def _error(one: Transfers) -> str:
+    return f"{one.median_s * 1e3:+.2f} ({one.worst_s * 1e3:+.2f}) ms"
 
 
 if __name__ == "__main__":

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_edgeai.errors import SettingsError
-from pytest_edgeai.settings import AccuracyBudgets, AccuracyFloors, Settings, load_settings
+from pytest_edgeai.settings import Settings, load_settings
+from pytest_edgeai.settings_tables import AccuracyBudgets, AccuracyFloors
 
 
 def _load(folder: Path, text: str, **overrides: object) -> Settings:

@@ -14,7 +14,7 @@ from models import roberta as small_roberta
 from models.paper import bert, resnet, resnext, roberta
 from models.paper.inputs import photographs, sentence_pairs
 from pytest_edgeai.errors import SettingsError, unknown
-from pytest_edgeai.settings import Data
+from pytest_edgeai.settings_tables import Data
 from pytest_edgeai.subjects import SubjectModel
 from pytest_edgeai.subjects.weights import DEFAULT, Weights, tokenizer_of
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fixtures import generated
-from pytest_edgeai.settings import Data
+from pytest_edgeai.settings_tables import Data
 from pytest_edgeai.subjects import SampleSource, SubjectError, ilsvrc, mrpc
 from pytest_edgeai.subjects.weights import Weights
 

@@ -105,7 +105,7 @@ def settings_of(config: pytest.Config) -> Settings:
     Parameters
     ----------
     config
-        pytest's, in the hook `pytest_edgeai_subjects` or later.
+        Of pytest, in the hook `pytest_edgeai_subjects` or later.
 
     Raises
     ------

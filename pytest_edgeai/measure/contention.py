@@ -146,7 +146,7 @@ def judge_contention(
 
     Examples
     --------
-    >>> from pytest_edgeai.settings import Tolerances
+    >>> from pytest_edgeai.settings_tables import Tolerances
     >>> waits = [Wait(latency_s=0.010, computed_s=0.010, waited_s=0.004, effect_s=0.004)] * 5
     >>> judge_contention(waits, ForeignUse(0.4, 2), 2, 2.1, Tolerances())
     'the host was busy: compute waited 40 % of its time for a core; load 2.1; other processes took 0.4 of 2 cores'

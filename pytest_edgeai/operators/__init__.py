@@ -76,7 +76,15 @@ class Job:
     stage: Callable[[str], None]
 
     def feeds(self, samples: Samples, numbers: Sequence[int]) -> dict[str, Array]:
-        """Samples pre-processed into a batch of the graph's inputs."""
+        """Preprocess examples into a batch of the graph's inputs.
+
+        Parameters
+        ----------
+        samples
+            Of any split.
+        numbers
+            Which of them, in this order.
+        """
         tensors = samples.batch(numbers)
         step = self.subject.pipeline.preprocess
         return tensors if step is None else step(tensors, self.assets)
@@ -159,15 +167,35 @@ class Operator(ABC, Generic[P]):
         return 1
 
     def bind(self, topology: Topology, allotments: Mapping[str, Allotment]) -> Operator[P]:  # noqa: ARG002  # for others
-        """The operator for certain tiers and links: itself, where these decide nothing about the artifact."""
+        """The operator for certain tiers and links: itself, where these decide nothing about the artifact.
+
+        Parameters
+        ----------
+        topology
+            The tiers and links of the settings.
+        allotments
+            The cores, memory and compute scale that each tier gets of this host.
+        """
         return self
 
     def settled(self, host: Host) -> Operator[P]:  # noqa: ARG002  # for others
-        """The operator with all decided that its artifact depends on: itself, unless the host decides something."""
+        """The operator with all decided that its artifact depends on: itself, unless the host decides something.
+
+        Parameters
+        ----------
+        host
+            The machine that builds the artifact.
+        """
         return self
 
     def incompatibility(self, subject: SubjectModel) -> str:  # noqa: ARG002  # for others
-        """Why nothing can be made of a subject model, in a sentence; empty where it can be tried."""
+        """Why nothing can be made of a subject model, in a sentence; empty where it can be tried.
+
+        Parameters
+        ----------
+        subject
+            The subject model.
+        """
         return ""
 
     def check(self, graph: Path, provenance: Mapping[str, Any]) -> None:
@@ -190,6 +218,11 @@ class Operator(ABC, Generic[P]):
     def build(self, job: Job) -> Mapping[str, Any]:
         """Write `model.onnx` into the job's folder; for several nodes, what `pytest_edgeai.parallel` says.
 
+        Parameters
+        ----------
+        job
+            What to work with.
+
         Returns
         -------
         Mapping
@@ -203,6 +236,11 @@ class Operator(ABC, Generic[P]):
 
     def divide(self, job: Job) -> Mapping[str, Any]:  # noqa: ARG002  # for others
         """Take the verified `model.onnx` of the job's folder apart, into a folder for each part; or leave it whole.
+
+        Parameters
+        ----------
+        job
+            What the graph was made with.
 
         Returns
         -------
@@ -237,7 +275,13 @@ class Changed:
 
 
 class NetworkOperator(Operator[P]):
-    """A transformation of a network into another network, which is exported where a graph is needed."""
+    """A transformation of a network into another network, which is exported where a graph is needed.
+
+    Parameters
+    ----------
+    parameters
+        An instance of `parameters_type`.
+    """
 
     gives = "network"
 
@@ -252,6 +296,11 @@ class NetworkOperator(Operator[P]):
     def change(self, job: Job) -> Changed:
         """Make another network of the job's.
 
+        Parameters
+        ----------
+        job
+            What to work with.
+
         Raises
         ------
         BuildError
@@ -260,7 +309,13 @@ class NetworkOperator(Operator[P]):
 
     @final
     def build(self, job: Job) -> Mapping[str, Any]:
-        """Write the network into the job's folder."""
+        """Write the network into the job's folder.
+
+        Parameters
+        ----------
+        job
+            What to work with.
+        """
         from pytest_edgeai.operators import networks
 
         changed = self.change(job)
@@ -269,19 +324,44 @@ class NetworkOperator(Operator[P]):
 
 
 class Composition(Operator[NoParameters]):
-    """Operators one after the other, each with its own parameters."""
+    """Operators one after the other, each with its own parameters.
+
+    Parameters
+    ----------
+    parameters
+        None: those of its steps are theirs.
+    """
 
     chain: tuple[str, ...]
     """Their names."""
 
     @classmethod
     def named(cls, name: str, chain: tuple[str, ...]) -> Self:
-        """A composition that is not registered."""
+        """A composition that is not registered.
+
+        Parameters
+        ----------
+        name
+            As in test ids: the names of the steps, joined by `>`.
+        chain
+            The names of the steps.
+        """
         composition = cls(NoParameters())
         composition.name, composition.chain = name, chain
         return composition
 
     @final
     def build(self, job: Job) -> Mapping[str, Any]:  # noqa: ARG002  # its steps are built
-        """Do not call it: each of the steps is built by itself, so that chains share what they have in common."""
+        """Do not call it: each of the steps is built by itself, so that chains share what they have in common.
+
+        Parameters
+        ----------
+        job
+            Not used.
+
+        Raises
+        ------
+        BuildError
+            Always.
+        """
         raise BuildError(f"{self.name} is not built in one step")

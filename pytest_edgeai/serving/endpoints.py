@@ -24,7 +24,7 @@ from pytest_edgeai.serving.reference import Reference
 from pytest_edgeai.serving.repository import Model, ModelError
 from pytest_edgeai.serving.settings import ServerSettings
 from pytest_edgeai.wire import protocol, timing
-from pytest_edgeai.wire.http1 import MessageError, whole_number
+from pytest_edgeai.wire.heads import MessageError, whole_number
 
 PROBE_PATH = "/edgeai/probe"
 LIMITS_PATH = "/edgeai/limits"

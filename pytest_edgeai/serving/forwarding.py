@@ -9,7 +9,7 @@ from pytest_edgeai.serving.endpoints import Refusal, Reply, Request
 from pytest_edgeai.serving.settings import ServerSettings
 from pytest_edgeai.wire import protocol, timing
 from pytest_edgeai.wire.connection import Connection
-from pytest_edgeai.wire.http1 import MessageError
+from pytest_edgeai.wire.heads import MessageError
 from pytest_edgeai.wire.links import LinkDirection
 
 _HANDED_ON = (protocol.JSON_LENGTH_HEADER, "Authorization", "Content-Type", "Content-Encoding")

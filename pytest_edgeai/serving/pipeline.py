@@ -55,7 +55,17 @@ _KINDS: Mapping[str, Mapping[str, type[Any]]] = {
 
 @dataclass(frozen=True, slots=True)
 class Pipeline:
-    """The steps around a graph; a part of a partitioned graph may lack either, and all but the last go onward."""
+    """The steps around a graph; a part of a partitioned graph may lack either, and all but the last go onward.
+
+    Parameters
+    ----------
+    preprocess
+        From the tensors that a client sends to the inputs of the graph; None where a client sends these.
+    postprocess
+        From the outputs of the graph to those that a client gets; None where it gets the outputs themselves.
+    onward
+        Whether and how the outputs go to the next tier instead; None where they return to the client.
+    """
 
     preprocess: Preprocess | None = None
     postprocess: Postprocess | None = None
@@ -67,12 +77,23 @@ class Pipeline:
         return {key: {"kind": step.kind, **asdict(step)} for key, step in steps.items() if step is not None}
 
     def write(self, folder: Path) -> None:
-        """Write `pipeline.json` into a folder."""
+        """Write `pipeline.json` into a folder.
+
+        Parameters
+        ----------
+        folder
+            Where there is a graph.
+        """
         (folder / FILE_NAME).write_text(json.dumps(self.as_json(), indent=2) + "\n", encoding="utf-8")
 
     @classmethod
     def read(cls, folder: Path) -> Pipeline | None:
         """Read `pipeline.json` from a folder; None where there is none.
+
+        Parameters
+        ----------
+        folder
+            Where there is a graph.
 
         Raises
         ------
@@ -90,6 +111,11 @@ class Pipeline:
     @classmethod
     def from_json(cls, document: object) -> Pipeline:
         """The opposite of `as_json`.
+
+        Parameters
+        ----------
+        document
+            What `json.loads` returned.
 
         Raises
         ------

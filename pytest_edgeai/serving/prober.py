@@ -14,7 +14,7 @@ import time
 from typing import Any
 
 from pytest_edgeai.wire.connection import Connection
-from pytest_edgeai.wire.http1 import MessageError
+from pytest_edgeai.wire.heads import MessageError
 from pytest_edgeai.wire.links import LinkDirection, LinkShape
 
 _LARGEST_DOCUMENT_BYTES = 2**20

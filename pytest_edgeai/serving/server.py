@@ -36,8 +36,8 @@ from pytest_edgeai.serving.endpoints import (
 from pytest_edgeai.serving.forwarding import Upstream
 from pytest_edgeai.serving.repository import Model
 from pytest_edgeai.serving.settings import ServerSettings
-from pytest_edgeai.wire import http1
-from pytest_edgeai.wire.http1 import MessageError
+from pytest_edgeai.wire import heads, http1
+from pytest_edgeai.wire.heads import MessageError
 from pytest_edgeai.wire.links import LATE_HEADER, LinkDirection, stamp
 from pytest_edgeai.wire.polling import PollingSocket
 
@@ -220,7 +220,7 @@ class _Asked:
 @functools.lru_cache(maxsize=512)
 def _read_head(raw: bytes) -> _Asked:
     """Read a head. Remembered, because the requests of a trial have the same few heads again and again."""
-    head = http1.parse_head(raw)
+    head = heads.parse_head(raw)
     match = _REQUEST_LINE.fullmatch(head.first_line)
     if match is None:
         sentence = f"{head.first_line[:80]!r} is not the first line of an HTTP/1.1 request"
@@ -236,7 +236,7 @@ def _read_head(raw: bytes) -> _Asked:
         query,
         head.headers,
         _body_length(method, head.headers),
-        http1.keeps_alive(version, head.headers),
+        heads.keeps_alive(version, head.headers),
         _waits(version, head.headers),
     )
 
@@ -252,7 +252,7 @@ def _answer(endpoint: Endpoint, asked: _Asked, body: memoryview, late_s: float) 
 
 
 def _body_length(method: str, headers: Mapping[str, str]) -> int:
-    length = http1.body_length(headers)
+    length = heads.body_length(headers)
     if length is None and method in _WITH_BODY:
         raise Refusal(HTTPStatus.LENGTH_REQUIRED, f"a {method} needs the header Content-Length")
     if headers.get("content-encoding", "identity") not in ("identity", "deflate"):

@@ -60,14 +60,14 @@ class ImagePreprocess:
     ----------
     input, output
         The BYTES tensor of shape [n] that is sent and the tensor [n, channels, height, width] for the graph.
-    mode
-        `RGB` or `L` (grey).
     resize
         (height, width) in pixels, or one number for the shorter side, keeping the aspect ratio.
-    crop
-        (height, width) of a centre crop after resizing, or None.
     mean, std
         A value per channel, applied after scaling to 0…1.
+    mode
+        `RGB` or `L` (grey).
+    crop
+        (height, width) of a centre crop after resizing, or None.
     interpolation
         A resampling filter of pillow.
     """
@@ -112,7 +112,13 @@ class ImagePreprocess:
         return (self.output,)
 
     def prepare(self, folder: Path) -> None:  # noqa: ARG002  # same call for all steps
-        """Import what the step needs, so that the first request does not."""
+        """Import what the step needs, so that the first request does not.
+
+        Parameters
+        ----------
+        folder
+            Where the artifact is.
+        """
         from PIL import Image
 
         Image.preinit()
@@ -170,10 +176,10 @@ class TextPreprocess:
         The BYTES tensor of shape [n, sentences] that is sent, UTF-8.
     outputs
         The graph's tensor for each of `ids`, `attention_mask`, `type_ids` that it takes.
-    tokenizer
-        File name beside `pipeline.json`.
     max_length
         In tokens; longer inputs are cut, the longest sentence first, and shorter ones padded.
+    tokenizer
+        File name beside `pipeline.json`.
     sentences
         1 or 2.
     pad_id, pad_token
@@ -211,6 +217,11 @@ class TextPreprocess:
 
     def prepare(self, folder: Path) -> None:
         """Load the tokenizer.
+
+        Parameters
+        ----------
+        folder
+            Where the artifact is, and the tokenizer beside it.
 
         Raises
         ------
@@ -285,7 +296,13 @@ class Classification:
         _require(_is_whole(self.k), "classification: k is 1 or more")
 
     def outputs(self, classes: int | None = None) -> tuple[TensorSpec, ...]:
-        """What a client gets; never more labels than there are classes, where their number is known."""
+        """What a client gets; never more labels than there are classes, where their number is known.
+
+        Parameters
+        ----------
+        classes
+            How many classes there are; None where the graph does not tell.
+        """
         k = self.k if classes is None else min(self.k, classes)
         return (TensorSpec("labels", "INT64", (-1, k)), TensorSpec("scores", "FP32", (-1, k)))
 

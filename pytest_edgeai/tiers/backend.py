@@ -78,16 +78,33 @@ class DeploymentSpec:
         return tiers if self.node is None else (node_name(tiers[0], self.node),)
 
     def way(self, topology: Topology) -> tuple[Hop, ...]:
-        """The links that a request crosses, in order."""
+        """The links that a request crosses, in order.
+
+        Parameters
+        ----------
+        topology
+            The tiers and links.
+        """
         tiers = self.placement.tiers
         return topology.way(tiers) if self.node is None else topology.way_to_node(tiers[0], self.node)
 
     def node_at(self, place: str) -> int | None:
-        """The number of the node that a place is, or None: a tier on the way to a node is none."""
+        """The number of the node that a place is; None for a tier, such as one on the way to a node.
+
+        Parameters
+        ----------
+        place
+            The name of a tier or node.
+        """
         return self.node if place in self.places else None
 
     def folder_of(self, place: str) -> Path:
         """What a place of the placement serves: the artifact, or its part.
+
+        Parameters
+        ----------
+        place
+            The name of a tier or node.
 
         Raises
         ------
@@ -189,7 +206,13 @@ class Deployment(Protocol):
         """A new connection to the model, from the origin over all links."""
 
     def probe(self, hop: Hop) -> ProbeConnections | None:
-        """New connections over one link only and without it, for the probe; None where there is no way to have them."""
+        """New connections over one link only and without it, for the probe; None where there is no way to have them.
+
+        Parameters
+        ----------
+        hop
+            The link, and in which direction it is crossed.
+        """
 
     def states(self) -> tuple[TierState, ...]:
         """What the tiers of the placement say of themselves now.
@@ -226,6 +249,11 @@ class Backend(Protocol):
 
     def deploy(self, order: DeploymentSpec) -> AbstractContextManager[Deployment]:
         """Start the tiers of a placement; they end with the context.
+
+        Parameters
+        ----------
+        order
+            What is deployed, where.
 
         Raises
         ------

@@ -20,7 +20,7 @@ from pytest_edgeai.arrays import Array
 from pytest_edgeai.errors import EdgeAIError
 from pytest_edgeai.wire import protocol, timing
 from pytest_edgeai.wire.connection import Connection, Response
-from pytest_edgeai.wire.http1 import MessageError
+from pytest_edgeai.wire.heads import MessageError
 from pytest_edgeai.wire.links import LinkDirection, LinkShape
 from pytest_edgeai.wire.timing import Span
 

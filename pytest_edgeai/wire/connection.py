@@ -14,17 +14,8 @@ from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import NamedTuple
 
-from pytest_edgeai.wire.http1 import (
-    Buffer,
-    MessageError,
-    Receiver,
-    Stream,
-    body_length,
-    keeps_alive,
-    parse_head,
-    prepare,
-    send_buffers,
-)
+from pytest_edgeai.wire.heads import MessageError, body_length, keeps_alive, parse_head
+from pytest_edgeai.wire.http1 import Buffer, Receiver, Stream, prepare, send_buffers
 from pytest_edgeai.wire.links import LATE_HEADER, LinkDirection, stamp
 from pytest_edgeai.wire.polling import PollingSocket
 

@@ -1,8 +1,7 @@
-"""HTTP/1.1 messages on sockets, as much of it as tiers and their clients need: strict heads, bodies read in place.
+"""HTTP/1.1 messages on sockets, as much of it as tiers and their clients need: sent, and received in place.
 
-Both ends use it. What a message means (paths, statuses, tensors) is not known here. The standard library's
-http.client and http.server do not serve: both parse heads with the e-mail package, which takes longer than all
-that a tier does with a small request.
+Both ends use it. What a message means (paths, statuses, tensors) is not known here; what its head says is the business
+of `heads`.
 """
 
 from __future__ import annotations
@@ -11,28 +10,30 @@ import contextlib
 import re
 import socket
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from http import HTTPStatus
-from typing import NamedTuple, Protocol, TypeAlias
+from typing import Protocol, TypeAlias
 
 import numpy as np
 
+from pytest_edgeai.wire.heads import (
+    CHUNKED,
+    MAX_FIRST_LINE_BYTES,
+    MAX_HEADERS,
+    EndedError,
+    MessageError,
+    long_first_line,
+)
 from pytest_edgeai.wire.links import STAMP_BYTES, LinkDirection, read_stamp
 from pytest_edgeai.wire.waiting import POLLED_S, wait_until
 
 Buffer: TypeAlias = bytes | bytearray | memoryview
 
 MAX_HEAD_BYTES = 64 * 2**10
-MAX_HEADERS = 100
-MAX_FIRST_LINE_BYTES = 16 * 2**10
-CHUNKED = -1
-"""What `body_length` gives for a body that says its length piece by piece."""
 
 _SLOWEST_BYTES_A_SECOND = 256  # whoever sends more slowly than this holds a connection, not a conversation
 _LOCAL_SEND_BYTES = 128 * 2**10
 _KEPT_BODY_BYTES = 4 * 2**20  # a larger buffer is given back to the system after its message
-_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-_VALUE = re.compile(r"[\t -~\x80-\xff]*")
 _FIRST_BYTES = frozenset(b"!#$%&'*+.^_`|~-0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz")
 _CHUNK_SIZE = re.compile(rb"[0-9A-Fa-f]{1,15}")
 
@@ -57,101 +58,6 @@ class Stream(Protocol):
 
     def close(self) -> None:
         """Close the connection."""
-
-
-class MessageError(Exception):
-    """A message that cannot be read on: the status a server answers it with, and one sentence for the sender."""
-
-    def __init__(self, status: HTTPStatus, sentence: str) -> None:
-        super().__init__(sentence)
-        self.status = status
-        self.sentence = sentence
-
-
-class _EndedError(MessageError):
-    """The sender closed the connection inside a message."""
-
-    def __init__(self) -> None:
-        super().__init__(HTTPStatus.BAD_REQUEST, "the connection ended before the message did")
-
-
-class Head(NamedTuple):
-    """The head of a message: its first line and its headers, by names in lower case."""
-
-    first_line: str
-    headers: Mapping[str, str]
-
-
-def parse_head(raw: bytes) -> Head:
-    """Parse the head of a message without its final empty line.
-
-    Raises
-    ------
-    MessageError
-        It is not a head.
-    """
-    first_line, *lines = raw.decode("latin-1").split("\r\n")
-    if len(first_line) > MAX_FIRST_LINE_BYTES:
-        raise _long_first_line()
-    if len(lines) > MAX_HEADERS:
-        raise MessageError(
-            HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,
-            f"the head has {len(lines)} headers, over {MAX_HEADERS}",
-        )
-    headers: dict[str, str] = {}
-    for line in lines:
-        name, colon, value = line.partition(":")
-        if not colon or not _TOKEN.fullmatch(name) or not _VALUE.fullmatch(value):
-            raise MessageError(HTTPStatus.BAD_REQUEST, f"the head has a line that is no header: {line[:80]!r}")
-        name, value = name.lower(), value.strip(" \t")
-        if name not in headers:
-            headers[name] = value
-        elif name != "content-length":
-            headers[name] += f", {value}"
-        elif headers[name] != value:
-            raise MessageError(HTTPStatus.BAD_REQUEST, "the head has two different values of Content-Length")
-    return Head(first_line, headers)
-
-
-def whole_number(headers: Mapping[str, str], name: str) -> int | None:
-    """The value of a header that is a whole number, None where the header is absent.
-
-    Raises
-    ------
-    MessageError
-        The value is something else.
-    """
-    text = headers.get(name.lower())
-    if text is None:
-        return None
-    if not (text.isascii() and text.isdigit()) or len(text) > 18:
-        raise MessageError(HTTPStatus.BAD_REQUEST, f"the header {name} is not a whole number: {text[:80]!r}")
-    return int(text)
-
-
-def body_length(headers: Mapping[str, str]) -> int | None:
-    """How long the body is in bytes, `CHUNKED`, or None where the head does not say.
-
-    Raises
-    ------
-    MessageError
-        The head contradicts itself or says what is not understood.
-    """
-    length = whole_number(headers, "Content-Length")
-    coding = headers.get("transfer-encoding")
-    if coding is None:
-        return length
-    if length is not None:
-        raise MessageError(HTTPStatus.BAD_REQUEST, "the head has both Content-Length and Transfer-Encoding")
-    if coding.lower() != "chunked":
-        raise MessageError(HTTPStatus.NOT_IMPLEMENTED, f"the transfer coding {coding[:80]!r} is not understood")
-    return CHUNKED
-
-
-def keeps_alive(version: str, headers: Mapping[str, str]) -> bool:
-    """Whether the sender of a head of this version (`HTTP/1.1`) leaves the connection open."""
-    options = {option.strip() for option in headers.get("connection", "").lower().split(",")}
-    return "keep-alive" in options if version == "HTTP/1.0" else "close" not in options
 
 
 def prepare(connection: socket.socket) -> None:
@@ -185,10 +91,6 @@ def send_buffers(connection: Stream, buffers: Iterable[Buffer]) -> None:
             sent -= len(views.pop(0))
         if sent:
             views[0] = views[0][sent:]
-
-
-def _long_first_line() -> MessageError:
-    return MessageError(HTTPStatus.REQUEST_URI_TOO_LONG, f"the first line has over {MAX_FIRST_LINE_BYTES} bytes")
 
 
 class Receiver:
@@ -290,7 +192,7 @@ class Receiver:
         while at < length:
             try:
                 at += self._read(memory[at:])
-            except _EndedError:
+            except EndedError:
                 raise MessageError(
                     HTTPStatus.BAD_REQUEST,
                     f"the body ends after {at} of the {length} bytes that Content-Length says",
@@ -319,7 +221,7 @@ class Receiver:
             It is too large or does not come in time.
         """
         content = bytearray()
-        with contextlib.suppress(_EndedError):
+        with contextlib.suppress(EndedError):
             while True:
                 content += self._view[self._start : self._end]
                 self._start = self._end
@@ -369,7 +271,7 @@ class Receiver:
                 f"nothing came for {self._timeout_s:g} s in the middle of a message",
             ) from None
         if not count:
-            raise _EndedError
+            raise EndedError
         self._received += count
         if time.monotonic() - self._since > self._timeout_s + self._received / _SLOWEST_BYTES_A_SECOND:
             raise MessageError(HTTPStatus.REQUEST_TIMEOUT, "the message comes too slowly")
@@ -401,7 +303,7 @@ class Receiver:
             raise MessageError(HTTPStatus.BAD_REQUEST, "this is not HTTP")
         line_end = self._buffer.find(b"\n", self._start, self._end)
         if line_end < 0 and self._end - self._start > MAX_FIRST_LINE_BYTES:
-            raise _long_first_line()
+            raise long_first_line()
         if line_end >= 0 and self._buffer[line_end - 1 : line_end] != b"\r":
             raise MessageError(HTTPStatus.BAD_REQUEST, "a line of the head does not end with CR LF")
 

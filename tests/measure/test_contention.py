@@ -20,7 +20,7 @@ from pytest_edgeai.measure.contention import (
     speed_remark,
 )
 from pytest_edgeai.measure.host import Moment, Process
-from pytest_edgeai.settings import Tolerances
+from pytest_edgeai.settings_tables import Tolerances
 
 QUIET = Wait(0.010, 0.008, 0.0001, 0.0001)
 WAITED = Wait(0.010, 0.008, 0.004, 0.004)

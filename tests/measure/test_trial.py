@@ -16,7 +16,7 @@ from pytest_edgeai.matrix.strategies import PlannedTrial, Strategy
 from pytest_edgeai.measure.accuracy import Evaluation
 from pytest_edgeai.measure.records import TrialInvalid, TrialRecord
 from pytest_edgeai.measure.trial import Assignment, run_trial
-from pytest_edgeai.settings import Profile, Tolerances
+from pytest_edgeai.settings_tables import Profile, Tolerances
 from pytest_edgeai.store import Store
 from pytest_edgeai.subjects import Sample, SampleSource, Split
 from pytest_edgeai.subjects.samples import Samples, stored

@@ -23,7 +23,7 @@ from pytest_edgeai.errors import SettingsError
 from pytest_edgeai.measure.host import this_host
 from pytest_edgeai.operators import registry
 from pytest_edgeai.operators.preparation import Plan
-from pytest_edgeai.settings import Data
+from pytest_edgeai.settings_tables import Data
 from pytest_edgeai.subjects import SubjectError, SubjectModel
 from pytest_edgeai.subjects import resnet as family
 from pytest_edgeai.subjects.resnet import ARCHITECTURES, Architecture, ResNet
@@ -117,7 +117,8 @@ def test_students_are_half_the_depth_or_less(meta_device: None) -> None:
 
 def test_listing_them_imports_nothing_heavy() -> None:
     script = (
-        "import sys; from pathlib import Path; from models import paper; from pytest_edgeai.settings import Data; "
+        "import sys; from pathlib import Path; from models import paper; "
+        "from pytest_edgeai.settings_tables import Data; "
         "print(len(paper.subjects({'default': 'random'}, Data(), Path()))); "
         "print([m for m in ('torch', 'transformers', 'huggingface_hub', 'onnxruntime', 'PIL') if m in sys.modules])"
     )

@@ -17,7 +17,8 @@ from fixtures.subjects import MORE, all_subjects, pytest_edgeai_subjects, small_
 from models import checkpoint
 from pytest_edgeai.collection.options import Options
 from pytest_edgeai.collection.state import State
-from pytest_edgeai.settings import AccuracyBudgets, Budgets, Settings
+from pytest_edgeai.settings import Settings
+from pytest_edgeai.settings_tables import AccuracyBudgets, Budgets
 from pytest_edgeai.subjects import Sample, Split, SubjectModel
 
 SUBJECTS = {subject.name: subject for subject in all_subjects()}

@@ -19,7 +19,7 @@ from pytest_edgeai.serving.server import TierServer
 from pytest_edgeai.serving.settings import ServerSettings
 from pytest_edgeai.wire import links
 from pytest_edgeai.wire.connection import Connection
-from pytest_edgeai.wire.http1 import MessageError
+from pytest_edgeai.wire.heads import MessageError
 from pytest_edgeai.wire.links import LinkDirection, LinkShape, read_stamp, stamp
 
 from . import tiers

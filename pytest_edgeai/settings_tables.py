@@ -1,0 +1,247 @@
+"""The tables of the settings: profiles, budgets, the gate, tolerances and data sets, each a frozen model.
+
+`settings` has them as its fields, and reads and checks them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from pytest_edgeai.partition.cut_numbers import family_of
+from pytest_edgeai.tiers.specs import Spec
+
+
+class Profile(Spec):
+    """How much is measured.
+
+    Parameters
+    ----------
+    replicates
+        Trials of each strategy, each in a fresh deployment.
+    retries
+        How often trials that the host has spoiled may be measured again in a session, as a multiple of the trials of
+        their strategy.
+    warmup
+        Requests before the measured ones.
+    inputs
+        Distinct samples that are sent: the largest of the validation set.
+    passes
+        How often each is sent.
+    session
+        `per_deployment` creates the ONNX Runtime session once; `per_request` for every request, as the study's
+        servers did.
+    wire
+        `binary`, or `base64` for JSON bodies as the study's servers had them.
+    probe_s
+        How long the larger message of the link probe should take.
+    """
+
+    replicates: int = Field(ge=1, le=1000)
+    retries: int = Field(default=2, ge=0, le=100)
+    warmup: int = Field(ge=0, le=100_000)
+    inputs: int = Field(ge=1, le=100_000)
+    passes: int = Field(ge=1, le=10_000)
+    session: Literal["per_deployment", "per_request"] = "per_deployment"
+    wire: Literal["binary", "base64"] = "binary"
+    probe_s: float = Field(default=0.02, gt=0, le=60)
+
+    @property
+    def requests(self) -> int:
+        """Measured requests a trial."""
+        return self.inputs * self.passes
+
+
+PROFILES: Mapping[str, Mapping[str, Any]] = {
+    "quick": {"replicates": 5, "warmup": 2, "inputs": 10, "passes": 1},
+    "paper": {
+        "replicates": 1,
+        "warmup": 100,
+        "inputs": 100,
+        "passes": 5,
+        "session": "per_request",
+        "wire": "base64",
+        "probe_s": 0.2,
+    },
+}
+
+
+class AccuracyBudgets(Spec):
+    """How far accuracy may drop, in percentage points below the baseline operator.
+
+    The most specific entry holds: that of model and operator, then that of the operator, then the default. An entry
+    for `partition` holds for `partition.3` as well.
+
+    Parameters
+    ----------
+    default
+        For every operator.
+    operators
+        By operator.
+    models
+        By model, then operator.
+    """
+
+    default: float = Field(default=2.0, ge=0, le=100)
+    operators: Mapping[str, float] = {}
+    models: Mapping[str, Mapping[str, float]] = {}
+
+    def budget_pp(self, model: str, operator: str) -> float:
+        """The budget of an operator on a model, in percentage points."""
+        specific = _most_specific(self.models, self.operators, model, operator)
+        return self.default if specific is None else specific
+
+
+class AccuracyFloors(Spec):
+    """What accuracy has to reach, in percent, whatever the baseline operator reaches; none where nothing is said.
+
+    The most specific entry holds, as in `AccuracyBudgets`.
+
+    Parameters
+    ----------
+    default
+        For every operator, or None.
+    operators
+        By operator.
+    models
+        By model, then operator.
+    """
+
+    default: float | None = Field(default=None, ge=0, le=100)
+    operators: Mapping[str, Annotated[float, Field(ge=0, le=100)]] = {}
+    models: Mapping[str, Mapping[str, Annotated[float, Field(ge=0, le=100)]]] = {}
+
+    def floor_percent(self, model: str, operator: str) -> float | None:
+        """The floor of an operator on a model, in percent, or None."""
+        specific = _most_specific(self.models, self.operators, model, operator)
+        return self.default if specific is None else specific
+
+
+def _most_specific(
+    models: Mapping[str, Mapping[str, float]], operators: Mapping[str, float], model: str, operator: str
+) -> float | None:
+    """The entry of model and operator, else of the operator; one for `partition` holds for `partition.3` as well."""
+    by_model, family = models.get(model, {}), family_of(operator)
+    for entries, name in ((by_model, operator), (by_model, family), (operators, operator), (operators, family)):
+        if name in entries:
+            return entries[name]
+    return None
+
+
+class LatencyBudget(Spec):
+    """How long a request may take on the strategies that a pattern names.
+
+    Parameters
+    ----------
+    strategies
+        A pattern of strategy ids, for example `bert-*-edge`.
+    max_median_s
+        Limit of the median latency.
+    """
+
+    strategies: str
+    max_median_s: float = Field(gt=0)
+
+
+class Budgets(Spec):
+    """What must hold for a green verdict."""
+
+    accuracy_drop_pp: AccuracyBudgets = AccuracyBudgets()
+    accuracy_floor: AccuracyFloors = AccuracyFloors()
+    latency: tuple[LatencyBudget, ...] = ()
+
+
+class Gate(Spec):
+    """What counts as worse than an earlier session.
+
+    Parameters
+    ----------
+    min_change
+        Relative change of latency below which nothing is a regression.
+    must_see
+        Relative change that the trials have to be able to show, else the verdict is inconclusive.
+    trial_spread, session_spread
+        How much latency differs between trials, at the least, and between two sessions of one version: standard
+        deviations of its logarithm.
+    accuracy_drop_pp
+        Largest drop of accuracy, in percentage points.
+    size_growth, memory_growth
+        Largest relative growth of an artifact, and of the peak memory of its server.
+    inconclusive
+        What becomes of a strategy that is slower by more than `min_change` where the trials cannot decide it: `fail`
+        or `pass`.
+    replicates
+        Trials a side of strategies that `--edgeai-against` measures in both versions, if no number is asked for.
+    max_replicates
+        Up to how many trials a side it goes for strategies that are not decided by then; as many as `replicates` or
+        fewer for no more.
+    measure_same
+        Whether it measures strategies twice whose artifact is the same in both versions.
+    """
+
+    min_change: float = Field(default=0.03, gt=0, lt=10)
+    must_see: float = Field(default=0.10, gt=0, lt=10)
+    trial_spread: float = Field(default=0.01, gt=0, lt=10)
+    session_spread: float = Field(default=0.025, ge=0, lt=10)
+    accuracy_drop_pp: float = Field(default=0.5, ge=0, le=100)
+    size_growth: float = Field(default=0.02, ge=0)
+    memory_growth: float = Field(default=0.10, ge=0)
+    inconclusive: Literal["fail", "pass"] = "fail"
+    replicates: int = Field(default=10, ge=1, le=1000)
+    max_replicates: int = Field(default=30, ge=1, le=1000)
+    measure_same: bool = False
+
+
+class Tolerances(Spec):
+    """How far a proof may be off before a trial is invalid.
+
+    Parameters
+    ----------
+    link_share
+        By how much links may have changed a trial's latency, as a share of it.
+    score
+        Difference between a score through the tiers and the same score computed locally.
+    cpu_wait
+        Share of a request's latency that its computation may have waited for a core; a request that waited longer is
+        marked.
+    waiting_requests
+        Share of a trial's requests that may be marked.
+    foreign_cores
+        How many of the cores that the tiers and the client need other processes may have taken during the requests.
+    slow_host
+        How much slower than in the fastest quarter of the session's trials the host may have computed the reference.
+    """
+
+    link_share: float = Field(default=0.02, gt=0, lt=1)
+    score: float = Field(default=1e-3, gt=0)
+    cpu_wait: float = Field(default=0.10, gt=0)
+    waiting_requests: float = Field(default=0.2, ge=0, le=1)
+    foreign_cores: float = Field(default=0.5, gt=0)
+    slow_host: float = Field(default=0.5, gt=0)
+
+
+class Data(Spec):
+    """Where data sets are that subject models of full size are judged on.
+
+    Relative paths start at the folder of the settings file. Each may also be `generated`: samples of realistic size
+    without meaning, for runs that measure latency only.
+
+    Parameters
+    ----------
+    ilsvrc
+        Folder of the ILSVRC 2012 validation images.
+    ilsvrc_train
+        Folder of training images, for operators that train.
+    images
+        How many validation images, drawn by a fixed seed, accuracy is evaluated on; None is all.
+    mrpc
+        Folder of GLUE's MRPC.
+    """
+
+    ilsvrc: Path | None = None
+    ilsvrc_train: Path | None = None
+    images: int | None = Field(default=None, ge=100)
+    mrpc: Path | None = None
