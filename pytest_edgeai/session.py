@@ -303,13 +303,13 @@ class MeasuringSession:
                 self.log.append(record)
             except ReportError as error:
                 reason = f"its samples were not kept: {error}"
-                record = TrialRecord(record.cell, "invalid", reason, "product", record.attempt, record.order)
-                self.attempts.records[record.cell] = record
+                record = TrialRecord(record.trial, "invalid", reason, "product", record.attempt, record.order)
+                self.attempts.records[record.trial] = record
         return record
 
     def invalidate(
         self,
-        cell: PlannedTrial,
+        trial: PlannedTrial,
         reason: str,
         cause: Cause = "product",
         host: Mapping[str, float | None] | None = None,
@@ -318,28 +318,28 @@ class MeasuringSession:
         """Keep why a trial's attempt has no numbers, and say what becomes of it; what is over already stays so."""
         from pytest_edgeai.measure.records import TrialRecord
 
-        if self.attempts.is_over(cell):
+        if self.attempts.is_over(trial):
             return "failed"
-        self.add(TrialRecord(cell, "invalid", reason, cause, host=host or {}, reference=reference or {}))
-        return self.attempts.settle(cell, (*self.trials, *self.baseline_trials))
+        self.add(TrialRecord(trial, "invalid", reason, cause, host=host or {}, reference=reference or {}))
+        return self.attempts.settle(trial, (*self.trials, *self.baseline_trials))
 
     def take_back_slow_trials(self) -> dict[PlannedTrial, Fate]:
         """Make trials invalid in which the host computed slowly, by all that is known by now; what becomes of each."""
         from pytest_edgeai.measure.contention import judge_speeds
 
-        references = {cell: record.reference for cell, record in self.records.items()}
+        references = {trial: record.reference for trial, record in self.records.items()}
         fates: dict[PlannedTrial, Fate] = {}
-        for cell, reason in judge_speeds(references, self.settings.tolerances.slow_host).items():
-            if self.records[cell].status == "valid":
-                before = self.attempts.take_back(cell, reason)
+        for trial, reason in judge_speeds(references, self.settings.tolerances.slow_host).items():
+            if self.records[trial].status == "valid":
+                before = self.attempts.take_back(trial, reason)
                 if self.log is not None:
                     self.log.remove(before)
-                fates[cell] = self.attempts.settle(cell, (*self.trials, *self.baseline_trials))
+                fates[trial] = self.attempts.settle(trial, (*self.trials, *self.baseline_trials))
         return fates
 
     def place_again(self, remaining: Sequence[PlannedTrial | None]) -> int:
         """Before which of the remaining tests a trial is put that is to be measured again; None is no trial."""
-        together = [None if cell is None else (cell.replicate, cell.strategy) for cell in remaining]
+        together = [None if trial is None else (trial.replicate, trial.strategy) for trial in remaining]
         return place_again(together, self._chance)
 
     def further_trials(self) -> list[PlannedTrial]:

@@ -27,21 +27,21 @@ WRONG = InvalidTrial("parity: sample 1 gets label 2")
 outcomes = st.sampled_from(["valid", "host", "product"])
 
 
-def cells(strategy: Strategy, count: int, version: str = "") -> list[PlannedTrial]:
+def trials(strategy: Strategy, count: int, version: str = "") -> list[PlannedTrial]:
     return [PlannedTrial(strategy, replicate, version) for replicate in range(count)]
 
 
-def record(cell: PlannedTrial, outcome: str) -> TrialRecord:
+def record(trial: PlannedTrial, outcome: str) -> TrialRecord:
     if outcome == "valid":
-        return TrialRecord(cell, "valid", measurements=(MeasuredRequest(0, 0, 0.001, {"compute": 0.001}),))
-    return TrialRecord(cell, "invalid", f"because of the {outcome}", outcome)
+        return TrialRecord(trial, "valid", measurements=(MeasuredRequest(0, 0, 0.001, {"compute": 0.001}),))
+    return TrialRecord(trial, "invalid", f"because of the {outcome}", outcome)
 
 
-def attempt(attempts: Attempts, cell: PlannedTrial, outcome: str, planned: list[PlannedTrial]) -> str:
+def attempt(attempts: Attempts, trial: PlannedTrial, outcome: str, planned: list[PlannedTrial]) -> str:
     """Make an attempt as a session does; what becomes of it."""
-    attempts.begin(cell)
-    attempts.add(record(cell, outcome))
-    return "valid" if outcome == "valid" else attempts.settle(cell, planned)
+    attempts.begin(trial)
+    attempts.add(record(trial, outcome))
+    return "valid" if outcome == "valid" else attempts.settle(trial, planned)
 
 
 def measured(planned: list[PlannedTrial], attempts: Attempts) -> Measured:
@@ -71,21 +71,21 @@ def measured(planned: list[PlannedTrial], attempts: Attempts) -> Measured:
 def test_a_session_ends_and_fails_a_test_exactly_where_a_strategy_cannot_be_judged(
     retries: int, edge: int, cloud: int, drawn: list[str], chance: random.Random
 ) -> None:
-    planned = [*cells(EDGE, edge), *cells(CLOUD, cloud)]
+    planned = [*trials(EDGE, edge), *trials(CLOUD, cloud)]
     attempts, queue, fates, tries = Attempts(retries), list(planned), dict[PlannedTrial, str](), Counter[Strategy]()
     while queue:
-        cell = queue.pop(0)
-        tries[cell.strategy] += 1
-        fates[cell] = attempt(attempts, cell, drawn.pop() if drawn else "valid", planned)
-        if fates[cell] == "again":
-            queue.insert(place_again([one.strategy for one in queue], chance), cell)
+        trial = queue.pop(0)
+        tries[trial.strategy] += 1
+        fates[trial] = attempt(attempts, trial, drawn.pop() if drawn else "valid", planned)
+        if fates[trial] == "again":
+            queue.insert(place_again([one.strategy for one in queue], chance), trial)
     assert not attempts.waiting
     assert [one.order for one in attempts] == list(range(tries.total()))
     for strategy, count in ((EDGE, edge), (CLOUD, cloud)):
         assert tries[strategy] <= count * (1 + retries)
-        own = [attempts.records[cell] for cell in planned if cell.strategy == strategy]
+        own = [attempts.records[trial] for trial in planned if trial.strategy == strategy]
         invalid = [InvalidTrial(one.reason, one.cause) for one in own if one.status == "invalid"]
-        failed = any(fates[cell] == "failed" for cell in planned if cell.strategy == strategy)
+        failed = any(fates[trial] == "failed" for trial in planned if trial.strategy == strategy)
         assert failed == (judge_trials(invalid, count, tries[strategy]).outcome == "invalid")
         if invalid and all(one.cause == "host" for one in invalid):
             assert tries[strategy] == count * (1 + retries)
@@ -108,33 +108,33 @@ def test_retries_are_put_anywhere_among_the_remaining_trials() -> None:
 
 @given(st.lists(outcomes, min_size=1, max_size=8))
 def test_every_attempt_is_kept_and_the_last_one_counts(drawn: list[str]) -> None:
-    (cell,) = planned = cells(EDGE, 1)
+    (trial,) = planned = trials(EDGE, 1)
     attempts = Attempts(retries=100)
     made = []
     for outcome in drawn:
         made.append(outcome)
-        if attempt(attempts, cell, outcome, planned) != "again":
+        if attempt(attempts, trial, outcome, planned) != "again":
             break
     assert [one.cause or "valid" for one in attempts] == made
     assert [one.attempt for one in attempts] == list(range(len(made)))
-    assert (attempts.records[cell].cause or "valid") == made[-1]
+    assert (attempts.records[trial].cause or "valid") == made[-1]
 
 
 def test_what_is_repeated_without_need_is_replaced() -> None:
-    (cell,) = cells(EDGE, 1)
+    (trial,) = trials(EDGE, 1)
     attempts = Attempts(retries=2)
-    first, nothing = attempts.add(record(cell, "valid"))
+    first, nothing = attempts.add(record(trial, "valid"))
     assert nothing is None
-    attempts.begin(cell)
-    assert not attempts.is_over(cell)
-    again, replaced = attempts.add(record(cell, "product"))
+    attempts.begin(trial)
+    assert not attempts.is_over(trial)
+    again, replaced = attempts.add(record(trial, "product"))
     assert replaced == first
-    assert attempts.is_over(cell)
+    assert attempts.is_over(trial)
     assert list(attempts) == [again]
 
 
 def test_each_version_of_a_strategy_has_retries_of_its_own() -> None:
-    ours, theirs = cells(EDGE, 1), cells(EDGE, 1, "main")
+    ours, theirs = trials(EDGE, 1), trials(EDGE, 1, "main")
     attempts = Attempts(retries=1)
     assert attempt(attempts, ours[0], "host", ours + theirs) == "again"
     assert attempt(attempts, theirs[0], "host", ours + theirs) == "again"
@@ -142,10 +142,10 @@ def test_each_version_of_a_strategy_has_retries_of_its_own() -> None:
 
 
 def test_a_trial_that_still_waits_when_the_session_ends_is_not_done_without() -> None:
-    planned = cells(EDGE, ENOUGH + 1)
+    planned = trials(EDGE, ENOUGH + 1)
     attempts = Attempts(retries=1)
-    for cell in planned[1:]:
-        attempt(attempts, cell, "valid", planned)
+    for trial in planned[1:]:
+        attempt(attempts, trial, "valid", planned)
     assert attempt(attempts, planned[0], "host", planned) == "again"
     (result,) = judge(measured(planned, attempts)).results
     assert result.verdict.outcome == "invalid"

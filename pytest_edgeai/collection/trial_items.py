@@ -156,24 +156,24 @@ class TrialItems:
         """Put trials behind the last one in which the host turned out to have been slow; whether there are any."""
         known = {one.stash[TRIAL]: one for one in items if TRIAL in one.stash}
         again = []
-        for cell, fate in self._edgeai.take_back_slow_trials().items():
-            benchmark = known[cell].stash.get(BENCHMARK, None)
+        for trial, fate in self._edgeai.take_back_slow_trials().items():
+            benchmark = known[trial].stash.get(BENCHMARK, None)
             if benchmark is not None:
                 benchmark.has_error = True  # pytest-benchmark then leaves it out of its files
             if fate == "again":
-                again.append(known[cell])
+                again.append(known[trial])
         self._progress.take_back([one.nodeid for one in again])
         items += again
         return bool(again)
 
-    def _add(self, session: pytest.Session, cells: Sequence[PlannedTrial]) -> None:
+    def _add(self, session: pytest.Session, trials: Sequence[PlannedTrial]) -> None:
         items = {item.stash[TRIAL]: item for item in session.items if TRIAL in item.stash}
-        for cell in cells:
-            alike = [one for one in items if (one.strategy, one.version) == (cell.strategy, cell.version)]
-            added = _replicate(items[max(alike)], cell)
+        for trial in trials:
+            alike = [one for one in items if (one.strategy, one.version) == (trial.strategy, trial.version)]
+            added = _replicate(items[max(alike)], trial)
             session.items.append(added)
             session.testscollected += 1
-            self._progress.add(added.nodeid, cell)
+            self._progress.add(added.nodeid, trial)
 
 
 def _last_place(items: Sequence[pytest.Item], item: pytest.Item) -> int:
@@ -181,13 +181,13 @@ def _last_place(items: Sequence[pytest.Item], item: pytest.Item) -> int:
     return next(place for place in range(len(items) - 1, -1, -1) if items[place] is item)
 
 
-def _replicate(item: pytest.Item, cell: PlannedTrial) -> pytest.Item:
+def _replicate(item: pytest.Item, trial: PlannedTrial) -> pytest.Item:
     """The item of one more trial of the same strategy and version."""
     assert isinstance(item, pytest.Function)
     before, replicate = item.stash[TRIAL], AXES[-1]
-    words = [cell.id if word == before.id else word for word in item.callspec._idlist]  # noqa: SLF001
+    words = [trial.id if word == before.id else word for word in item.callspec._idlist]  # noqa: SLF001
     callspec = dataclasses.replace(
-        item.callspec, params={**item.callspec.params, replicate: cell.replicate}, _idlist=words
+        item.callspec, params={**item.callspec.params, replicate: trial.replicate}, _idlist=words
     )
     added = pytest.Function.from_parent(
         item.parent,
@@ -196,13 +196,13 @@ def _replicate(item: pytest.Item, cell: PlannedTrial) -> pytest.Item:
         fixtureinfo=item._fixtureinfo,  # noqa: SLF001  # fixtures are the same, whichever trial it is
         originalname=item.originalname,
     )
-    added.own_markers[:] = [_renumbered(mark, cell) for mark in item.own_markers]
-    added.stash[TRIAL] = cell
+    added.own_markers[:] = [_renumbered(mark, trial) for mark in item.own_markers]
+    added.stash[TRIAL] = trial
     return added
 
 
-def _renumbered(mark: pytest.Mark, cell: PlannedTrial) -> pytest.Mark:
+def _renumbered(mark: pytest.Mark, trial: PlannedTrial) -> pytest.Mark:
     if mark.name != "strategy":
         return mark
-    renumbered: pytest.MarkDecorator = pytest.mark.strategy(**{**mark.kwargs, "replicate": cell.replicate})
+    renumbered: pytest.MarkDecorator = pytest.mark.strategy(**{**mark.kwargs, "replicate": trial.replicate})
     return renumbered.mark

@@ -83,13 +83,13 @@ class Attempts:
         """Every attempt, in the order in which they were made."""
         return iter(sorted((*self.earlier, *self.records.values()), key=lambda record: record.order))
 
-    def begin(self, cell: PlannedTrial) -> None:
+    def begin(self, trial: PlannedTrial) -> None:
         """Expect the outcome of an attempt, whatever is known of the trial so far."""
-        self._begun = cell
+        self._begun = trial
 
-    def is_over(self, cell: PlannedTrial) -> bool:
+    def is_over(self, trial: PlannedTrial) -> bool:
         """Whether the outcome of the trial's latest attempt is known."""
-        return cell in self.records and self._begun != cell
+        return trial in self.records and self._begun != trial
 
     def add(self, record: TrialRecord) -> tuple[TrialRecord, TrialRecord | None]:
         """Keep the outcome of an attempt.
@@ -100,53 +100,53 @@ class Attempts:
             The record with its number and place, and the record that it replaces for good: a test that another
             plugin runs again repeats its trial, and only the last run of it counts.
         """
-        cell, number, replaced = record.cell, 0, None
-        before = self.records.get(cell)
-        if before is not None and cell in self.waiting:
+        trial, number, replaced = record.trial, 0, None
+        before = self.records.get(trial)
+        if before is not None and trial in self.waiting:
             self.earlier.append(before)
             number = before.attempt + 1
         elif before is not None:
             replaced, number = before, before.attempt
-        self.waiting.discard(cell)
+        self.waiting.discard(trial)
         self._begun = None
         record = replace(record, attempt=number, order=self._made)
         self._made += 1
-        self.records[cell] = record
+        self.records[trial] = record
         return record, replaced
 
-    def take_back(self, cell: PlannedTrial, reason: str) -> TrialRecord:
+    def take_back(self, trial: PlannedTrial, reason: str) -> TrialRecord:
         """Make a valid attempt invalid: the host turns out to have spoiled it. The record as it was."""
-        before = self.records[cell]
-        self.records[cell] = replace(before, status="invalid", reason=reason, cause="host", measurements=())
+        before = self.records[trial]
+        self.records[trial] = replace(before, status="invalid", reason=reason, cause="host", measurements=())
         return before
 
-    def settle(self, cell: PlannedTrial, planned: Collection[PlannedTrial]) -> Fate:
+    def settle(self, trial: PlannedTrial, planned: Collection[PlannedTrial]) -> Fate:
         """What becomes of an invalid attempt.
 
         Parameters
         ----------
-        cell
+        trial
             The trial; its latest attempt is invalid.
         planned
             All trials of the session.
         """
-        if self.records[cell].cause != "host":
+        if self.records[trial].cause != "host":
             return "failed"
-        alike = [one for one in planned if _budget(one) == _budget(cell)]
-        if self._used(cell) < self.retries * len(alike):
-            self.waiting.add(cell)
+        alike = [one for one in planned if _budget(one) == _budget(trial)]
+        if self._used(trial) < self.retries * len(alike):
+            self.waiting.add(trial)
             return "again"
-        possible = sum(one != cell and self._may_be_valid(one) for one in alike)
+        possible = sum(one != trial and self._may_be_valid(one) for one in alike)
         return "set aside" if possible >= ENOUGH else "failed"
 
-    def _used(self, cell: PlannedTrial) -> int:
-        granted = (*(record.cell for record in self.earlier), *self.waiting)
-        return sum(_budget(one) == _budget(cell) for one in granted)
+    def _used(self, trial: PlannedTrial) -> int:
+        granted = (*(record.trial for record in self.earlier), *self.waiting)
+        return sum(_budget(one) == _budget(trial) for one in granted)
 
-    def _may_be_valid(self, cell: PlannedTrial) -> bool:
-        return cell not in self.records or cell in self.waiting or self.records[cell].status == "valid"
+    def _may_be_valid(self, trial: PlannedTrial) -> bool:
+        return trial not in self.records or trial in self.waiting or self.records[trial].status == "valid"
 
 
-def _budget(cell: PlannedTrial) -> tuple[object, ...]:
+def _budget(trial: PlannedTrial) -> tuple[object, ...]:
     """What trials share their retries by: each version of a strategy has its own."""
-    return cell.strategy, cell.version
+    return trial.strategy, trial.version

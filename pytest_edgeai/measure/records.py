@@ -84,7 +84,7 @@ class TrialRecord:
 
     Parameters
     ----------
-    cell
+    trial
         Strategy and replicate.
     status, reason
         The outcome; the reason is empty when valid.
@@ -121,7 +121,7 @@ class TrialRecord:
         requests. Empty where servers are not ours.
     """
 
-    cell: PlannedTrial
+    trial: PlannedTrial
     status: Status
     reason: str = ""
     cause: str = ""
@@ -147,16 +147,16 @@ class TrialRecord:
     def as_json(self) -> dict[str, Any]:
         """A JSON object; the measurements as columns."""
         document = asdict(self)
-        del document["cell"], document["measurements"]
+        del document["trial"], document["measurements"]
         document["probes"] = [probe.as_json() for probe in self.probes]
-        strategy = self.cell.strategy
+        strategy = self.trial.strategy
         names = _span_columns(self.measurements)
         return {
-            "id": self.cell.id,
+            "id": self.trial.id,
             "model": strategy.model,
             "operator": strategy.operator,
             "tier": str(strategy.placement),
-            "replicate": self.cell.replicate,
+            "replicate": self.trial.replicate,
             **document,
             "run": [one.run for one in self.measurements],
             "input": [one.input for one in self.measurements],

@@ -58,7 +58,7 @@ class Assignment:
 
     Parameters
     ----------
-    cell
+    trial
         Strategy and replicate.
     model
         The model's name on its tier.
@@ -74,7 +74,7 @@ class Assignment:
         What the reference took in the session's other trials so far, by tier (`contention.slower_references`).
     """
 
-    cell: PlannedTrial
+    trial: PlannedTrial
     model: str
     profile: Profile
     tolerances: Tolerances
@@ -140,7 +140,7 @@ def run_trial(deployment: Deployment, assignment: Assignment, stopwatch: Stopwat
     if spoiled or wrong_links:
         raise TrialInvalid(spoiled or wrong_links, "host", host, references)
     return TrialRecord(
-        cell=assignment.cell,
+        trial=assignment.trial,
         status="valid",
         measurements=measurements,
         probes=tuple(probes),
@@ -167,7 +167,7 @@ def _check_graphs(states: Sequence[TierState], assignment: Assignment) -> list[s
                 f"tier {state.tier} has loaded files of {assignment.model} other than the artifact's (SHA-256 {told}): "
                 "they were changed meanwhile, or are of another build"
             )
-        if loaded is None and tier_of(state.tier) in assignment.cell.strategy.placement.tiers:
+        if loaded is None and tier_of(state.tier) in assignment.trial.strategy.placement.tiers:
             unproven.append(f"{state.tier}: graph files")
     return unproven
 

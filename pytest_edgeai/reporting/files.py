@@ -85,9 +85,9 @@ class ReportFolder:
         ReportError
             They cannot be written.
         """
-        name = AGAINST_SAMPLES if record.cell.version else SAMPLES
+        name = AGAINST_SAMPLES if record.trial.version else SAMPLES
         self._begin(name)
-        strategy, replicate = record.cell.strategy, record.cell.replicate
+        strategy, replicate = record.trial.strategy, record.trial.replicate
         names = (strategy.model, strategy.operator, strategy.placement, replicate)
         rows = []
         for one in record.measurements:
@@ -105,9 +105,9 @@ class ReportFolder:
         """Take a trial's samples out again: its test was repeated."""
         if not record.measurements:
             return
-        path = self.path / (AGAINST_SAMPLES if record.cell.version else SAMPLES)
-        strategy = record.cell.strategy
-        names = [strategy.model, strategy.operator, str(strategy.placement), str(record.cell.replicate)]
+        path = self.path / (AGAINST_SAMPLES if record.trial.version else SAMPLES)
+        strategy = record.trial.strategy
+        names = [strategy.model, strategy.operator, str(strategy.placement), str(record.trial.replicate)]
         with path.open(encoding="utf-8", newline="") as file:
             kept = [row for row in csv.reader(file) if row[: len(names)] != names]
         text = io.StringIO(newline="")
@@ -204,7 +204,7 @@ def results_document(measured: Measured, outcome: SessionOutcome) -> dict[str, A
         "comparison": None if outcome.comparison is None else finite(outcome.comparison.as_json()),
         "statistics": None if outcome.analysis is None else outcome.analysis.as_json(),
         "accuracy_statistics": pairs_document(outcome),
-        "trials": [finite(record.as_json()) for record in measured.attempts if not record.cell.version],
+        "trials": [finite(record.as_json()) for record in measured.attempts if not record.trial.version],
         "against": None if measured.other is None else _against(measured, measured.other),
     }
 
@@ -225,7 +225,7 @@ def _against(measured: Measured, other: OtherVersion) -> dict[str, Any]:
             }
             for (model, operator), ready in other.prepared.items()
         ],
-        "trials": [finite(record.as_json()) for record in measured.attempts if record.cell.version],
+        "trials": [finite(record.as_json()) for record in measured.attempts if record.trial.version],
     }
 
 

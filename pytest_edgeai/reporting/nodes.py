@@ -22,7 +22,7 @@ def slowest_rows(records: Iterable[TrialRecord]) -> list[tuple[str, ...]]:
     for record in records:
         named = [one.slowest for one in record.measurements if one.slowest]
         if named:
-            slowest.setdefault(record.cell.strategy.id, Counter()).update(named)
+            slowest.setdefault(record.trial.strategy.id, Counter()).update(named)
     return [
         (
             f"`{name}`",

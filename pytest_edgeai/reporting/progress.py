@@ -85,9 +85,9 @@ class ProgressLines:
         """Whether anything is written."""
         return not self._quiet
 
-    def add(self, nodeid: str, cell: PlannedTrial) -> None:
+    def add(self, nodeid: str, trial: PlannedTrial) -> None:
         """Expect one more trial."""
-        self._trials[nodeid] = cell
+        self._trials[nodeid] = trial
 
     def take_back(self, nodeids: Iterable[str]) -> None:
         """Expect trials once more that seemed to be over."""
@@ -109,16 +109,16 @@ class ProgressLines:
 
     def pytest_runtest_logfinish(self, nodeid: str) -> None:
         """Write the line of a trial."""
-        cell = self._trials.get(nodeid)
-        if cell is None:
+        trial = self._trials.get(nodeid)
+        if trial is None:
             return
-        again = cell in self._session.attempts.waiting
+        again = trial in self._session.attempts.waiting
         if not again:
             self._settled.add(nodeid)
-        self._took_s.setdefault(cell.strategy.id, []).append(time.monotonic() - self._begun_at[nodeid])
+        self._took_s.setdefault(trial.strategy.id, []).append(time.monotonic() - self._begun_at[nodeid])
         if self._quiet:
             return
-        record = self._session.records.get(cell)
+        record = self._session.records.get(trial)
         if record is None:
             figures = "not measured"
         elif record.status == "valid":
@@ -128,17 +128,17 @@ class ProgressLines:
         width, waiting = len(str(len(self._trials))), len(self._session.attempts.waiting)
         retries = f" ({waiting} to measure again)" if waiting else ""
         done = f"{len(self._settled):{width}}/{len(self._trials)}{retries}"
-        line = f"  trial {done}, {self._left()} left: {cell.id}, {figures}"
+        line = f"  trial {done}, {self._left()} left: {trial.id}, {figures}"
         if self._writer.hasmarkup:
             line = line[: max(40, self._writer.fullwidth - _MARGIN)]
         self._writer.write(f"\n{line}", flush=True)
 
     def _left(self) -> str:
         """An estimate from what each strategy took so far, or, not yet tried, from what all took."""
-        remaining = [cell for nodeid, cell in self._trials.items() if nodeid not in self._settled]
+        remaining = [trial for nodeid, trial in self._trials.items() if nodeid not in self._settled]
         means = {name: statistics.fmean(values) for name, values in self._took_s.items()}
         overall = statistics.fmean(means.values())
-        seconds = round(sum(means.get(cell.strategy.id, overall) for cell in remaining))
+        seconds = round(sum(means.get(trial.strategy.id, overall) for trial in remaining))
         return f"{seconds // 60}:{seconds % 60:02}"
 
     def _line(self, text: str) -> None:

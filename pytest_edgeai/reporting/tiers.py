@@ -68,7 +68,7 @@ def saturation_sentences(records: Iterable[TrialRecord], prepared: Mapping[tuple
     """
     found: dict[str, dict[str, None]] = {}
     for record in records:
-        artifact = prepared.get(record.cell.strategy.artifact)
+        artifact = prepared.get(record.trial.strategy.artifact)
         if artifact is None or artifact.artifact.entry.provenance.get("reduce_range") is not False:
             continue
         for place, said in record.tiers.items():

@@ -230,10 +230,10 @@ def _result(
 def _compute_medians(records: Mapping[PlannedTrial, TrialRecord]) -> dict[Strategy, dict[int, float]]:
     """Median compute span of each valid trial, by strategy and replicate."""
     found: dict[Strategy, dict[int, float]] = {}
-    for cell, record in records.items():
+    for trial, record in records.items():
         spans_s = [one.spans_s["compute"] for one in record.measurements if "compute" in one.spans_s]
-        if record.status == "valid" and spans_s and not cell.version:
-            found.setdefault(cell.strategy, {})[cell.replicate] = float(np.median(spans_s))
+        if record.status == "valid" and spans_s and not trial.version:
+            found.setdefault(trial.strategy, {})[trial.replicate] = float(np.median(spans_s))
     return found
 
 
@@ -280,7 +280,7 @@ def _invalid(planned: Sequence[PlannedTrial], measured: Measured) -> list[Invali
 
 
 def _tries(planned: Sequence[PlannedTrial], measured: Measured) -> int:
-    return sum(record.cell in planned for record in measured.attempts)
+    return sum(record.trial in planned for record in measured.attempts)
 
 
 def _remarks_on_trials(planned: Mapping[Strategy, Sequence[PlannedTrial]], measured: Measured) -> list[str]:
@@ -292,7 +292,7 @@ def _remarks_on_trials(planned: Mapping[Strategy, Sequence[PlannedTrial]], measu
     ]
     short = [strategy.id for strategy, found in invalid.items() if any(one.cause == "host" for one in found)]
     reasons = [
-        record.reason for record in measured.attempts if record.cause == "host" and record.cell.strategy in planned
+        record.reason for record in measured.attempts if record.cause == "host" and record.trial.strategy in planned
     ]
     return [remark for remark in (*remarks, blame_host(short, len(planned), reasons)) if remark]
 
@@ -339,13 +339,13 @@ def _analyze(valid: Sequence[TrialRecord], settings: Settings) -> Analysis:
     profile = settings.measurement
     rows = [
         (
-            record.cell.strategy.model,
-            record.cell.strategy.operator,
-            str(record.cell.strategy.placement),
-            record.cell.replicate * profile.requests + one.run,
+            record.trial.strategy.model,
+            record.trial.strategy.operator,
+            str(record.trial.strategy.placement),
+            record.trial.replicate * profile.requests + one.run,
             one.latency_s,
         )
-        for record in sorted(valid, key=lambda record: record.cell)
+        for record in sorted(valid, key=lambda record: record.trial)
         for one in record.measurements
     ]
     model, operator, tier, run, latency_s = zip(*rows, strict=True)
