@@ -181,7 +181,7 @@ def _asked(prepared: Prepared, requests: int) -> Asked:
     """Samples spread evenly over those that accuracy is evaluated on."""
     count = len(prepared.validation)
     chosen = [prepared.validation[number * count // requests] for number in range(min(requests, count))]
-    return [(sample.inputs, sample.label) for sample in chosen]
+    return [(sample.inputs, sample.reference) for sample in chosen]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -30,7 +30,6 @@ from pytest_edgeai.serving.repository import GRAPH_NAME
 from pytest_edgeai.stats import AccuracyDrop, ratio_drop
 from pytest_edgeai.store import default_root
 from pytest_edgeai.subjects import SubjectModel
-from pytest_edgeai.subjects.metrics import METRICS
 
 MODELS: Final = ("resnet", "resnext", "bert", "roberta")
 OPERATORS: Final = ("identity", "sptq", "qat", "pruned", "distilled", "dsptq", "pruned_structured")
@@ -87,13 +86,13 @@ def rows(subject: SubjectModel, prepared: Mapping[str, Prepared], rounds: int) -
     made = []
     for operator, ready in prepared.items():
         entry = ready.artifact.entry
-        told, lost = entry.provenance, drop(subject, prepared[BASELINE], ready)
+        told, lost = entry.provenance, drop(prepared[BASELINE], ready)
         made.append(
             Row(
                 subject.name,
                 operator,
                 told["engine"],
-                ready.evaluation.metrics[subject.metrics[0]],
+                ready.evaluation.first.value,
                 lost.drop,
                 lost.low,
                 lost.high,
@@ -110,10 +109,12 @@ def rows(subject: SubjectModel, prepared: Mapping[str, Prepared], rounds: int) -
     return made
 
 
-def drop(subject: SubjectModel, before: Prepared, after: Prepared) -> AccuracyDrop:
+def drop(before: Prepared, after: Prepared) -> AccuracyDrop:
     """By how much one artifact is less accurate than another, on the same samples."""
-    metric, truth = METRICS[subject.metrics[0]], before.evaluation.truth
-    return ratio_drop(metric.parts(before.evaluation.ranked, truth), metric.parts(after.evaluation.ranked, truth))
+    was, now = before.evaluation.first.parts, after.evaluation.first.parts
+    assert was is not None
+    assert now is not None
+    return ratio_drop(was, now)
 
 
 def measure(subject: SubjectModel, prepared: Mapping[str, Prepared], rounds: int) -> dict[str, float]:
@@ -171,7 +172,7 @@ def in_order(subject: SubjectModel, prepared: Mapping[str, Prepared]) -> str:
     """
     there = [operator for operator in STUDYS_ORDER if operator in prepared]
     for first, second in pairwise(there):
-        found = drop(subject, prepared[first], prepared[second])
+        found = drop(prepared[first], prepared[second])
         if found.high < 0:
             return f"{subject.name}: {second} gains {-found.drop:.1f} points over {first}"
     return ""

@@ -30,7 +30,8 @@ from pytest_edgeai.parallel.aggregation import Aggregation, AggregationError
 from pytest_edgeai.serving.repository import Execution, Model
 from pytest_edgeai.store import default_root
 from pytest_edgeai.subjects import SubjectModel
-from pytest_edgeai.subjects.metrics import METRICS
+from pytest_edgeai.subjects.metrics import Metric, metric_of
+from pytest_edgeai.subjects.predictions import Predictions
 
 MODELS: Final = ("mobilenet", "resnet")
 BASELINE: Final = "identity"
@@ -95,7 +96,7 @@ class Answers:
     aggregation: Aggregation
     by_node: Sequence[Mapping[str, Array]]
     truth: Array
-    metric: str
+    metric: Metric
 
     def percent(self, chosen: Sequence[int]) -> float | None:
         """Accuracy where only some nodes answer; None where that makes no answer."""
@@ -104,7 +105,7 @@ class Answers:
             ranked = self.aggregation(arrived)["labels"]
         except AggregationError:
             return None
-        return METRICS[self.metric].percent(ranked, self.truth)
+        return self.metric.score(Predictions({"labels": ranked}, has_classes=True), self.truth)
 
 
 def answers(subject: SubjectModel, prepared: Prepared) -> Answers:
@@ -115,7 +116,7 @@ def answers(subject: SubjectModel, prepared: Prepared) -> Answers:
         model = Model(one, Execution())
         told = [model.infer(sample.inputs)[0] for sample in prepared.validation]
         by_node.append({name: np.concatenate([answer[name] for answer in told]) for name in told[0]})
-    return Answers(Aggregation.read(folder), by_node, prepared.validation.labels, subject.metrics[0])
+    return Answers(Aggregation.read(folder), by_node, prepared.validation.labels, metric_of(subject.metrics[0]))
 
 
 def combinations(prepared: Prepared, told: Answers) -> list[Combination]:
@@ -267,7 +268,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         told = {operator: answers(subject, ready[operator]) for operator in operators}
         rows = node_rows(ready, told, options.rounds)
         found = {operator: combinations(ready[operator], told[operator]) for operator in operators}
-        whole = ready[BASELINE].evaluation.metrics[subject.metrics[0]]
+        whole = ready[BASELINE].evaluation.first.value
         macs = ready[BASELINE].artifact.entry.provenance["macs"]
         print(f"\n{model}: the whole is {_percent(whole)} right with {macs / 1e6:.1f} M MACs\n\n{node_table(rows)}")
         print(f"\n{left_out_table(found)}\n")

@@ -67,7 +67,7 @@ SUBJECT: Final = SubjectModel(
     task="whether two sentences say the same",
     network=network,
     graph_inputs=("input_ids", "attention_mask", "token_type_ids"),
-    samples=paraphrases.SAMPLES,
+    examples=paraphrases.SAMPLES,
     pipeline=Pipeline(
         preprocess=TextPreprocess(
             "text",

@@ -9,7 +9,7 @@ import numpy as np
 
 from fixtures import paraphrases
 from models import checkpoint, losses
-from pytest_edgeai.subjects import Sample, SubjectModel
+from pytest_edgeai.subjects import Example, SubjectModel
 
 if TYPE_CHECKING:
     import torch
@@ -63,9 +63,9 @@ class DigitPairs:
         for parameter in network.parameters():
             if parameter.ndim == 4:
                 parameter.data = parameter.data.contiguous(memory_format=self._layout)
-        samples = subject.samples.generate("train")
+        samples = subject.examples.generate("train")
         self._images = graph_inputs(subject, samples)[0]
-        self._labels = torch.tensor([sample.label for sample in samples])
+        self._labels = torch.tensor([sample.reference for sample in samples])
 
     def __len__(self) -> int:
         """Number of training samples."""
@@ -133,7 +133,7 @@ class Paraphrases:
         return cross_entropy(logits, self._labels[chosen]) + tagging
 
 
-def graph_inputs(subject: SubjectModel, samples: Sequence[Sample]) -> list[torch.Tensor]:
+def graph_inputs(subject: SubjectModel, samples: Sequence[Example]) -> list[torch.Tensor]:
     """Samples after the subject's pre-processing, as the positional tensors of its network.
 
     Parameters

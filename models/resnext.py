@@ -54,7 +54,7 @@ SUBJECT: Final = SubjectModel(
     task="two handwritten digits in a photograph, 100 classes",
     network=network,
     graph_inputs=("pixels",),
-    samples=digit_pairs.SAMPLES,
+    examples=digit_pairs.SAMPLES,
     pipeline=Pipeline(
         preprocess=ImagePreprocess("image", "pixels", resize=(40, 40), mean=(0.38,) * 3, std=(0.12,) * 3),
         postprocess=Classification(k=5),

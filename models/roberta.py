@@ -69,7 +69,7 @@ SUBJECT: Final = SubjectModel(
     task="whether two sentences say the same",
     network=network,
     graph_inputs=("input_ids", "attention_mask"),
-    samples=paraphrases.SAMPLES,
+    examples=paraphrases.SAMPLES,
     pipeline=Pipeline(
         preprocess=TextPreprocess(
             "text",

@@ -20,7 +20,8 @@ import numpy as np
 from models import checkpoint, vocabulary
 from models.lessons import DigitPairs, Lesson, Paraphrases, graph_inputs
 from pytest_edgeai.subjects import SubjectModel
-from pytest_edgeai.subjects.metrics import METRICS
+from pytest_edgeai.subjects.metrics import METRICS, metric_of
+from pytest_edgeai.subjects.predictions import Predictions
 
 if TYPE_CHECKING:
     import torch
@@ -115,7 +116,7 @@ def accuracy(subject: SubjectModel, network: torch.nn.Module, limit: int | None 
     """
     import torch
 
-    samples = subject.samples.generate("validation")[:limit]
+    samples = subject.examples.generate("validation")[:limit]
     inputs = graph_inputs(subject, samples)
     postprocess = subject.pipeline.postprocess
     assert postprocess is not None
@@ -123,8 +124,9 @@ def accuracy(subject: SubjectModel, network: torch.nn.Module, limit: int | None 
         batches = [slice(at, at + _BATCH) for at in range(0, len(samples), _BATCH)]
         logits = torch.cat([network(*(tensor[batch] for tensor in inputs)) for batch in batches])
     ranked = postprocess({postprocess.input: logits.numpy()})["labels"]
-    truth = np.array([sample.label for sample in samples])
-    return {name: METRICS[name].percent(ranked, truth) for name in subject.metrics}
+    truth = np.array([sample.reference for sample in samples])
+    predictions = Predictions({"labels": ranked}, has_classes=True)
+    return {metric.name: metric.score(predictions, truth) for metric in map(metric_of, subject.metrics)}
 
 
 def train(name: str) -> None:
@@ -156,7 +158,7 @@ def train(name: str) -> None:
             print(f"{name}: step {step} of {steps}, loss {recent:.3f}, {left:.0f} s left", flush=True)
     processor = time.process_time() - processor
     checkpoint.save(network, checkpoint.path_of(name))
-    measured = accuracy(subject, subject.network())
+    measured = accuracy(subject, subject.trained())
     report = ", ".join(f"{METRICS[metric].label} {percent:.1f} %" for metric, percent in measured.items())
     print(f"{name}: validation {report} after {processor:.0f} CPU-seconds", flush=True)
 

@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from pytest_edgeai.serving.pipeline import Classification, ImagePreprocess, Pipeline, TextPreprocess
     from pytest_edgeai.settings import Settings
     from pytest_edgeai.stats import analyze
-    from pytest_edgeai.subjects import Sample, SampleSource, SubjectError, SubjectModel, Training
+    from pytest_edgeai.subjects import Example, ExampleSource, SubjectError, SubjectModel, Training
+    from pytest_edgeai.subjects.metrics import Metric
+    from pytest_edgeai.subjects.predictions import MetricError, Predictions
     from pytest_edgeai.tiers.backend import (
         Backend,
         BackendContext,
@@ -41,15 +43,18 @@ __all__ = [
     "Deployment",
     "DeploymentSpec",
     "EdgeAIError",
+    "Example",
+    "ExampleSource",
     "ImagePreprocess",
     "Job",
     "MeasuredRequest",
+    "Metric",
+    "MetricError",
     "NetworkOperator",
     "NoParameters",
     "Operator",
     "Pipeline",
-    "Sample",
-    "SampleSource",
+    "Predictions",
     "Settings",
     "SettingsError",
     "SubjectError",
@@ -72,7 +77,9 @@ _HOMES: Final = {
     "serving.pipeline": ("Classification", "ImagePreprocess", "Pipeline", "TextPreprocess"),
     "settings": ("Settings",),
     "stats": ("analyze",),
-    "subjects": ("Sample", "SampleSource", "SubjectError", "SubjectModel", "Training"),
+    "subjects": ("Example", "ExampleSource", "SubjectError", "SubjectModel", "Training"),
+    "subjects.metrics": ("Metric",),
+    "subjects.predictions": ("MetricError", "Predictions"),
     "tiers.backend": (
         "Backend",
         "BackendContext",

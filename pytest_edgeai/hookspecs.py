@@ -13,6 +13,7 @@ import pytest
 if TYPE_CHECKING:
     from pytest_edgeai.operators import Operator
     from pytest_edgeai.subjects import SubjectModel
+    from pytest_edgeai.subjects.metrics import Metric
     from pytest_edgeai.tiers.backend import BackendFactory
 
 
@@ -45,6 +46,20 @@ def pytest_edgeai_operators(config: pytest.Config) -> Sequence[type[Operator[Any
             return [Halved]
 
     The class has to be at the top of an importable module, because artifacts are built in another process.
+    """
+
+
+@pytest.hookspec
+def pytest_edgeai_metrics(config: pytest.Config) -> Sequence[Metric]:  # type: ignore[empty-body]  # a hook has none
+    """Return metrics, beside those that are built in and those of the entry points `pytest_edgeai.metrics`.
+
+    ::
+
+        from my_metrics import within_a_degree  # (predictions, references) -> float
+
+
+        def pytest_edgeai_metrics(config):
+            return [pytest_edgeai.Metric("within", "within a degree", within_a_degree)]
     """
 
 

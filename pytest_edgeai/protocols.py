@@ -43,6 +43,11 @@ class Tolerances(Protocol):
         ...
 
     @property
+    def output(self) -> float:
+        """Largest difference of a graph's output between the two, as a share of its largest value."""
+        ...
+
+    @property
     def cpu_wait(self) -> float:
         """Share of its computation that a request may wait for a core."""
         ...

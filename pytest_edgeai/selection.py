@@ -12,6 +12,7 @@ from pytest_edgeai.errors import SettingsError
 from pytest_edgeai.matrix.names import parse_placements, select
 from pytest_edgeai.matrix.strategies import Strategy
 from pytest_edgeai.settings import Settings
+from pytest_edgeai.settings_tables import AccuracyBudgets, AccuracyFloors, MetricDrops
 from pytest_edgeai.tiers.backend import BackendFactory
 from pytest_edgeai.tiers.placements import Placement
 
@@ -83,7 +84,12 @@ class Selection:
         if settings.baseline not in registered.operators:
             select("operator", "baseline", (settings.baseline,), tuple(registered.operators))
         budgets = settings.budgets
-        for name, table in (("accuracy_drop_pp", budgets.accuracy_drop_pp), ("accuracy_floor", budgets.accuracy_floor)):
+        tables: Mapping[str, AccuracyBudgets | MetricDrops | AccuracyFloors] = {
+            "accuracy_drop_pp": budgets.accuracy_drop_pp,
+            "metric_drop": budgets.metric_drop,
+            "accuracy_floor": budgets.accuracy_floor,
+        }
+        for name, table in tables.items():
             for model in table.models:
                 select("model", f"budgets.{name}.models", (model,), tuple(registered.subjects))
             for operator in itertools.chain(table.operators, *table.models.values()):

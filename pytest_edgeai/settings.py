@@ -16,7 +16,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from pytest_edgeai.errors import SettingsError, unknown
 from pytest_edgeai.settings_files import find_settings
-from pytest_edgeai.settings_tables import PROFILES, Budgets, Data, Gate, Profile, Tolerances
+from pytest_edgeai.settings_tables import PROFILES, Budgets, Data, DeclaredSubject, Gate, Profile, Tolerances
 from pytest_edgeai.tiers.specs import ImageSpec, Spec, Topology, paper_topology
 
 _PATHS = ("store", "report")
@@ -65,6 +65,8 @@ class Settings(Spec):
         where nothing is said), a path, or `random`.
     data
         Where data sets are.
+    subjects
+        Subject models that are ONNX files, by name, beside those of the hook.
     """
 
     models: tuple[str, ...] | None = None
@@ -89,6 +91,7 @@ class Settings(Spec):
     scale: Literal["small", "paper"] = "small"
     weights: Mapping[str, str] = {}
     data: Data = Data()
+    subjects: Mapping[str, DeclaredSubject] = {}
 
     @model_validator(mode="before")
     @classmethod
@@ -122,8 +125,10 @@ class Settings(Spec):
     @property
     def operator_names(self) -> tuple[str, ...]:
         """The operators, and chains of them, that any setting names."""
-        drops, floors = self.budgets.accuracy_drop_pp, self.budgets.accuracy_floor
-        budgeted = itertools.chain(drops.operators, *drops.models.values(), floors.operators, *floors.models.values())
+        tables = (self.budgets.accuracy_drop_pp, self.budgets.metric_drop, self.budgets.accuracy_floor)
+        budgeted = itertools.chain.from_iterable(
+            itertools.chain(table.operators, *table.models.values()) for table in tables
+        )
         return tuple(dict.fromkeys((*self.operators, self.baseline, *budgeted)))
 
 

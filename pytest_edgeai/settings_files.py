@@ -84,6 +84,11 @@ def _anchored(content: Mapping[str, Any], folder: Path) -> Mapping[str, Any]:
         anchored["data"] = _with_paths(content["data"], _DATA_FOLDERS, folder)
     if isinstance(content.get("weights"), Mapping):
         anchored["weights"] = _with_paths(content["weights"], tuple(content["weights"]), folder)
+    if isinstance(content.get("subjects"), Mapping):
+        anchored["subjects"] = {
+            name: _with_subject_paths(table, folder) if isinstance(table, Mapping) else table
+            for name, table in content["subjects"].items()
+        }
     topology = content.get("topology")
     if isinstance(topology, Mapping) and isinstance(topology.get("tiers"), Mapping):
         tiers = {
@@ -98,6 +103,13 @@ def _with_paths(table: Mapping[str, Any], keys: tuple[str, ...], folder: Path) -
     """The table with absolute paths under these keys; what is no path is left to the validation."""
     paths = {key: table[key] for key in keys if isinstance(table.get(key), str) and table[key] not in _WORDS}
     return {**table, **{key: str(folder / path) for key, path in paths.items()}}
+
+
+def _with_subject_paths(table: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    anchored = _with_paths(table, ("graph", "examples", "calibration"), folder)
+    if isinstance(table.get("assets"), list):
+        anchored["assets"] = [str(folder / path) if isinstance(path, str) else path for path in table["assets"]]
+    return anchored
 
 
 def _read_toml(path: Path) -> dict[str, Any]:

@@ -5,14 +5,17 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple, TypeAlias, TypeVar
 
-from pydantic import Field
+from pydantic import AfterValidator, BeforeValidator, Field
 
 from pytest_edgeai.partition.cut_numbers import family_of
 from pytest_edgeai.tiers.specs import Spec
+
+T = TypeVar("T")
 
 
 class Profile(Spec):
@@ -96,9 +99,10 @@ class AccuracyBudgets(Spec):
 
 
 class AccuracyFloors(Spec):
-    """What accuracy has to reach, in percent, whatever the baseline operator reaches; none where nothing is said.
+    """What accuracy has to reach whatever the baseline operator reaches; none where nothing is said.
 
-    The most specific entry holds, as in `AccuracyBudgets`.
+    In the unit of the model's first metric; of one that is better when lower, what it must not exceed. The most
+    specific entry holds, as in `AccuracyBudgets`.
 
     Parameters
     ----------
@@ -110,19 +114,72 @@ class AccuracyFloors(Spec):
         By model, then operator.
     """
 
-    default: float | None = Field(default=None, ge=0, le=100)
-    operators: Mapping[str, Annotated[float, Field(ge=0, le=100)]] = {}
-    models: Mapping[str, Mapping[str, Annotated[float, Field(ge=0, le=100)]]] = {}
+    default: float | None = Field(default=None, allow_inf_nan=False)
+    operators: Mapping[str, Annotated[float, Field(allow_inf_nan=False)]] = {}
+    models: Mapping[str, Mapping[str, Annotated[float, Field(allow_inf_nan=False)]]] = {}
 
-    def floor_percent(self, model: str, operator: str) -> float | None:
-        """The floor of an operator on a model, in percent, or None."""
+    def floor(self, model: str, operator: str) -> float | None:
+        """The floor of an operator on a model, or None."""
         specific = _most_specific(self.models, self.operators, model, operator)
         return self.default if specific is None else specific
 
 
+class Allowance(NamedTuple):
+    """How much worse than the baseline a metric may be: in its own unit, or as a share of the baseline's value."""
+
+    amount: float
+    is_share: bool = False
+
+    def of(self, baseline_value: float) -> float:
+        """The largest drop allowed, in the metric's unit."""
+        return self.amount * abs(baseline_value) if self.is_share else self.amount
+
+
+def _read_drop(given: Any) -> Any:
+    """A drop as a number in the metric's unit, or `"1 %"` of the baseline's value."""
+    if isinstance(given, str):
+        number, sign, rest = given.partition("%")
+        if not sign or rest.strip():
+            raise ValueError('a drop is a number in the unit of the metric, or a share of the baseline such as "1 %"')
+        return Allowance(float(number) / 100, is_share=True)
+    if isinstance(given, int | float) and not isinstance(given, bool):
+        return Allowance(float(given))
+    return given
+
+
+def _check_drop(drop: Allowance) -> Allowance:
+    if not 0 <= drop.amount < math.inf:
+        raise ValueError("a drop is not negative")
+    return drop
+
+
+Drop: TypeAlias = Annotated[Allowance, BeforeValidator(_read_drop), AfterValidator(_check_drop)]
+
+
+class MetricDrops(Spec):
+    """How much worse than the baseline operator a metric may be, for metrics that are not percentages.
+
+    A number is in the metric's own unit, `"1 %"` a share of the baseline's value. The most specific entry holds, as in
+    `AccuracyBudgets`; an entry for an operator or model holds for percentages as well.
+
+    Parameters
+    ----------
+    default
+        For every operator.
+    operators
+        By operator.
+    models
+        By model, then operator.
+    """
+
+    default: Drop = Allowance(0.02, is_share=True)
+    operators: Mapping[str, Drop] = {}
+    models: Mapping[str, Mapping[str, Drop]] = {}
+
+
 def _most_specific(
-    models: Mapping[str, Mapping[str, float]], operators: Mapping[str, float], model: str, operator: str
-) -> float | None:
+    models: Mapping[str, Mapping[str, T]], operators: Mapping[str, T], model: str, operator: str
+) -> T | None:
     """The entry of model and operator, else of the operator; one for `partition` holds for `partition.3` as well."""
     by_model, family = models.get(model, {}), family_of(operator)
     for entries, name in ((by_model, operator), (by_model, family), (operators, operator), (operators, family)):
@@ -150,8 +207,17 @@ class Budgets(Spec):
     """What must hold for a green verdict."""
 
     accuracy_drop_pp: AccuracyBudgets = AccuracyBudgets()
+    metric_drop: MetricDrops = MetricDrops()
     accuracy_floor: AccuracyFloors = AccuracyFloors()
     latency: tuple[LatencyBudget, ...] = ()
+
+    def allowance(self, model: str, operator: str, is_percent: bool) -> Allowance:  # one of two kinds
+        """How much worse than the baseline's the first metric of an artifact may be."""
+        drops = self.metric_drop
+        specific = _most_specific(drops.models, drops.operators, model, operator)
+        if specific is not None:
+            return specific
+        return Allowance(self.accuracy_drop_pp.budget_pp(model, operator)) if is_percent else drops.default
 
 
 class Gate(Spec):
@@ -168,6 +234,8 @@ class Gate(Spec):
         deviations of its logarithm.
     accuracy_drop_pp
         Largest drop of accuracy, in percentage points.
+    metric_drop
+        Largest drop of a metric that is no percentage, as a share of its value before.
     size_growth, memory_growth
         Largest relative growth of an artifact, and of the peak memory of its server.
     inconclusive
@@ -187,6 +255,7 @@ class Gate(Spec):
     trial_spread: float = Field(default=0.01, gt=0, lt=10)
     session_spread: float = Field(default=0.025, ge=0, lt=10)
     accuracy_drop_pp: float = Field(default=0.5, ge=0, le=100)
+    metric_drop: float = Field(default=0.005, ge=0)
     size_growth: float = Field(default=0.02, ge=0)
     memory_growth: float = Field(default=0.10, ge=0)
     inconclusive: Literal["fail", "pass"] = "fail"
@@ -204,6 +273,9 @@ class Tolerances(Spec):
         By how much links may have changed a trial's latency, as a share of it.
     score
         Difference between a score through the tiers and the same score computed locally.
+    output
+        Difference between an output of the graph through the tiers and locally, as a share of its largest value (or of
+        1 where that is less), for models without post-processing.
     cpu_wait
         Share of a request's latency that its computation may have waited for a core; a request that waited longer is
         marked.
@@ -217,6 +289,7 @@ class Tolerances(Spec):
 
     link_share: float = Field(default=0.02, gt=0, lt=1)
     score: float = Field(default=1e-3, gt=0)
+    output: float = Field(default=1e-3, gt=0)
     cpu_wait: float = Field(default=0.10, gt=0)
     waiting_requests: float = Field(default=0.2, ge=0, le=1)
     foreign_cores: float = Field(default=0.5, gt=0)
@@ -245,3 +318,38 @@ class Data(Spec):
     ilsvrc_train: Path | None = None
     images: int | None = Field(default=None, ge=100)
     mrpc: Path | None = None
+
+
+class DeclaredSubject(Spec):
+    """A subject model that is an ONNX file, declared without Python.
+
+    Relative paths start at the folder of the settings file.
+
+    Parameters
+    ----------
+    graph
+        The ONNX file; its weights may lie beside it.
+    examples
+        `.npz`: arrays [n, ...] by the name of the graph's input, and `reference` [n, ...]. `.csv`: the columns `file`
+        (an image, from the file's own folder) and `reference`. `.jsonl`: an object for each example, with `text` (a
+        sentence, or a list of two) and `reference`, or with `inputs` (nested lists by the name of the graph's input).
+    calibration
+        A file of the same kind for calibration; else every fourth example is taken for it, and not for validation.
+    preprocess, postprocess
+        Steps of the pipeline, as `pipeline.json` has them; none by default.
+    assets
+        Files that the pipeline names.
+    metrics
+        By name; budgets are about the first.
+    task
+        What the model does, in a few words; appears in reports.
+    """
+
+    graph: Path
+    examples: Path
+    calibration: Path | None = None
+    preprocess: Mapping[str, Any] | None = None
+    postprocess: Mapping[str, Any] | None = None
+    assets: tuple[Path, ...] = ()
+    metrics: tuple[str, ...] = Field(min_length=1)
+    task: str = ""

@@ -8,12 +8,17 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 import pytest
+from hypothesis import settings
 
 from pytest_edgeai.measure.session_lock import FOLDER_VARIABLE
 
 WITH_ENGINE: Final = ("tests/containers/", "tests/suite/test_backends_agree.py")
 SLOW: Final = ("containers", "models", "operators", "parallel", "plugin", "suite", "tiers")
 """Folders of tests that train, start containers and servers, or run whole sessions."""
+
+# How long an example takes is the host's business.
+settings.register_profile("any host", deadline=None)
+settings.load_profile("any host")
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:

@@ -114,15 +114,15 @@ def test_the_most_specific_budget_holds(
 
 
 def test_the_most_specific_floor_holds_and_there_is_none_by_default() -> None:
-    assert AccuracyFloors().floor_percent("bert", "sptq") is None
+    assert AccuracyFloors().floor("bert", "sptq") is None
     floors = AccuracyFloors(operators={"sptq": 80.0, "partition": 70.0}, models={"bert": {"sptq": 90.0}})
-    assert [floors.floor_percent(*one) for one in (("bert", "sptq"), ("resnet", "sptq"), ("resnet", "qat"))] == [
+    assert [floors.floor(*one) for one in (("bert", "sptq"), ("resnet", "sptq"), ("resnet", "qat"))] == [
         90.0,
         80.0,
         None,
     ]
-    assert floors.floor_percent("resnet", "partition.3") == 70.0
-    assert AccuracyFloors(default=50.0).floor_percent("resnet", "qat") == 50.0
+    assert floors.floor("resnet", "partition.3") == 70.0
+    assert AccuracyFloors(default=50.0).floor("resnet", "qat") == 50.0
 
 
 def test_relative_paths_start_at_the_folder_of_the_settings_file(tmp_path: Path) -> None:

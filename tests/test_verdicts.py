@@ -11,8 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_edgeai.measure.accuracy import Evaluation
-from pytest_edgeai.subjects.metrics import METRICS
+from pytest_edgeai.measure.accuracy import Evaluation, score
+from pytest_edgeai.settings_tables import Allowance
+from pytest_edgeai.subjects.metrics import METRICS, f1
+from pytest_edgeai.subjects.predictions import Predictions
 from pytest_edgeai.verdicts import OUTCOMES, Outcome, Verdict, is_green, worst
 from pytest_edgeai.verdicts.accuracy import AccuracyResult, judge_accuracy
 from pytest_edgeai.verdicts.benefit import judge_benefit
@@ -36,10 +38,12 @@ def test_a_budget_that_is_met_exactly_is_not_broken_by_rounding() -> None:
     assert _accuracy(100 * 957 / 1000, 100 * 967 / 1000, 1.0).verdict.outcome == "pass"
 
 
-def _evaluation(predicted: list[int] | npt.NDArray[np.int64], truth: list[int] | npt.NDArray[np.int64]) -> Evaluation:
+def _evaluation(
+    predicted: list[int] | npt.NDArray[np.int64], truth: list[int] | npt.NDArray[np.int64], metric: str = "top1"
+) -> Evaluation:
     ranked, labels = np.array(predicted)[:, None], np.array(truth)
-    metrics = {name: METRICS[name].percent(ranked, labels) for name in ("top1", "f1")}
-    return Evaluation(ranked, np.ones_like(ranked, dtype=float), labels, metrics)
+    predictions = Predictions({"labels": ranked, "scores": np.ones_like(ranked, dtype=float)}, has_classes=True)
+    return Evaluation(predictions, {metric: score(METRICS[metric], predictions, labels)}, str(truth))
 
 
 def _judged(wrong: int, budget_pp: float) -> AccuracyResult:
@@ -47,7 +51,7 @@ def _judged(wrong: int, budget_pp: float) -> AccuracyResult:
     truth = [0, 1] * 100
     predicted = [1 - label if number < wrong else label for number, label in enumerate(truth)]
     sides = _evaluation(predicted, truth), _evaluation(truth, truth)
-    return judge_accuracy(("bert", "sptq", "identity"), METRICS["top1"], *sides, budget_pp=budget_pp, alpha=0.05)
+    return judge_accuracy(("bert", "sptq", "identity"), *sides, allowance=Allowance(budget_pp), alpha=0.05)
 
 
 @pytest.mark.parametrize(
@@ -58,7 +62,7 @@ def test_a_budget_is_broken_beyond_doubt_where_the_lower_end_of_the_interval_bre
     wrong: int, budget: str, outcome: str
 ) -> None:
     result = _judged(wrong, 2.0)
-    assert result.drop_pp == pytest.approx(wrong / 2)
+    assert result.drop == pytest.approx(wrong / 2)
     assert (result.budget, result.verdict.outcome) == (budget, outcome)
     assert ("though not beyond doubt: the 95 % interval" in result.verdict.reason) == (budget == "broken")
 
@@ -78,25 +82,25 @@ def test_the_interval_of_a_drop_in_f1_is_that_of_computing_f1_on_resampled_pairs
     drops = []
     for _ in range(3000):
         chosen = rng.integers(0, 400, 400)
-        one, other = (METRICS["f1"].percent(side[chosen, None], truth[chosen]) for side in (baseline, candidate))
+        one, other = (f1(side[chosen, None], truth[chosen]) for side in (baseline, candidate))
         drops.append(one - other)
     low, high = np.quantile(drops, [0.05, 0.95])
     names = ("bert", "sptq", "identity")
-    sides = _evaluation(candidate, truth), _evaluation(baseline, truth)
+    sides = _evaluation(candidate, truth, "f1"), _evaluation(baseline, truth, "f1")
 
-    result = judge_accuracy(names, METRICS["f1"], *sides, budget_pp=1.0, alpha=0.1)
+    result = judge_accuracy(names, *sides, allowance=Allowance(1.0), alpha=0.1)
 
     assert result.interval is not None
-    assert result.interval.drop == pytest.approx(result.drop_pp)
+    assert result.interval.drop == pytest.approx(result.drop)
     assert (result.interval.low, result.interval.high) == pytest.approx((low, high), abs=0.5)
     assert high - low > 4
-    assert judge_accuracy(names, METRICS["f1"], *sides, budget_pp=1.0, alpha=0.1) == result
+    assert judge_accuracy(names, *sides, allowance=Allowance(1.0), alpha=0.1) == result
 
 
 def test_predictions_on_different_samples_are_not_compared() -> None:
     sides = _evaluation([0, 1], [0, 1]), _evaluation([0, 1], [1, 1])
     with pytest.raises(ValueError, match="bert-sptq and bert-identity were evaluated on different samples"):
-        judge_accuracy(("bert", "sptq", "identity"), METRICS["top1"], *sides, budget_pp=1, alpha=0.05)
+        judge_accuracy(("bert", "sptq", "identity"), *sides, allowance=Allowance(1), alpha=0.05)
 
 
 @pytest.mark.parametrize(
@@ -112,12 +116,71 @@ def test_an_accuracy_below_the_floor_is_broken_and_says_how_surely(
     right: int, floor_percent: float, outcome: str, doubt: str
 ) -> None:
     evaluation = _evaluation([0] * right + [1] * (100 - right), [0] * 100)
-    verdict = judge_floor(METRICS["top1"], evaluation, floor_percent, alpha=0.05)
+    verdict = judge_floor(evaluation.first, floor_percent, alpha=0.05)
     assert verdict.outcome == outcome
     if doubt:
         assert verdict.reason.startswith(
             f"top1 is {right}.00 % (floor {floor_percent:g} %), {doubt}: its 95 % interval is "
         )
+
+
+def _number(values: list[float], truth: list[float], metric: str) -> Evaluation:
+    """An evaluation of a model that answers with one number."""
+    predictions = Predictions({"y": np.array(values)[:, None]})
+    return Evaluation(predictions, {metric: score(METRICS[metric], predictions, truth)}, str(truth))
+
+
+@pytest.mark.parametrize(
+    ("metric", "limit", "outcome"),
+    [
+        ("mae", Allowance(0.3), "fail"),
+        ("mae", Allowance(0.6), "pass"),
+        ("mae", Allowance(0.2, is_share=True), "fail"),
+        ("mae", Allowance(2.0, is_share=True), "pass"),
+        ("rmse", Allowance(0.3), "fail"),
+        ("rmse", Allowance(0.6), "pass"),
+        ("r2", Allowance(0.0), "fail"),
+        ("r2", Allowance(0.5), "pass"),
+    ],
+)
+def test_a_budget_is_in_the_unit_and_the_direction_of_its_metric(metric: str, limit: Allowance, outcome: str) -> None:
+    truth = [float(number) for number in range(40)]
+    usual = _number([one + 0.25 for one in truth], truth, metric)
+    worse = _number([one + 0.75 for one in truth], truth, metric)
+    result = judge_accuracy(("line", "sptq", "identity"), worse, usual, allowance=limit, alpha=0.05)
+    assert result.drop > 0
+    assert result.verdict.outcome == outcome
+    assert judge_accuracy(("line", "x", "identity"), usual, worse, allowance=limit, alpha=0.05).drop < 0
+    assert result.interval is not None
+    assert result.interval.low <= result.drop + 1e-9
+    assert result.interval.high >= result.drop - 1e-9
+    assert result.mcnemar is None
+
+
+def test_a_metric_that_is_no_ratio_has_the_interval_of_resampled_pairs() -> None:
+    rng = np.random.default_rng(5)
+    truth = rng.normal(size=200)
+    sides = [truth + rng.normal(scale=scale, size=200) for scale in (0.2, 0.3)]
+    drops = []
+    for _ in range(3000):
+        chosen = rng.integers(0, 200, 200)
+        errors = [float(np.sqrt(np.mean((side[chosen] - truth[chosen]) ** 2))) for side in sides]
+        drops.append(errors[1] - errors[0])
+    usual, worse = (_number(side.tolist(), truth.tolist(), "rmse") for side in sides)
+    result = judge_accuracy(("a", "b", "c"), worse, usual, allowance=Allowance(0.0), alpha=0.1)
+    assert result.interval is not None
+    low, high = np.quantile(drops, [0.05, 0.95])
+    assert (result.interval.low, result.interval.high) == pytest.approx((low, high), abs=0.01)
+
+
+@pytest.mark.parametrize(("ceiling", "outcome"), [(0.3, "pass"), (0.2, "fail")])
+def test_a_floor_of_a_metric_that_is_better_when_lower_is_a_ceiling(ceiling: float, outcome: str) -> None:
+    truth = [float(number) for number in range(40)]
+    found = _number([one + 0.25 for one in truth], truth, "mae")
+    verdict = judge_floor(found.first, ceiling, alpha=0.05)
+    assert verdict.outcome == outcome
+    if outcome == "fail":
+        assert verdict.reason == "mae is 0.25 (ceiling 0.2), beyond doubt: its 95 % interval is 0.25 to 0.25"
 
 
 def test_what_is_not_valid_is_graver_than_what_is_broken() -> None:

@@ -36,7 +36,7 @@ def subject(weights: Weights, student_weights: Weights, inputs: Inputs, tokenize
         task="MRPC: whether two sentences say the same",
         network=TextNetwork("bert", HUB_ID, weights, revision=tokenizer.revision),
         graph_inputs=("input_ids", "attention_mask", "token_type_ids"),
-        samples=inputs.source,
+        examples=inputs.source,
         pipeline=Pipeline(
             TextPreprocess(
                 "text",

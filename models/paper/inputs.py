@@ -7,7 +7,7 @@ from pathlib import Path
 
 from fixtures import generated
 from pytest_edgeai.settings_tables import Data
-from pytest_edgeai.subjects import SampleSource, SubjectError, ilsvrc, mrpc
+from pytest_edgeai.subjects import ExampleSource, SubjectError, ilsvrc, mrpc
 from pytest_edgeai.subjects.weights import Weights
 
 _GENERATED = Path("generated")
@@ -29,7 +29,7 @@ class Inputs:
         Why there are none, in a sentence, or empty.
     """
 
-    source: SampleSource
+    source: ExampleSource
     unmeasured: str = ""
     missing: str = ""
 
@@ -81,7 +81,7 @@ def _is_generated(path: Path | None, weights: Weights) -> bool:
     return path == _GENERATED or (path is None and weights.origin == "random")
 
 
-def _generated(source: SampleSource, weights: Weights) -> Inputs:
+def _generated(source: ExampleSource, weights: Weights) -> Inputs:
     return Inputs(source, ", ".join(filter(None, (weights.unmeasured, "generated samples"))))
 
 

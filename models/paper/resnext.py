@@ -34,7 +34,7 @@ def subject(weights: Weights, student_weights: Weights, inputs: Inputs) -> Subje
         task="ILSVRC 2012, 1000 classes",
         network=ImageNetwork("resnext101_64x4d", URL, weights),
         graph_inputs=("pixels",),
-        samples=inputs.source,
+        examples=inputs.source,
         pipeline=Pipeline(
             # As these weights are meant to be evaluated, and as the study's servers did.
             ImagePreprocess(

@@ -52,7 +52,7 @@ def subject(weights: Weights, student_weights: Weights, inputs: Inputs, tokenize
             "roberta", HUB_ID, weights, {**_OF_THE_TEACHER, "layer_norm_eps": 1e-5}, revision=tokenizer.revision
         ),
         graph_inputs=("input_ids", "attention_mask"),
-        samples=inputs.source,
+        examples=inputs.source,
         pipeline=Pipeline(
             TextPreprocess(
                 "text",

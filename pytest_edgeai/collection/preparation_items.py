@@ -87,7 +87,8 @@ def _properties(prepared: Prepared, begun_at: float) -> Sequence[tuple[str, obje
         ("edgeai_build_s", float(entry.provenance["build_s"])),
         ("edgeai_size_bytes", entry.size_bytes),
         ("edgeai_folder", str(entry.folder)),
-        ("edgeai_metrics", dict(prepared.evaluation.metrics)),
+        ("edgeai_metrics", prepared.evaluation.metrics),
+        ("edgeai_scores", [str(score) for score in prepared.evaluation.scores.values()]),
     ]
 
 

@@ -1,4 +1,4 @@
-"""Accuracy of an artifact: its predictions on the validation samples, computed locally and kept one by one.
+"""Accuracy of an artifact: its predictions on the validation examples, computed locally and kept one by one.
 
 It runs the exported graph through the very code that a tier runs, so predictions that come back through the tiers
 can be compared with these (parity).
@@ -6,7 +6,7 @@ can be compared with these (parity).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,41 +18,105 @@ from pytest_edgeai.measure.host import Host
 from pytest_edgeai.parallel import node_folders
 from pytest_edgeai.parallel.in_process import NodesInProcess
 from pytest_edgeai.serving.repository import Execution, Model, infer_chain, part_folders
-from pytest_edgeai.store import Artifact, Entry, Recipe, Store, library_versions
+from pytest_edgeai.store import Artifact, Entry, Recipe, Store, library_versions, source_digest
 from pytest_edgeai.subjects import SubjectModel
-from pytest_edgeai.subjects.metrics import METRICS
-from pytest_edgeai.subjects.samples import Samples
+from pytest_edgeai.subjects.examples import Examples
+from pytest_edgeai.subjects.metrics import PERCENT, Metric, metric_of
+from pytest_edgeai.subjects.predictions import MetricError, Output, Predictions, References, gathered
 
 _PREDICTIONS = "predictions.npz"
-_FORMAT = 1
+_FORMAT = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """What a metric says about an artifact.
+
+    Parameters
+    ----------
+    name, label, unit, higher_is_better
+        As the metric has them.
+    value
+        In that unit.
+    parts
+        What each example adds to the numerator and to the denominator of a ratio, shape [n] each; None for a metric
+        that is no ratio.
+    replicates
+        Of a metric that is no ratio: its values on bootstrap resamples, shape [resamples], NaN where it has none. Those
+        of two artifacts on the same examples are of the same resamples.
+    correct
+        Which examples are right, shape [n]; None where there is no right and wrong.
+    """
+
+    name: str
+    label: str
+    unit: str
+    higher_is_better: bool
+    value: float
+    parts: tuple[Array, Array] | None = None
+    replicates: Array | None = None
+    correct: Array | None = None
+
+    @property
+    def scale(self) -> float:
+        """What the ratio of the parts is multiplied by."""
+        return 100.0 if self.unit == PERCENT else 1.0
+
+    def __str__(self) -> str:
+        """For example `top-1 95.8 %` or `MAE 0.0412`."""
+        return f"{self.label} {amount(self.value, self.unit)}"
+
+
+def amount(value: float, unit: str, *, digits: int = 1) -> str:
+    """A value with its unit, as reports have it.
+
+    Parameters
+    ----------
+    value
+        The number.
+    unit
+        `%`, any other, or empty.
+    digits
+        Behind the point of percentages; other numbers have four that count.
+    """
+    return f"{value:.{digits}f} %" if unit == PERCENT else f"{value:.4g} {unit}".rstrip()
 
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """Predictions on the validation samples and the accuracy they amount to.
+    """Predictions on the validation examples and the accuracy they amount to.
 
     Parameters
     ----------
-    ranked
-        Predicted labels, best first, shape [n, k].
+    predictions
+        The answers.
     scores
-        Their scores, shape [n, k].
-    truth
-        True labels, shape [n].
-    metrics
-        Percent by metric name; none where accuracy is not measured.
+        By metric; none where accuracy is not measured.
+    examples
+        The digest of the examples' content.
     unmeasured
         Why accuracy is not measured, or empty; see `SubjectModel`.
     """
 
-    ranked: Array
-    scores: Array
-    truth: Array
-    metrics: Mapping[str, float]
+    predictions: Predictions
+    scores: Mapping[str, Score]
+    examples: str = ""
     unmeasured: str = ""
 
+    @property
+    def metrics(self) -> dict[str, float]:
+        """Values by metric."""
+        return {name: score.value for name, score in self.scores.items()}
 
-def recipe(artifact: Artifact, validation: Samples, subject: SubjectModel, host: Host) -> Recipe:
+    @property
+    def first(self) -> Score:
+        """The score that budgets are about."""
+        return next(iter(self.scores.values()))
+
+
+def recipe(
+    artifact: Artifact, validation: Examples, subject: SubjectModel, host: Host, baseline: Artifact | None = None
+) -> Recipe:
     """What decides an evaluation; the host does because int8 kernels round differently on different processors."""
     return Recipe(
         "evaluations",
@@ -60,21 +124,38 @@ def recipe(artifact: Artifact, validation: Samples, subject: SubjectModel, host:
             "evaluation": _FORMAT,
             "artifact": artifact.entry.content,
             "samples": validation.content,
-            "metrics": list(subject.metrics),
+            "metrics": [_identity(metric) for metric in metrics_of(subject)],
             "processor": [host.processor, *host.instructions],
             "libraries": library_versions(("onnxruntime", "numpy", "pillow", "tokenizers")),
             **({"unmeasured": subject.unmeasured} if subject.unmeasured else {}),
+            **({"baseline": baseline.entry.content} if baseline is not None else {}),
         },
     )
+
+
+def metrics_of(subject: SubjectModel) -> tuple[Metric, ...]:
+    """The metrics of a subject model."""
+    return tuple(map(metric_of, subject.metrics))
+
+
+def needs_baseline(subject: SubjectModel) -> bool:
+    """Whether a metric compares answers with those of the baseline."""
+    return any(metric.compares_with_baseline for metric in metrics_of(subject))
+
+
+def _identity(metric: Metric) -> Any:
+    digests = [source_digest(path) for path in metric.sources]
+    return [metric.name, *digests] if digests else metric.name
 
 
 def evaluate(
     store: Store,
     artifact: Artifact,
-    validation: Samples,
+    validation: Examples,
     subject: SubjectModel,
     host: Host,
-    check: Callable[[Evaluation], None],
+    check: Callable[[Evaluation, References], None],
+    baseline: tuple[Artifact, Evaluation] | None = None,
 ) -> Evaluation:
     """The evaluation of an artifact, computed now if the store does not have it.
 
@@ -83,23 +164,77 @@ def evaluate(
     store, artifact, validation, subject, host
         As in `recipe`.
     check
-        Raises where the artifact cannot be used; its evaluation is not kept then.
+        Raises where the artifact cannot be used, given the references; its evaluation is not kept then.
+    baseline
+        What metrics compare with that need a baseline; the artifact itself where it is None.
+
+    Raises
+    ------
+    MetricError
+        A metric does not fit the answers or the references.
     """
 
     def build(folder: Path) -> Mapping[str, Any]:
         answer = _local(artifact.entry.folder)
-        answers = [answer(sample.inputs) for sample in validation]
-        ranked = np.concatenate([answer["labels"] for answer in answers])
-        scores = np.concatenate([answer["scores"] for answer in answers])
-        np.savez(folder / _PREDICTIONS, ranked=ranked, scores=scores, truth=validation.labels)
-        metrics = {
-            name: METRICS[name].percent(ranked, validation.labels) for name in subject.metrics if not subject.unmeasured
+        predictions = gathered([answer(one.inputs) for one in validation], has_classes=subject.has_classes)
+        usual = predictions if baseline is None else baseline[1].predictions
+        metrics = () if subject.unmeasured else metrics_of(subject)
+        scores = {
+            metric.name: score(metric, predictions, usual.values if metric.compares_with_baseline else references)
+            for metric in metrics
         }
+        found = Evaluation(predictions, scores, validation.content, subject.unmeasured)
         if not subject.unmeasured:
-            check(Evaluation(ranked, scores, validation.labels, metrics))
-        return {"metrics": metrics, "samples": len(validation), "unmeasured": subject.unmeasured}
+            check(found, references)
+        return _write(folder, found)
 
-    return load(store.find_or_build(recipe(artifact, validation, subject, host), build))
+    references = validation.references
+    other = None if baseline is None else baseline[0]
+    return load(store.find_or_build(recipe(artifact, validation, subject, host, other), build))
+
+
+def score(metric: Metric, predictions: Predictions, references: References) -> Score:
+    """What a metric says about predictions.
+
+    Parameters
+    ----------
+    metric
+        The metric.
+    predictions, references
+        Of n examples each.
+
+    Raises
+    ------
+    MetricError
+        It does not fit them, fails, or gives no finite number.
+    """
+    try:
+        value = float(metric.score(predictions, references))
+        parts = None if metric.parts is None else metric.parts(predictions, references)
+        correct = None if metric.correct is None else metric.correct(predictions, references)
+    except MetricError as error:
+        raise MetricError(f"metric {metric.name}: {error}") from None
+    except Exception as error:
+        raise MetricError(f"metric {metric.name} fails: {type(error).__name__}: {error}") from error
+    if not np.isfinite(value):
+        raise MetricError(f"metric {metric.name} is {value}, which is not a number to compare")
+    replicates = _replicates(metric, predictions, references) if parts is None else None
+    return Score(metric.name, metric.label, metric.unit, metric.higher_is_better, value, parts, replicates, correct)
+
+
+def _replicates(metric: Metric, predictions: Predictions, references: References) -> Array:
+    """The metric on resamples of the examples; two artifacts have the same, since the seed is fixed."""
+    random = np.random.default_rng(0)
+    count = len(predictions)
+    found = np.full(metric.resamples, np.nan)
+    for number in range(metric.resamples):
+        drawn = random.integers(0, count, count)
+        taken = references[drawn] if isinstance(references, np.ndarray) else [references[one] for one in drawn]
+        try:
+            found[number] = metric.score(predictions.take(drawn), taken)
+        except Exception:  # noqa: BLE001  # a resample may lack what the metric needs, such as one of the classes
+            continue
+    return found
 
 
 def _local(folder: Path) -> Callable[[Mapping[str, Array]], dict[str, Array]]:
@@ -110,9 +245,51 @@ def _local(folder: Path) -> Callable[[Mapping[str, Array]], dict[str, Array]]:
     return lambda tensors: infer_chain(parts, tensors)
 
 
+def _write(folder: Path, evaluation: Evaluation) -> Mapping[str, Any]:
+    """Write the arrays of an evaluation; the rest of it as JSON values."""
+    arrays: dict[str, Array] = {}
+    outputs = []
+    for number, (name, output) in enumerate(evaluation.predictions.outputs.items()):
+        rows = {f"output{number}": output} if isinstance(output, np.ndarray) else _numbered(number, output)
+        arrays.update(rows)
+        outputs.append({"name": name, "arrays": list(rows), "stacked": isinstance(output, np.ndarray)})
+    scores = []
+    for number, one in enumerate(evaluation.scores.values()):
+        kept = {"replicates": one.replicates, "correct": one.correct}
+        if one.parts is not None:
+            kept |= {"numerator": one.parts[0], "denominator": one.parts[1]}
+        arrays.update({f"score{number}.{what}": array for what, array in kept.items() if array is not None})
+        described = {"name": one.name, "label": one.label, "unit": one.unit, "higher_is_better": one.higher_is_better}
+        scores.append({**described, "value": one.value})
+    np.savez(folder / _PREDICTIONS, **arrays)
+    return {
+        "metrics": evaluation.metrics,
+        "scores": scores,
+        "outputs": outputs,
+        "has_classes": evaluation.predictions.has_classes,
+        "samples": len(evaluation.predictions),
+        "examples": evaluation.examples,
+        "unmeasured": evaluation.unmeasured,
+    }
+
+
+def _numbered(number: int, rows: Sequence[Array]) -> dict[str, Array]:
+    return {f"output{number}.{place}": row for place, row in enumerate(rows)}
+
+
 def load(entry: Entry) -> Evaluation:
     """Read an evaluation from its entry."""
+    provenance = entry.provenance
     with np.load(entry.folder / _PREDICTIONS) as arrays:
-        provenance = entry.provenance
-        unmeasured = provenance.get("unmeasured", "")
-        return Evaluation(arrays["ranked"], arrays["scores"], arrays["truth"], provenance["metrics"], unmeasured)
+        outputs: dict[str, Output] = {}
+        for one in provenance["outputs"]:
+            rows = [arrays[name] for name in one["arrays"]]
+            outputs[one["name"]] = rows[0] if one["stacked"] else rows
+        scores = {}
+        for number, one in enumerate(provenance["scores"]):
+            kept = {what: arrays.get(f"score{number}.{what}") for what in ("replicates", "correct")}
+            numerator = arrays.get(f"score{number}.numerator")
+            parts = None if numerator is None else (numerator, arrays[f"score{number}.denominator"])
+            scores[one["name"]] = Score(**one, parts=parts, **kept)
+    predictions = Predictions(outputs, provenance["has_classes"])
+    return Evaluation(predictions, scores, provenance["examples"], provenance.get("unmeasured", ""))

@@ -7,10 +7,13 @@ from typing import Final
 
 import numpy as np
 
+from pytest_edgeai.arrays import Array
 from pytest_edgeai.measure.accuracy import Evaluation
 from pytest_edgeai.measure.contention import Wait
 from pytest_edgeai.measure.link_errors import Crossing
 from pytest_edgeai.measure.records import TrialInvalid
+from pytest_edgeai.protocols import Tolerances
+from pytest_edgeai.subjects.predictions import LABELS, SCORES, as_text
 from pytest_edgeai.wire.client import Answer
 from pytest_edgeai.wire.timing import Span
 
@@ -76,13 +79,47 @@ def check_nodes(answer: Answer) -> None:
             )
 
 
-def check_parity(answer: Answer, number: int, local: Evaluation, tolerance: float) -> None:
+def check_parity(answer: Answer, number: int, local: Evaluation, tolerances: Tolerances) -> None:
     """Parity: a prediction through the tiers equals the local one."""
+    if local.predictions.has_classes:
+        _check_labels(answer, number, local, tolerances.score)
+        return
+    for name, rows in local.predictions.outputs.items():
+        if name not in answer.outputs:
+            raise TrialInvalid(f"the answer has no output {name!r}: the tier serves another model")
+        _check_output(as_text(np.asarray(answer.outputs[name])), np.asarray(rows[number]), name, number, tolerances)
+
+
+def _check_output(got: Array, expected: Array, name: str, number: int, tolerances: Tolerances) -> None:
+    """One output of the graph: floats within a share of the largest, everything else equal."""
+    if got.shape == (1, *expected.shape):
+        got = got[0]
+    where = f"parity: output {name!r} of sample {number}"
+    if got.shape != expected.shape or got.dtype.kind != expected.dtype.kind:
+        raise TrialInvalid(
+            f"{where} is {got.dtype} {list(got.shape)} through the tiers, but {expected.dtype} {list(expected.shape)} "
+            "locally"
+        )
+    if expected.dtype.kind != "f":
+        if not np.array_equal(got, expected):
+            raise TrialInvalid(f"{where} differs through the tiers from what it is locally")
+        return
+    size = max(1.0, float(np.abs(expected).max(initial=0.0)))
+    difference = float(np.abs(got.astype(np.float64) - expected).max(initial=0.0)) / size
+    if not difference <= tolerances.output:
+        raise TrialInvalid(
+            f"{where} differs through the tiers by {difference:.2g} of its size "
+            f"(tolerances.output {tolerances.output:g})"
+        )
+
+
+def _check_labels(answer: Answer, number: int, local: Evaluation, tolerance: float) -> None:
     try:
-        labels, scores = answer.outputs["labels"][0], answer.outputs["scores"][0]
+        labels, scores = answer.outputs[LABELS][0], answer.outputs[SCORES][0]
     except (KeyError, IndexError):
         raise TrialInvalid("the answer has no labels and scores: the tier serves another model") from None
-    expected, expected_scores = local.ranked[number], local.scores[number]
+    outputs = local.predictions.outputs
+    expected, expected_scores = outputs[LABELS][number], outputs[SCORES][number]
     differ = np.abs(scores - expected_scores).max() if scores.shape == expected_scores.shape else np.inf
     # Two classes with equal scores may change places.
     tie = len(expected_scores) > 1 and expected_scores[0] - expected_scores[1] <= tolerance

@@ -28,7 +28,7 @@ from pytest_edgeai.measure.host_watch import HostWatch, needed_cores, reference
 from pytest_edgeai.measure.link_errors import LinkErrors, estimate_link_errors, judge_link_errors
 from pytest_edgeai.measure.records import MeasuredRequest, TrialInvalid, TrialRecord
 from pytest_edgeai.protocols import Profile, Tolerances
-from pytest_edgeai.subjects.samples import Samples
+from pytest_edgeai.subjects.examples import Examples
 from pytest_edgeai.tiers.backend import Deployment, TierError, TierState
 from pytest_edgeai.tiers.probe import Probe, check_concurrent_rate, probe_link
 from pytest_edgeai.tiers.specs import Hop, tier_of
@@ -78,7 +78,7 @@ class Assignment:
     model: str
     profile: Profile
     tolerances: Tolerances
-    validation: Samples
+    validation: Examples
     evaluation: Evaluation
     graphs: Sequence[Mapping[str, str]]
     references: Mapping[str, Sequence[float]] = field(default_factory=dict)
@@ -267,7 +267,7 @@ def _send(
     for run, (latency_s, answer) in enumerate(zip(timed_s, answers, strict=True)):
         number = numbers[run % len(numbers)]
         check_nodes(answer)
-        check_parity(answer, number, assignment.evaluation, assignment.tolerances.score)
+        check_parity(answer, number, assignment.evaluation, assignment.tolerances)
         spans_s, wait = spans_of(answer, latency_s), wait_of(answer, latency_s)
         waited_s = None if wait is None else wait.waited_s
         measurements.append(

@@ -17,7 +17,7 @@ from pytest_edgeai.arrays import Array
 from pytest_edgeai.errors import EdgeAIError
 from pytest_edgeai.store import Entry
 from pytest_edgeai.subjects import SubjectModel
-from pytest_edgeai.subjects.samples import Samples
+from pytest_edgeai.subjects.examples import Examples
 from pytest_edgeai.tiers.specs import Allotment, Spec, Topology
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from pytest_edgeai.measure.host import Host
     from pytest_edgeai.operators.networks import Origin
+    from pytest_edgeai.subjects.graphs import GraphInputs
 
 P = TypeVar("P", bound=Spec)
 
@@ -70,12 +71,12 @@ class Job:
     assets: Path
     scratch: Path
     base: Entry | None
-    calibration: Samples
-    training: Callable[[], Samples]
+    calibration: Examples
+    training: Callable[[], Examples]
     seed: int
     stage: Callable[[str], None]
 
-    def feeds(self, samples: Samples, numbers: Sequence[int]) -> dict[str, Array]:
+    def feeds(self, samples: Examples, numbers: Sequence[int]) -> dict[str, Array]:
         """Preprocess examples into a batch of the graph's inputs.
 
         Parameters
@@ -92,13 +93,30 @@ class Job:
     def example(self) -> dict[str, Array]:
         """A batch of two for exporters: the graph's inputs in the order of the network's arguments."""
         feeds = self.feeds(self.calibration, range(min(2, len(self.calibration))))
-        return {name: feeds[name] for name in self.subject.graph_inputs}
+        return {name: feeds[name] for name in self.graph_inputs}
+
+    @property
+    def graph_inputs(self) -> tuple[str, ...]:
+        """The names of the graph's inputs, in the order of the network's arguments or of the graph."""
+        return self.subject.graph_inputs or tuple(self._given_inputs.shapes)
+
+    @property
+    def has_batch(self) -> bool:
+        """Whether several examples can be put into one run of the graph."""
+        return self.subject.graph is None or self._given_inputs.has_batch
+
+    @property
+    def _given_inputs(self) -> GraphInputs:
+        from pytest_edgeai.subjects.graphs import inputs_of
+
+        assert self.subject.graph is not None
+        return inputs_of(self.subject.graph)
 
     def network(self) -> torch.nn.Module:
         """The network to start from, in eval mode: the one before this in a chain, or the subject model's."""
         from pytest_edgeai.operators import networks
 
-        return self.subject.network() if self.base is None else networks.load(self.base.folder, self.subject)
+        return self.subject.trained() if self.base is None else networks.load(self.base.folder, self.subject)
 
     @property
     def origin(self) -> Origin:

@@ -12,6 +12,7 @@ from pytest_edgeai.errors import SettingsError, unknown
 from pytest_edgeai.operators import Composition, Form, Operator
 from pytest_edgeai.operators.partition import Partition
 from pytest_edgeai.partition.cut_numbers import family_of, numbered, numbers_of
+from pytest_edgeai.subjects import SubjectModel
 
 SEPARATOR = ">"
 EXPORTER = "identity"
@@ -71,6 +72,20 @@ def steps(name: str, operators: Mapping[str, Operator[Any]]) -> tuple[Operator[A
         promised.update(dict.fromkeys(operator.promises, operator.name))
         form, previous = operator.gives, operator.name
     return (*chain, operators[EXPORTER]) if form == "network" else tuple(chain)
+
+
+def incompatibility(step: Operator[Any], subject: SubjectModel) -> str:
+    """Why a step of a chain can do nothing with a subject model, in a sentence; empty where it can be tried."""
+    if step.takes == "network" and step.name != EXPORTER and subject.graph is not None:
+        return (
+            f"{step.name} changes a torch network, and the model is the ONNX file {subject.graph.name}; operators that "
+            "take a graph can be used (identity, sptq, partition)"
+        )
+    if step.gives == "nodes" and not subject.has_classes:
+        return (
+            f"{step.name} joins the answers of classifiers, and the model has no postprocess of the kind classification"
+        )
+    return step.incompatibility(subject)
 
 
 def tiers_of(name: str, operators: Mapping[str, Operator[Any]]) -> tuple[str, ...]:

@@ -19,8 +19,8 @@ from pytest_edgeai.operators.worker import Failure, Progress, prepare_all
 from pytest_edgeai.partition.cut_numbers import numbered
 from pytest_edgeai.serving.repository import GRAPH_NAME
 from pytest_edgeai.store import Entry, Recipe
-from pytest_edgeai.subjects import samples as sample_store
-from pytest_edgeai.subjects.samples import Samples
+from pytest_edgeai.subjects import examples as example_store
+from pytest_edgeai.subjects.examples import Examples
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,14 +98,14 @@ class _Counting:
     def find(self, model: str, operator: str) -> int | None:
         """How many cuts the graph has that an operator cuts, if the store knows."""
         plan, subject = self.plan, self.plan.subjects[model]
-        entry = plan.store.find(sample_store.recipe(subject.samples, "calibration"))
+        entry = plan.store.find(example_store.recipe(subject.examples, "calibration"))
         if entry is None:
             return None
         *before, last = chains.steps(operator, plan.operators)
-        base = plan.find_steps(subject, before, Samples(entry))
+        base = plan.find_steps(subject, before, Examples(entry))
         if base is None:
             return None
-        found = plan.store.find(self._recipe(model, last, Samples(entry), base))
+        found = plan.store.find(self._recipe(model, last, Examples(entry), base))
         return None if found is None else len(found.provenance["cuts"])
 
     def prepare(self, model: str, operator: str, stage: Callable[[str], None], note: Callable[[str], None]) -> None:
@@ -118,7 +118,7 @@ class _Counting:
         """
         plan, subject = self.plan, self.plan.subjects[model]
         stage("samples")
-        calibration = sample_store.stored(plan.store, subject.samples, "calibration")
+        calibration = example_store.stored(plan.store, subject.examples, "calibration")
         *before, last = chains.steps(operator, plan.operators)
         base = plan.build_steps(subject, before, calibration, stage, note)
         stage("counting cuts")
@@ -137,6 +137,6 @@ class _Counting:
 
         plan.store.find_or_build(self._recipe(model, last, calibration, base), count, note)
 
-    def _recipe(self, model: str, partition: Operator[Any], calibration: Samples, base: Entry) -> Recipe:
+    def _recipe(self, model: str, partition: Operator[Any], calibration: Examples, base: Entry) -> Recipe:
         """All that decides parts decides cuts, too."""
         return replace(self.plan.recipe(self.plan.subjects[model], partition, calibration, base), kind="cuts")

@@ -36,7 +36,7 @@ def build(subject: SubjectModel, origin: Origin) -> torch.nn.Module:
         It defines no student.
     """
     if origin == "network":
-        return subject.network()
+        return subject.trained()
     if subject.training is None or subject.training.student is None:
         raise BuildError(
             f"subject model {subject.name!r} has no student to distil into: give its training a `student`, a function "

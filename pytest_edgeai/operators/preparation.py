@@ -24,13 +24,13 @@ from pytest_edgeai.operators import Job, Operator, chains, provenance
 from pytest_edgeai.operators.memory import peak_memory_bytes, reset_peak_memory
 from pytest_edgeai.operators.nodes import verify_nodes
 from pytest_edgeai.operators.provenance import Cost
-from pytest_edgeai.operators.verification import graph_size, refuse_guessing, verify
+from pytest_edgeai.operators.verification import graph_size, refuse_collapse, verify
 from pytest_edgeai.parallel import node_folders
 from pytest_edgeai.serving.repository import GRAPH_NAME
 from pytest_edgeai.store import Artifact, Entry, Recipe, Store, library_versions, source_digest
 from pytest_edgeai.subjects import Split, SubjectModel
-from pytest_edgeai.subjects import samples as sample_store
-from pytest_edgeai.subjects.samples import Samples
+from pytest_edgeai.subjects import examples as example_store
+from pytest_edgeai.subjects.examples import Examples
 
 _FORMAT = 2  # counted up when this module changes what an artifact holds
 
@@ -41,7 +41,7 @@ class Prepared:
 
     artifact: Artifact
     evaluation: Evaluation
-    validation: Samples
+    validation: Examples
 
 
 @dataclass(frozen=True)
@@ -83,16 +83,36 @@ class Plan:
         subject, store = self.subjects[model], self.store
         splits = {}
         for split in ("calibration", "validation"):
-            entry = store.find(sample_store.recipe(subject.samples, split))
+            entry = store.find(example_store.recipe(subject.examples, split))
             if entry is None:
                 return None
-            splits[split] = Samples(entry)
+            splits[split] = Examples(entry)
         found = self.find_steps(subject, chains.steps(operator, self.operators), splits["calibration"])
         if found is None:
             return None
         artifact = Artifact(model, operator, found)
-        evaluation = store.find(accuracy.recipe(artifact, splits["validation"], subject, self.host))
+        baseline = self.find(model, chains.EXPORTER) if self._compares(subject, operator) else None
+        if baseline is None and self._compares(subject, operator):
+            return None
+        evaluation = store.find(self._evaluation_recipe(subject, artifact, splits["validation"], baseline))
         return None if evaluation is None else Prepared(artifact, accuracy.load(evaluation), splits["validation"])
+
+    def evaluation_recipe(self, model: str, operator: str, prepared: Prepared) -> Recipe:
+        """What decided the evaluation of an artifact that is ready."""
+        subject = self.subjects[model]
+        baseline = self.find(model, chains.EXPORTER) if self._compares(subject, operator) else None
+        return self._evaluation_recipe(subject, prepared.artifact, prepared.validation, baseline)
+
+    def _evaluation_recipe(
+        self, subject: SubjectModel, artifact: Artifact, validation: Examples, baseline: Prepared | None
+    ) -> Recipe:
+        usual = None if baseline is None else baseline.artifact
+        return accuracy.recipe(artifact, validation, subject, self.host, usual)
+
+    @staticmethod
+    def _compares(subject: SubjectModel, operator: str) -> bool:
+        """Whether the artifact is evaluated against the answers of the model as it is."""
+        return operator != chains.EXPORTER and accuracy.needs_baseline(subject)
 
     def prepare(self, model: str, operator: str, stage: Callable[[str], None], note: Callable[[str], None]) -> Prepared:
         """The artifact and its evaluation, made now as far as the store lacks them.
@@ -119,11 +139,15 @@ class Plan:
         validation = self._samples(subject, "validation")
         made = self.build_steps(subject, chains.steps(operator, self.operators), calibration, stage, note)
         artifact = Artifact(model, operator, made)
+        baseline = None
+        if self._compares(subject, operator):
+            usual = self.prepare(model, chains.EXPORTER, stage, note)
+            baseline = (usual.artifact, usual.evaluation)
         stage("evaluating")
-        evaluation = accuracy.evaluate(self.store, artifact, validation, subject, self.host, refuse_guessing)
+        evaluation = accuracy.evaluate(self.store, artifact, validation, subject, self.host, refuse_collapse, baseline)
         return Prepared(artifact, evaluation, validation)
 
-    def find_steps(self, subject: SubjectModel, steps: Sequence[Operator[Any]], calibration: Samples) -> Entry | None:
+    def find_steps(self, subject: SubjectModel, steps: Sequence[Operator[Any]], calibration: Examples) -> Entry | None:
         """What the last of some operators made, one after the other, if the store has all of it."""
         found: Entry | None = None
         for step in steps:
@@ -136,7 +160,7 @@ class Plan:
         self,
         subject: SubjectModel,
         steps: Sequence[Operator[Any]],
-        calibration: Samples,
+        calibration: Examples,
         stage: Callable[[str], None],
         note: Callable[[str], None],
     ) -> Entry:
@@ -147,7 +171,7 @@ class Plan:
         return made[-1][1]
 
     def recipe(
-        self, subject: SubjectModel, operator: Operator[Any], calibration: Samples, base: Entry | None
+        self, subject: SubjectModel, operator: Operator[Any], calibration: Examples, base: Entry | None
     ) -> Recipe:
         """Everything that decides what an operator makes of a base, or of the subject model itself."""
         return Recipe(
@@ -157,9 +181,10 @@ class Plan:
                 "subject": {
                     "name": subject.name,
                     "sources": [source_digest(path) for path in (*subject.sources, *subject.assets)],
-                    "libraries": library_versions(subject.libraries),
+                    "libraries": library_versions(subject.libraries or ()),
                     "pipeline": subject.pipeline.as_json(),
                     "graph_inputs": subject.graph_inputs,
+                    **({"graph": _graph_digests(subject.graph)} if subject.graph is not None else {}),
                     **({"key": subject.key} if subject.key else {}),
                 },
                 "operator": {
@@ -175,8 +200,8 @@ class Plan:
             },
         )
 
-    def _samples(self, subject: SubjectModel, split: Split) -> Samples:
-        return sample_store.stored(self.store, subject.samples, split)
+    def _samples(self, subject: SubjectModel, split: Split) -> Examples:
+        return example_store.stored(self.store, subject.examples, split)
 
     def _training(self, subject: SubjectModel) -> Any:
         """What decides how a subject model is trained: its samples are known without being generated."""
@@ -184,7 +209,7 @@ class Plan:
         if training is None:
             return None
         return {
-            "samples": sample_store.recipe(subject.samples, "train").digest,
+            "samples": example_store.recipe(subject.examples, "train").digest,
             "loss": _qualified(training.loss),
             "learning_rate": training.learning_rate,
             "student": None if training.student is None else _qualified(training.student),
@@ -196,7 +221,7 @@ class Plan:
         subject: SubjectModel,
         operator: Operator[Any],
         before: Sequence[tuple[Operator[Any], Entry]],
-        calibration: Samples,
+        calibration: Examples,
         stage: Callable[[str], None],
         note: Callable[[str], None],
     ) -> Entry:
@@ -257,6 +282,13 @@ class Plan:
 def _identifier(base: Entry) -> str:
     """What of a base decides what is made of it: a graph's content; a network's recipe, since code belongs to it."""
     return base.content if GRAPH_NAME in base.files else base.digest
+
+
+def _graph_digests(graph: Path) -> list[str]:
+    """Digests of an ONNX file and of the files that its weights are in."""
+    from pytest_edgeai.subjects.graphs import weight_files
+
+    return [source_digest(path) for path in (graph, *weight_files(graph))]
 
 
 def _qualified(function: Callable[..., Any]) -> str:

@@ -18,6 +18,7 @@ from pytest_edgeai.operators.reduced_range import QuantizingOperator, RangeParam
 from pytest_edgeai.serving.repository import GRAPH_NAME
 
 _Batches = Sequence[Mapping[str, Array]]
+_QUANTIZATION_OPSET = 13  # from here on there are scales by channel
 
 
 class SptqParameters(RangeParameters):
@@ -28,7 +29,7 @@ class SptqParameters(RangeParameters):
     calibration_samples
         How many samples activations are observed on.
     batch
-        Samples a calibration batch.
+        Examples in a calibration batch; 1 where the graph takes no other.
     operator_types
         ONNX operators to quantize; None chooses by the graph: convolutions and all around them in a convolutional
         network, only matrix products and look-ups in a transformer, where quantizing the additions of the attention
@@ -100,20 +101,34 @@ class StaticQuantization(QuantizingOperator[SptqParameters]):
         """The graph to quantize, and how many of its convolutions were changed for it."""
         import onnx
 
-        model = onnx.load(source)
+        model, is_raised = _raised(onnx.load(source))
         changed = groups.merge_narrow_groups(model, self.parameters.narrow_group, self.parameters.wide_group)
-        if not changed:
+        if not changed and not is_raised:
             return source, 0
         onnx.save(model, target)
         return target, changed
 
     def _batches(self, job: Job) -> _Batches:
-        size = min(self.parameters.batch, len(job.calibration))
+        size = min(self.parameters.batch, len(job.calibration)) if job.has_batch else 1
         count = min(self.parameters.calibration_samples, len(job.calibration)) // size
         return [
-            {name: feeds[name] for name in job.subject.graph_inputs}
+            {name: feeds[name] for name in job.graph_inputs}
             for feeds in (job.feeds(job.calibration, range(at, at + size)) for at in range(0, count * size, size))
         ]
+
+
+def _raised(model: Any) -> tuple[Any, bool]:
+    """The graph in an operator set that has quantization by channel, and whether it was in an earlier one."""
+    from onnx import version_converter
+
+    versions = {one.domain: one.version for one in model.opset_import}
+    if versions.get("", versions.get("ai.onnx", _QUANTIZATION_OPSET)) >= _QUANTIZATION_OPSET:
+        return model, False
+    try:
+        return version_converter.convert_version(model, _QUANTIZATION_OPSET), True
+    except Exception as error:  # noqa: BLE001  # the converter raises RuntimeError and its own
+        reason = " ".join(str(error).split())[:200]
+        raise BuildError(f"the graph cannot be converted to operator set {_QUANTIZATION_OPSET}: {reason}") from None
 
 
 def _count(batches: _Batches) -> int:

@@ -131,7 +131,7 @@ class Lessons:
         import torch
 
         feeds = self._job.feeds(self._samples, numbers)
-        inputs = [torch.from_numpy(feeds[name]) for name in self._job.subject.graph_inputs]
+        inputs = [torch.from_numpy(feeds[name]) for name in self._job.graph_inputs]
         preprocess = self._job.subject.pipeline.preprocess
         if isinstance(preprocess, TextPreprocess):
             mask = inputs[self._job.subject.graph_inputs.index(preprocess.outputs["attention_mask"])]

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from pytest_edgeai.measure.accuracy import amount
+from pytest_edgeai.reporting.rows import signed
 from pytest_edgeai.reporting.statistics import markdown_table, p_words
-from pytest_edgeai.subjects.metrics import METRICS
+from pytest_edgeai.verdicts.accuracy import points
 
 if TYPE_CHECKING:
-    from pytest_edgeai.stats import AccuracyPair
+    from pytest_edgeai.stats import AccuracyDrop, AccuracyPair
     from pytest_edgeai.verdicts.accuracy import AccuracyResult
     from pytest_edgeai.verdicts.outcome import SessionOutcome
 
@@ -70,9 +72,10 @@ def accuracy_section(outcome: SessionOutcome) -> list[str]:
     if rows:
         lines += ["", "## Accuracy", ""]
         lines += [
-            "Drops in percentage points below the baseline on the same validation samples, with the bootstrap interval "
-            "of the drop and McNemar's exact test on the samples that only one of the two got right. A budget is "
-            "broken where the drop exceeds it, beyond doubt where the lower end of the interval does too.",
+            "Drops below the baseline on the same validation samples, in percentage points or the unit of the metric, "
+            "with the bootstrap interval of the drop and McNemar's exact test on the samples that only one of the two "
+            "got right. A budget is broken where the drop exceeds it, beyond doubt where the lower end of the interval "
+            "does too.",
             "",
             *markdown_table(DROP_HEADINGS, rows),
         ]
@@ -89,14 +92,16 @@ def accuracy_document(one: AccuracyResult | None) -> dict[str, Any] | None:
     interval, mcnemar = one.interval, one.mcnemar
     return {
         "metric": one.metric,
-        "percent": one.percent,
+        "unit": one.unit,
+        "higher_is_better": one.higher_is_better,
+        "value": one.value,
         "baseline": one.baseline,
-        "baseline_percent": one.baseline_percent,
-        "drop_pp": one.drop_pp,
-        "drop_low_pp": None if interval is None else interval.low,
-        "drop_high_pp": None if interval is None else interval.high,
+        "baseline_value": one.baseline_value,
+        "drop": one.drop,
+        "drop_low": None if interval is None else interval.low,
+        "drop_high": None if interval is None else interval.high,
         "confidence": None if interval is None else interval.confidence,
-        "budget_pp": one.budget_pp,
+        "limit": one.limit,
         "budget": one.budget,
         "mcnemar": None
         if mcnemar is None
@@ -117,13 +122,18 @@ def _drop_cells(one: AccuracyResult) -> list[str]:
     tested = ["–"] * 3 if mcnemar is None else [str(mcnemar.only_a), str(mcnemar.only_b), p_words(mcnemar.p)]
     return [
         f"{one.model}-{one.operator}",
-        METRICS[one.metric].label,
-        f"{one.percent:.2f} %",
-        f"{one.drop_pp:+.2f} pp",
-        "–" if interval is None else f"{100 * interval.confidence:g} %: {interval.low:+.2f} to {interval.high:+.2f}",
+        one.label,
+        amount(one.value, one.unit, digits=2),
+        signed(one.drop, one.unit),
+        "–" if interval is None else f"{100 * interval.confidence:g} %: {_ends(interval, one.unit)}",
         *tested,
-        f"{one.budget_pp:g} pp {one.budget}",
+        f"{points(one.limit, one.unit, short=True)} {one.budget}",
     ]
+
+
+def _ends(interval: AccuracyDrop, unit: str) -> str:
+    ends = (signed(end, unit).removesuffix(" pp").removesuffix(f" {unit}") for end in (interval.low, interval.high))
+    return " to ".join(ends)
 
 
 def _pair_cells(pair: AccuracyPair) -> list[str]:

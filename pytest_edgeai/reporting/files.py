@@ -249,11 +249,11 @@ def _strategy(result: StrategyResult) -> dict[str, Any]:
             "spans_s": result.spans_s,
             "link_error_s": result.link_error_s,
             "size_bytes": result.size_bytes,
-            "metrics": result.metrics,
+            "metrics": {name: score.value for name, score in result.scores.items()},
             "accuracy": accuracy_document(accuracy),
             "accuracy_not_measured": result.unmeasured or None,
-            "accuracy_drop_pp": None if accuracy is None else accuracy.drop_pp,
-            "accuracy_budget_pp": None if accuracy is None else accuracy.budget_pp,
+            "accuracy_drop": None if accuracy is None else accuracy.drop,
+            "accuracy_limit": None if accuracy is None else accuracy.limit,
         }
     )
     return document

@@ -191,8 +191,6 @@ class PreparationLines:
 
 
 def _words(properties: Mapping[str, Any], duration_s: float) -> str:
-    from pytest_edgeai.reporting.rows import accuracy_words
-
     built = f"ready after {duration_s:.1f} s" if properties["edgeai_built"] else "in the store"
-    accuracy = accuracy_words(list(properties["edgeai_metrics"].items())) or "accuracy: not measured"
+    accuracy = ", ".join(properties["edgeai_scores"]) or "accuracy: not measured"
     return f"{built}, {properties['edgeai_size_bytes'] / 1e6:.2f} MB, {accuracy}"

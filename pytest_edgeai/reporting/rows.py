@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pytest_edgeai.reporting.statistics import milliseconds as _milliseconds
-from pytest_edgeai.subjects.metrics import METRICS
+from pytest_edgeai.verdicts.accuracy import points
 
 if TYPE_CHECKING:
+    from pytest_edgeai.measure.accuracy import Score
     from pytest_edgeai.verdicts.outcome import StrategyResult
 
 HEADINGS = (
@@ -29,7 +30,7 @@ HEADINGS = (
     "drop",
     "trials",
 )
-"""Latencies in milliseconds, link errors in microseconds, size in megabytes, drop in percentage points."""
+"""Latencies in milliseconds, link errors in microseconds, size in megabytes, drop in the unit of the metric."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,9 +46,15 @@ def verdict_rows(results: Sequence[StrategyResult]) -> list[Row]:
     return [Row(result, _cells(result)) for result in results]
 
 
-def accuracy_words(metrics: Sequence[tuple[str, float]]) -> str:
-    """Metrics as people write them, for example `top-1 95.8 %, top-5 99.6 %`."""
-    return ", ".join(f"{METRICS[name].label} {percent:.1f} %" for name, percent in metrics)
+def accuracy_words(scores: Iterable[Score]) -> str:
+    """Scores as people write them, for example `top-1 95.8 %, top-5 99.6 %`."""
+    return ", ".join(map(str, scores))
+
+
+def signed(difference: float, unit: str) -> str:
+    """A difference of two values of a metric, always with its sign."""
+    text = points(difference, unit)
+    return text if text.startswith("-") else f"+{text}"
 
 
 def _cells(result: StrategyResult) -> list[str]:
@@ -65,7 +72,7 @@ def _cells(result: StrategyResult) -> list[str]:
         "–" if result.link_error_s is None else f"{result.link_error_s * 1e6:.0f} µs",
         _milliseconds(result.load_s),
         "–" if result.size_bytes is None else f"{result.size_bytes / 1e6:.2f} MB",
-        accuracy_words(list(result.metrics.items())) or ("not measured" if result.unmeasured else "–"),
-        "–" if result.accuracy is None else f"{result.accuracy.drop_pp:+.2f} pp",
+        accuracy_words(result.scores.values()) or ("not measured" if result.unmeasured else "–"),
+        "–" if result.accuracy is None else signed(result.accuracy.drop, result.accuracy.unit),
         f"{result.valid}/{result.trials}" + (f", {result.tries} tries" if result.tries > result.trials else ""),
     ]

@@ -34,6 +34,7 @@ from pytest_edgeai.stats.paired import (
     Wilcoxon,
     mcnemar_exact,
     ratio_drop,
+    replicate_drop,
     wilcoxon_signed_rank,
 )
 from pytest_edgeai.stats.ranks import ConoverIman, KruskalWallis, conover_iman, kruskal_wallis
@@ -104,6 +105,7 @@ __all__ = [
     "paired_difference",
     "ratio_drop",
     "ratio_of_medians",
+    "replicate_drop",
     "shapiro_wilk",
     "speedup",
     "t_two_sided",

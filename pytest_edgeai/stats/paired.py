@@ -180,6 +180,47 @@ def ratio_drop(
     return AccuracyDrop(float(_ratio_drops(counts @ kinds)), float(low), float(high), confidence)
 
 
+def replicate_drop(
+    baseline: npt.ArrayLike, candidate: npt.ArrayLike, *, drop: float, confidence: float = 0.95
+) -> AccuracyDrop | None:
+    """Interval of a drop from the values of a metric on bootstrap resamples.
+
+    Parameters
+    ----------
+    baseline, candidate : array_like, shape (resamples,)
+        Values on the same resamples of the inputs; NaN where a resample has none.
+    drop : float
+        The drop on all inputs.
+    confidence : float
+        Coverage that the interval aims at.
+
+    Returns
+    -------
+    AccuracyDrop or None
+        The percentile interval in the unit of the values; None where fewer than half of the resamples have a value on
+        both sides.
+
+    Raises
+    ------
+    ValueError
+        If the lengths differ, or `confidence` is not between 0 and 1.
+
+    References
+    ----------
+    Efron, Tibshirani (1993), An introduction to the bootstrap, chapter 13.
+    """
+    between_zero_and_one(confidence, "confidence")
+    first, second = np.asarray(baseline, dtype=float), np.asarray(candidate, dtype=float)
+    if first.shape != second.shape:
+        raise ValueError("the two sides have values on different numbers of resamples")
+    differences = (first - second)[np.isfinite(first) & np.isfinite(second)]
+    if 2 * differences.size < max(1, first.size):
+        return None
+    tail = (1.0 - confidence) / 2.0
+    low, high = np.quantile(differences, [tail, 1.0 - tail])
+    return AccuracyDrop(drop, float(low), float(high), confidence)
+
+
 def _ratio_drops(sums: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     """Percentage points from sums of baseline's and candidate's numerator, then denominators, shape (..., 4)."""
     numerators, denominators = sums[..., :2], sums[..., 2:]

@@ -1,6 +1,6 @@
-"""Subject models: a trained network with its samples, its pre- and post-processing and its accuracy metrics.
+"""Subject models: a trained network or graph with its examples, its pre- and post-processing and its metrics.
 
-A definition is data plus two callables (`network` and the sample source's `generate`), so that it can be imported,
+A definition is data plus callables (`network` and the example source's `generate`), so that it can be imported,
 listed and pickled without torch; the callables import what they need when they are called. They must be
 module-level functions, because artifacts are built in another process.
 """
@@ -10,11 +10,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from pytest_edgeai.arrays import Array
 from pytest_edgeai.errors import EdgeAIError
 from pytest_edgeai.serving.pipeline import Pipeline
+from pytest_edgeai.subjects.metrics import Metric
 
 if TYPE_CHECKING:
     import torch
@@ -27,31 +28,32 @@ class SubjectError(EdgeAIError, RuntimeError):
 
 
 @dataclass(frozen=True, slots=True)
-class Sample:
-    """One request with its answer.
+class Example:
+    """One item of a data set: what a request sends, and what its answer is compared with.
 
     Parameters
     ----------
     inputs
         The tensors that a client sends, as the pipeline's `inputs` describe them, for a batch of one.
-    label
-        The index of the true class.
+    reference
+        What is right: the index of a class, a number, a sequence, an array, a mapping of these (boxes and their
+        classes). Anything that JSON or numpy holds; None where nobody knows.
     """
 
     inputs: Mapping[str, Array]
-    label: int
+    reference: Any = None
 
 
 @dataclass(frozen=True, slots=True)
-class SampleSource:
-    """Where samples come from.
+class ExampleSource:
+    """Where examples come from.
 
     Parameters
     ----------
     name
-        What the samples are, in a few words; appears in reports.
+        What the examples are, in a few words; appears in reports.
     generate
-        Returns all samples of a split, the same ones every time. A module-level function.
+        Returns all examples of a split, the same ones every time. A module-level function.
     sources
         Files and folders whose content decides what `generate` returns: its own module, data files.
     libraries
@@ -61,7 +63,7 @@ class SampleSource:
     """
 
     name: str
-    generate: Callable[[Split], Sequence[Sample]]
+    generate: Callable[[Split], Sequence[Example]]
     sources: tuple[Path, ...]
     libraries: tuple[str, ...] = ()
     key: str = ""
@@ -100,7 +102,7 @@ class Training:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SubjectModel:
-    """A trained network and all that is needed to compress, serve and judge it.
+    """A trained network, or a graph of one, and all that is needed to compress, serve and judge it.
 
     Parameters
     ----------
@@ -108,23 +110,28 @@ class SubjectModel:
         Letters, digits and underscores; used in test ids, options and reports.
     task
         What the model does, in a few words; appears in reports.
+    examples
+        For training, calibration and validation.
+    metrics
+        Accuracy metrics, by name (`pytest_edgeai.subjects.metrics`) or as `Metric`; budgets are about the first.
     network
         Returns the trained network in eval mode, on the CPU. Its forward takes the graph's inputs as positional
         tensors, in the order of `graph_inputs`, and returns logits [n, classes]. A module-level function.
+    graph
+        An ONNX file, in the place of `network`; its weights may lie beside it as external data. Operators that change
+        a network cannot be used then.
     graph_inputs
-        Names of the graph's inputs; dimension 0 of each is the batch.
-    samples
-        Training, calibration and validation samples.
+        Names of the graph's inputs, in the order of the network's arguments; dimension 0 of each is the batch. A graph
+        has its own.
     pipeline
-        From a sample's inputs to the graph's, and from logits to ranked labels.
-    metrics
-        Names of accuracy metrics (`pytest_edgeai.subjects.metrics`); budgets are about the first.
+        From an example's inputs to the graph's, and from the graph's outputs to those of an answer; by default these
+        are the same.
     assets
         Files that the pipeline names (a tokenizer), copied beside the graph.
     sources
         Files whose content decides the artifact: the definition, the network's module, the weights.
     libraries
-        Distributions whose version decides what `network` returns.
+        Distributions whose version decides what `network` returns; torch, where there is one.
     key
         What else decides what `network` returns: where on a hub its weights are, or that they are random.
     unmeasured
@@ -137,14 +144,15 @@ class SubjectModel:
 
     name: str
     task: str
-    network: Callable[[], torch.nn.Module]
-    graph_inputs: tuple[str, ...]
-    samples: SampleSource
-    pipeline: Pipeline
-    metrics: tuple[str, ...]
+    examples: ExampleSource
+    metrics: tuple[str | Metric, ...]
+    network: Callable[[], torch.nn.Module] | None = None
+    graph: Path | None = None
+    graph_inputs: tuple[str, ...] = ()
+    pipeline: Pipeline = field(default_factory=Pipeline)
     assets: tuple[Path, ...] = ()
     sources: tuple[Path, ...] = ()
-    libraries: tuple[str, ...] = field(default=("torch",))
+    libraries: tuple[str, ...] | None = None
     key: str = ""
     unmeasured: str = ""
     missing: str = ""
@@ -155,3 +163,32 @@ class SubjectModel:
             raise ValueError(f"the name of a subject model is letters, digits and underscores, not {self.name!r}")
         if not self.metrics:
             raise ValueError(f"subject model {self.name!r} declares no metric")
+        if (self.network is None) == (self.graph is None):
+            raise ValueError(f"subject model {self.name!r} has either a network or a graph")
+        if self.network is not None and not self.graph_inputs:
+            raise ValueError(f"subject model {self.name!r} has a network and names no graph_inputs")
+        if self.graph is not None:
+            if self.graph_inputs:
+                raise ValueError(f"subject model {self.name!r}: a graph has inputs of its own; leave graph_inputs out")
+            object.__setattr__(self, "graph", Path(self.graph).absolute())
+            if not self.graph.is_file() and not self.missing:
+                object.__setattr__(self, "missing", f"subject model {self.name}: there is no file {self.graph}")
+        if self.libraries is None:
+            object.__setattr__(self, "libraries", () if self.network is None else ("torch",))
+
+    def trained(self) -> torch.nn.Module:
+        """The trained network, in eval mode.
+
+        Raises
+        ------
+        SubjectError
+            The model is a graph.
+        """
+        if self.network is None:
+            raise SubjectError(f"subject model {self.name} is the ONNX file {self.graph} and has no network")
+        return self.network()
+
+    @property
+    def has_classes(self) -> bool:
+        """Whether its answers are ranked classes."""
+        return self.pipeline.postprocess is not None

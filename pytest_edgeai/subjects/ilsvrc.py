@@ -18,7 +18,7 @@ from typing import Final, overload
 
 import numpy as np
 
-from pytest_edgeai.subjects import Sample, SampleSource, Split, SubjectError
+from pytest_edgeai.subjects import Example, ExampleSource, Split, SubjectError
 
 CLASSES: Final = 1000
 CALIBRATION: Final = 256
@@ -48,7 +48,7 @@ class Photos:
     images: int | None = None
     largest: bool = False
 
-    def __call__(self, split: Split) -> Sequence[Sample]:
+    def __call__(self, split: Split) -> Sequence[Example]:
         """Calibration samples are held out from the validation images; training samples are drawn, at most 20,000.
 
         Raises
@@ -74,7 +74,7 @@ class Photos:
         return _Files(kept)
 
 
-class _Files(Sequence[Sample]):
+class _Files(Sequence[Example]):
     """Samples that are read when they are asked for."""
 
     def __init__(self, files: Sequence[tuple[Path, int]]) -> None:
@@ -84,14 +84,14 @@ class _Files(Sequence[Sample]):
         return len(self._files)
 
     @overload
-    def __getitem__(self, number: int) -> Sample: ...
+    def __getitem__(self, number: int) -> Example: ...
     @overload
-    def __getitem__(self, number: slice) -> list[Sample]: ...
-    def __getitem__(self, number: int | slice) -> Sample | list[Sample]:
+    def __getitem__(self, number: slice) -> list[Example]: ...
+    def __getitem__(self, number: int | slice) -> Example | list[Example]:
         if isinstance(number, slice):
             return [self[one] for one in range(*number.indices(len(self)))]
         path, label = self._files[number]
-        return Sample({"image": np.array([path.read_bytes()], dtype=object)}, label)
+        return Example({"image": np.array([path.read_bytes()], dtype=object)}, label)
 
 
 def labelled(folder: Path) -> list[tuple[Path, int]]:
@@ -115,7 +115,7 @@ def labelled(folder: Path) -> list[tuple[Path, int]]:
     return [(path, labels[path.name]) for path in files]
 
 
-def source(photos: Photos) -> SampleSource:
+def source(photos: Photos) -> ExampleSource:
     """The photographs as a subject model's samples.
 
     They count as changed where the name or size of a validation image changes, or the name of a training image.
@@ -126,7 +126,7 @@ def source(photos: Photos) -> SampleSource:
     if photos.training is not None:
         for folder, _, names in sorted(os.walk(photos.training)):
             digest.update(f"{Path(folder).name} {sorted(names)}\n".encode())
-    return SampleSource("ILSVRC 2012", photos, (Path(__file__),), key=digest.hexdigest())
+    return ExampleSource("ILSVRC 2012", photos, (Path(__file__),), key=digest.hexdigest())
 
 
 def _images(folder: Path) -> list[Path]:

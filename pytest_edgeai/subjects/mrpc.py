@@ -11,7 +11,7 @@ from typing import Final
 
 import numpy as np
 
-from pytest_edgeai.subjects import Sample, SampleSource, Split, SubjectError
+from pytest_edgeai.subjects import Example, ExampleSource, Split, SubjectError
 
 FILES: Final = ("train.tsv", "dev.tsv")
 CALIBRATION: Final = 256
@@ -31,7 +31,7 @@ class Pairs:
 
     folder: Path
 
-    def __call__(self, split: Split) -> Sequence[Sample]:
+    def __call__(self, split: Split) -> Sequence[Example]:
         """Validation samples are those of `dev.tsv`; calibration samples are held out from `train.tsv`.
 
         Raises
@@ -46,19 +46,19 @@ class Pairs:
         return [sample for number, sample in enumerate(samples) if (number in held_out) == (split == "calibration")]
 
 
-def source(folder: Path) -> SampleSource:
+def source(folder: Path) -> ExampleSource:
     """The pairs as a subject model's samples."""
-    return SampleSource("MRPC", Pairs(folder), (Path(__file__), *(folder / name for name in FILES)))
+    return ExampleSource("MRPC", Pairs(folder), (Path(__file__), *(folder / name for name in FILES)))
 
 
-def pair(first: str, second: str, label: int) -> Sample:
+def pair(first: str, second: str, label: int) -> Example:
     """A sample of one input, `text`: an object array of shape [1, 2] that holds two UTF-8 sentences."""
     payload = np.empty((1, 2), dtype=object)
     payload[0] = [first.encode(), second.encode()]
-    return Sample({"text": payload}, label)
+    return Example({"text": payload}, label)
 
 
-def _read(path: Path) -> list[Sample]:
+def _read(path: Path) -> list[Example]:
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:  # GLUE's files begin with a byte order mark
             rows = list(csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE))

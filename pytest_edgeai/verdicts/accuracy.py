@@ -1,23 +1,23 @@
-"""Accuracy budgets: by how many percentage points an operator may fall behind the baseline, and how sure that is."""
+"""Accuracy budgets: by how much an operator may be worse than the baseline, and how sure that is."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
-import numpy as np
-
-from pytest_edgeai.subjects.metrics import Metric
+from pytest_edgeai.measure.accuracy import amount
+from pytest_edgeai.subjects.metrics import PERCENT
 from pytest_edgeai.verdicts import Verdict
 
 if TYPE_CHECKING:
-    from pytest_edgeai.measure.accuracy import Evaluation
+    from pytest_edgeai.measure.accuracy import Evaluation, Score
+    from pytest_edgeai.settings_tables import Allowance
     from pytest_edgeai.stats import AccuracyDrop, McNemar
 
 Budget: TypeAlias = Literal["kept", "broken", "broken beyond doubt"]
 
-# Percentages are ratios of counts; rounding them must not break a budget that is met exactly.
-_ROUNDING_PP = 1e-9
+# Values are ratios of counts, or sums; rounding them must not break a budget that is met exactly.
+_ROUNDING = 1e-9
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,108 +28,168 @@ class AccuracyResult:
     ----------
     model, operator, metric
         Of what.
-    percent, baseline_percent
-        Accuracy of the artifact and of the baseline's, by the model's first metric.
-    budget_pp
-        The largest drop allowed, in percentage points.
+    label, unit, higher_is_better
+        Of the metric.
+    value, baseline_value
+        Of the artifact and of the baseline's, by the model's first metric.
+    limit
+        The largest drop allowed, in the metric's unit.
     baseline
         The operator that the drop is measured against.
     interval
-        Bootstrap interval of the drop over the samples, both predictions of a sample together; None where the
+        Bootstrap interval of the drop over the examples, both predictions of an example together; None where the
         predictions are not known.
     mcnemar
-        On the samples that only one of the two got right; None likewise.
+        On the examples that only one of the two got right; None likewise, and where there is no right and wrong.
     """
 
     model: str
     operator: str
     metric: str
-    percent: float
-    baseline_percent: float
-    budget_pp: float
+    value: float
+    baseline_value: float
+    limit: float
+    label: str = ""
+    unit: str = PERCENT
+    higher_is_better: bool = True
     baseline: str = "identity"
     interval: AccuracyDrop | None = None
     mcnemar: McNemar | None = None
 
     @property
-    def drop_pp(self) -> float:
-        """Percentage points below the baseline; negative where the operator is better."""
-        return self.baseline_percent - self.percent
+    def drop(self) -> float:
+        """By how much it is worse than the baseline, in the metric's unit; negative where the operator is better."""
+        return self.baseline_value - self.value if self.higher_is_better else self.value - self.baseline_value
 
     @property
     def budget(self) -> Budget:
         """Broken where the drop exceeds the budget, beyond doubt where the lower end of its interval does too."""
-        limit_pp = self.budget_pp + _ROUNDING_PP
-        if self.drop_pp <= limit_pp:
+        limit = self.limit + _ROUNDING
+        if self.drop <= limit:
             return "kept"
-        return "broken beyond doubt" if self.interval is not None and self.interval.low > limit_pp else "broken"
+        return "broken beyond doubt" if self.interval is not None and self.interval.low > limit else "broken"
 
     @property
     def verdict(self) -> Verdict:
         """Whether the budget is kept."""
         if self.budget == "kept":
             return Verdict("pass")
+        side = "below" if self.higher_is_better else "above"
         reason = (
-            f"{self.metric} is {self.drop_pp:.2f} pp below the baseline's {self.baseline_percent:.2f} % "
-            f"(budget {self.budget_pp:g} pp)"
+            f"{self.metric} is {points(self.drop, self.unit)} {side} the baseline's "
+            f"{amount(self.baseline_value, self.unit, digits=2)} (budget {points(self.limit, self.unit, short=True)})"
         )
         if self.interval is not None:
             doubt = "beyond doubt" if self.budget == "broken beyond doubt" else "though not beyond doubt"
+            low, high = (f"{end:.2f}" if self.unit == PERCENT else f"{end:.4g}" for end in _ends(self.interval))
+            unit = "pp" if self.unit == PERCENT else self.unit
             reason += (
-                f", {doubt}: the {100 * self.interval.confidence:g} % interval of the drop is "
-                f"{self.interval.low:.2f} to {self.interval.high:.2f} pp"
-            )
+                f", {doubt}: the {100 * self.interval.confidence:g} % interval of the drop is {low} to {high} {unit}"
+            ).rstrip()
         return Verdict("fail", reason)
+
+
+def points(difference: float, unit: str, *, short: bool = False) -> str:
+    """A difference of two values of a metric, as reports have it: percentages differ by percentage points.
+
+    Parameters
+    ----------
+    difference
+        The number.
+    unit
+        Of the metric.
+    short
+        Whether as few digits as the number has are enough.
+    """
+    if unit == PERCENT:
+        return f"{difference:g} pp" if short else f"{difference:.2f} pp"
+    return f"{difference:.4g} {unit}".rstrip()
 
 
 def judge_accuracy(
     names: tuple[str, str, str],
-    metric: Metric,
     evaluation: Evaluation,
     baseline: Evaluation,
     *,
-    budget_pp: float,
+    allowance: Allowance,
     alpha: float,
 ) -> AccuracyResult:
-    """Compare an artifact's predictions with the baseline's, sample by sample.
+    """Compare an artifact's predictions with the baseline's, example by example, by the model's first metric.
 
     Parameters
     ----------
     names
         Model, operator, and the operator that is the baseline.
-    metric
-        What the budget is about.
     evaluation, baseline
-        Of the same samples in the same order.
-    budget_pp
-        The largest drop allowed, in percentage points.
+        Of the same examples in the same order.
+    allowance
+        The largest drop allowed.
     alpha
         One minus the confidence of the interval.
 
     Raises
     ------
     ValueError
-        The two are not of the same samples.
+        The two are not of the same examples.
+    """
+    from pytest_edgeai.stats import mcnemar_exact
+
+    if evaluation.examples != baseline.examples or len(evaluation.predictions) != len(baseline.predictions):
+        raise ValueError(f"{names[0]}-{names[1]} and {names[0]}-{names[2]} were evaluated on different samples")
+    score, usual = evaluation.first, baseline.first
+    has_right = score.correct is not None and usual.correct is not None
+    return AccuracyResult(
+        model=names[0],
+        operator=names[1],
+        metric=score.name,
+        value=score.value,
+        baseline_value=usual.value,
+        limit=allowance.of(usual.value),
+        label=score.label,
+        unit=score.unit,
+        higher_is_better=score.higher_is_better,
+        baseline=names[2],
+        interval=drop_interval(score, usual, confidence=1 - alpha),
+        mcnemar=mcnemar_exact(usual.correct, score.correct) if has_right else None,  # type: ignore[arg-type]  # there are
+    )
+
+
+def drop_interval(score: Score, baseline: Score, *, confidence: float) -> AccuracyDrop | None:
+    """Bootstrap interval of the drop between two scores of the same examples, in the metric's unit.
+
+    Parameters
+    ----------
+    score, baseline
+        By the same metric.
+    confidence
+        Coverage that the interval aims at.
+
+    Returns
+    -------
+    AccuracyDrop or None
+        None where resamples have no value.
 
     Notes
     -----
     The bootstrap has a fixed seed: the same predictions give the same interval.
     """
-    from pytest_edgeai.stats import mcnemar_exact, ratio_drop
+    from pytest_edgeai.stats import AccuracyDrop, ratio_drop, replicate_drop
 
-    if not np.array_equal(evaluation.truth, baseline.truth):
-        raise ValueError(f"{names[0]}-{names[1]} and {names[0]}-{names[2]} were evaluated on different samples")
-    truth = evaluation.truth
-    return AccuracyResult(
-        model=names[0],
-        operator=names[1],
-        metric=metric.name,
-        percent=evaluation.metrics[metric.name],
-        baseline_percent=baseline.metrics[metric.name],
-        budget_pp=budget_pp,
-        baseline=names[2],
-        interval=ratio_drop(
-            metric.parts(baseline.ranked, truth), metric.parts(evaluation.ranked, truth), confidence=1 - alpha
-        ),
-        mcnemar=mcnemar_exact(metric.correct(baseline.ranked, truth), metric.correct(evaluation.ranked, truth)),
+    sign = 1.0 if score.higher_is_better else -1.0
+    if score.parts is not None and baseline.parts is not None:
+        found = ratio_drop(baseline.parts, score.parts, confidence=confidence)
+        factor = sign * score.scale / 100
+        ends = sorted((found.low * factor, found.high * factor))
+        return AccuracyDrop(found.drop * factor, ends[0], ends[1], confidence)
+    if score.replicates is None or baseline.replicates is None:
+        return None
+    return replicate_drop(
+        sign * baseline.replicates,
+        sign * score.replicates,
+        drop=sign * (baseline.value - score.value),
+        confidence=confidence,
     )
+
+
+def _ends(interval: AccuracyDrop) -> tuple[float, float]:
+    return interval.low, interval.high

@@ -11,6 +11,7 @@ import numpy as np
 
 from pytest_edgeai.arrays import Array
 from pytest_edgeai.settings import Settings
+from pytest_edgeai.subjects.metrics import PERCENT
 from pytest_edgeai.verdicts import Outcome, Verdict
 from pytest_edgeai.verdicts.artifacts import ArtifactChanges, Limits, artifact_changes
 from pytest_edgeai.verdicts.control import control_shifts
@@ -32,9 +33,11 @@ class Row:
         The change of its latency, where both sides have trials.
     medians_s
         Median latency before and after, NaN where it was not measured.
-    accuracy_pp, size, memory
-        Change of the first metric in percentage points, relative growth of the artifact and of peak memory; None
-        where they are not known on both sides.
+    accuracy_gain, accuracy_unit
+        By how much the first metric got better (below 0: worse), in its unit; None where it is not known on both
+        sides.
+    size, memory
+        Relative growth of the artifact and of peak memory; None likewise.
     same
         Whether both versions have one artifact, byte for byte, so that it was measured once.
     control
@@ -48,7 +51,8 @@ class Row:
     reasons: tuple[str, ...] = ()
     latency: LatencyChange | None = None
     medians_s: tuple[float, float] = (float("nan"), float("nan"))
-    accuracy_pp: float | None = None
+    accuracy_gain: float | None = None
+    accuracy_unit: str = PERCENT
     size: float | None = None
     memory: float | None = None
     same: bool = False
@@ -69,7 +73,8 @@ class Row:
             "reasons": list(self.reasons),
             "median_s": medians,
             "latency": None if self.latency is None else self.latency.as_json(),
-            "accuracy_pp": self.accuracy_pp,
+            "accuracy_gain": self.accuracy_gain,
+            "accuracy_unit": self.accuracy_unit,
             "size": self.size,
             "memory": self.memory,
             "same_artifact": self.same,
@@ -132,7 +137,9 @@ def rules(settings: Settings) -> tuple[Rule, Limits]:
     gate = settings.gate
     return (
         Rule(settings.alpha, settings.p_adjust, gate.min_change, gate.must_see, gate.trial_spread, gate.session_spread),
-        Limits(gate.accuracy_drop_pp, gate.size_growth, gate.memory_growth, gate.inconclusive == "fail"),
+        Limits(
+            gate.accuracy_drop_pp, gate.metric_drop, gate.size_growth, gate.memory_growth, gate.inconclusive == "fail"
+        ),
     )
 
 
@@ -179,7 +186,16 @@ def compare(before: Recording, after: Recording, rule: Rule, limits: Limits, *, 
             if outcome == "invalid":  # what is known without its trials
                 found = artifact_changes(name, before, after, limits)
             reasons = (reason, *found.worse, *found.unknown)
-            rows.append(Row(name, outcome, reasons, accuracy_pp=found.accuracy_pp, size=found.size))
+            rows.append(
+                Row(
+                    name,
+                    outcome,
+                    reasons,
+                    accuracy_gain=found.accuracy_gain,
+                    accuracy_unit=found.accuracy_unit,
+                    size=found.size,
+                )
+            )
     rows += [
         Row(name, "missing", (f"{before.label} has it, and {after.label} does not",))
         for name in before.strategies
@@ -246,7 +262,18 @@ def _same_row(name: str, before: Recording, after: Recording, limits: Limits, sh
         outcome, reasons = "inconclusive", (shared,)
     tolerated = outcome == "inconclusive" and not limits.inconclusive_fails
     medians_s = (math.nan, float(np.median(after.strategies[name].latencies_s)))
-    return Row(name, outcome, reasons, None, medians_s, found.accuracy_pp, found.size, same=True, tolerated=tolerated)
+    return Row(
+        name,
+        outcome,
+        reasons,
+        None,
+        medians_s,
+        found.accuracy_gain,
+        found.accuracy_unit,
+        found.size,
+        same=True,
+        tolerated=tolerated,
+    )
 
 
 def _row(name: str, before: Recording, after: Recording, change: LatencyChange, limits: Limits) -> Row:
@@ -272,7 +299,8 @@ def _row(name: str, before: Recording, after: Recording, change: LatencyChange, 
         tuple(reasons),
         change,
         medians_s,
-        found.accuracy_pp,
+        found.accuracy_gain,
+        found.accuracy_unit,
         found.size,
         memory,
         tolerated=tolerated,

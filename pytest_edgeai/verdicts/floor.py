@@ -6,49 +6,62 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pytest_edgeai.subjects.metrics import Metric
+from pytest_edgeai.measure.accuracy import amount
 from pytest_edgeai.verdicts import Verdict
 
 if TYPE_CHECKING:
-    from pytest_edgeai.measure.accuracy import Evaluation
+    from pytest_edgeai.measure.accuracy import Score
 
-# Percentages are ratios of counts; rounding them must not break a floor that is met exactly.
+# Values are ratios of counts, or sums; rounding them must not break a floor that is met exactly.
 _ROUNDING = 1e-9
 
 
-def judge_floor(metric: Metric, evaluation: Evaluation, floor_percent: float, *, alpha: float) -> Verdict:
+def judge_floor(score: Score, floor: float, *, alpha: float) -> Verdict:
     """Compare an artifact's accuracy with what it has to reach.
 
     Parameters
     ----------
-    metric
-        What the floor is about.
-    evaluation
-        The artifact's predictions.
-    floor_percent
-        What it has to reach, in percent.
+    score
+        What the model's first metric says of the artifact.
+    floor
+        What it has to reach, in the metric's unit; of a metric that is better when lower, what it must not exceed.
     alpha
         One minus the confidence of the interval.
 
     Returns
     -------
     Verdict
-        `fail` where it is below; the reason says whether it is beyond doubt, that is, whether the upper end of the
-        bootstrap interval over the samples is below as well.
+        `fail` where it is worse; the reason says whether it is beyond doubt, that is, whether the better end of the
+        bootstrap interval over the examples is worse as well.
     """
+    sign = 1.0 if score.higher_is_better else -1.0
+    if sign * score.value >= sign * floor - _ROUNDING:
+        return Verdict("pass")
+    name = "floor" if score.higher_is_better else "ceiling"
+    reason = f"{score.name} is {amount(score.value, score.unit, digits=2)} ({name} {_short(floor, score.unit)})"
+    interval = _interval(score, alpha)
+    if interval is None:
+        return Verdict("fail", reason)
+    low, high = interval
+    better = high if score.higher_is_better else low
+    doubt = "beyond doubt" if sign * better < sign * floor - _ROUNDING else "though not beyond doubt"
+    ends = f"{low:.2f} to {high:.2f} %" if score.unit == "%" else f"{low:.4g} to {high:.4g} {score.unit}".rstrip()
+    return Verdict("fail", f"{reason}, {doubt}: its {100 * (1 - alpha):g} % interval is {ends}")
+
+
+def _interval(score: Score, alpha: float) -> tuple[float, float] | None:
     from pytest_edgeai.stats import ratio_drop
 
-    percent = evaluation.metrics[metric.name]
-    if percent >= floor_percent - _ROUNDING:
-        return Verdict("pass")
-    everything = np.ones(len(evaluation.truth))
-    below = ratio_drop(
-        (everything, everything), metric.parts(evaluation.ranked, evaluation.truth), confidence=1 - alpha
-    )
-    low, high = 100 - below.high, 100 - below.low
-    doubt = "beyond doubt" if high < floor_percent - _ROUNDING else "though not beyond doubt"
-    return Verdict(
-        "fail",
-        f"{metric.name} is {percent:.2f} % (floor {floor_percent:g} %), {doubt}: its {100 * (1 - alpha):g} % interval "
-        f"is {low:.2f} to {high:.2f} %",
-    )
+    if score.parts is not None:
+        everything = np.ones(len(score.parts[0]))
+        below = ratio_drop((everything, everything), score.parts, confidence=1 - alpha)
+        factor = score.scale / 100
+        return (100 - below.high) * factor, (100 - below.low) * factor
+    if score.replicates is None or not np.isfinite(score.replicates).any():
+        return None
+    low, high = np.nanquantile(score.replicates, [alpha / 2, 1 - alpha / 2])
+    return float(low), float(high)
+
+
+def _short(value: float, unit: str) -> str:
+    return f"{value:g} {unit}".rstrip()

@@ -19,7 +19,7 @@ from pytest_edgeai.measure.link_errors import link_remarks
 from pytest_edgeai.measure.records import TrialRecord
 from pytest_edgeai.measured import Measured
 from pytest_edgeai.settings import Settings
-from pytest_edgeai.subjects.metrics import METRICS
+from pytest_edgeai.subjects.metrics import PERCENT
 from pytest_edgeai.verdicts import Verdict, worst
 from pytest_edgeai.verdicts.accuracy import AccuracyResult, judge_accuracy
 from pytest_edgeai.verdicts.benefit import judge_benefit
@@ -28,6 +28,7 @@ from pytest_edgeai.verdicts.latency import judge_latency
 from pytest_edgeai.verdicts.trials import blame_host, judge_trials, short_of_trials
 
 if TYPE_CHECKING:
+    from pytest_edgeai.measure.accuracy import Score
     from pytest_edgeai.operators.preparation import Prepared
     from pytest_edgeai.stats import AccuracyPair, Analysis
     from pytest_edgeai.verdicts.comparison import Comparison
@@ -60,8 +61,8 @@ class StrategyResult:
         Of the artifact, or None where there is none.
     accuracy
         Against the baseline and the budget, or None where it could not be had.
-    metrics
-        Percent by metric.
+    scores
+        By metric.
     unmeasured
         Why accuracy is not measured (random weights), or empty.
     """
@@ -79,7 +80,7 @@ class StrategyResult:
     link_error_s: float | None
     size_bytes: int | None
     accuracy: AccuracyResult | None
-    metrics: Mapping[str, float]
+    scores: Mapping[str, Score]
     unmeasured: str = ""
 
 
@@ -194,10 +195,9 @@ def _result(
         verdicts.append(Verdict("invalid", "there is no accuracy to compare with the baseline's"))
     else:
         verdicts.append(accuracy.verdict)
-        floor_percent = settings.budgets.accuracy_floor.floor_percent(strategy.model, strategy.operator)
-        if artifact is not None and floor_percent is not None:
-            metric = METRICS[accuracy.metric]
-            verdicts.append(judge_floor(metric, artifact.evaluation, floor_percent, alpha=settings.alpha))
+        floor = settings.budgets.accuracy_floor.floor(strategy.model, strategy.operator)
+        if artifact is not None and floor is not None:
+            verdicts.append(judge_floor(artifact.evaluation.first, floor, alpha=settings.alpha))
     medians_s = [float(np.median(record.latencies_s)) for record in valid]
     link_errors_s = [abs(record.link_errors.largest_s) for record in valid if record.link_errors is not None]
     link_error_s = max(link_errors_s, default=None)
@@ -222,7 +222,7 @@ def _result(
         link_error_s=link_error_s,
         size_bytes=None if artifact is None else artifact.artifact.graph_bytes,
         accuracy=accuracy,
-        metrics={} if artifact is None else artifact.evaluation.metrics,
+        scores={} if artifact is None else artifact.evaluation.scores,
         unmeasured=unmeasured,
     )
 
@@ -307,10 +307,9 @@ def _accuracy(
         return None
     return judge_accuracy(
         (model, operator, settings.baseline),
-        METRICS[next(iter(artifact.evaluation.metrics))],
         artifact.evaluation,
         baseline.evaluation,
-        budget_pp=settings.budgets.accuracy_drop_pp.budget_pp(model, operator),
+        allowance=settings.budgets.allowance(model, operator, artifact.evaluation.first.unit == PERCENT),
         alpha=settings.alpha,
     )
 
@@ -321,8 +320,10 @@ def _accuracy_pairs(results: Sequence[StrategyResult]) -> tuple[AccuracyPair, ..
     percents: dict[str, dict[tuple[str, str, str], float]] = {}
     for result in results:
         strategy = result.strategy
-        for metric, percent in result.metrics.items():
-            percents.setdefault(strategy.operator, {})[strategy.model, metric, str(strategy.placement)] = percent
+        for metric, score in result.scores.items():
+            if score.unit == PERCENT and score.higher_is_better:  # other units do not compare across models
+                place = strategy.model, metric, str(strategy.placement)
+                percents.setdefault(strategy.operator, {})[place] = score.value
     return compare_accuracies(percents)
 
 

@@ -26,15 +26,15 @@ from pytest_edgeai.operators import chains
 from pytest_edgeai.operators.preparation import Prepared
 from pytest_edgeai.operators.worker import Failure, Progress, Wanted, prepare_all
 from pytest_edgeai.store import Artifact, Kind, Store
-from pytest_edgeai.subjects import samples as sample_store
-from pytest_edgeai.subjects.samples import Samples
+from pytest_edgeai.subjects import examples as example_store
+from pytest_edgeai.subjects.examples import Examples
 from pytest_edgeai.versions.checkouts import Checkout, checked_out
 from pytest_edgeai.versions.recording import code_digest
 
 if TYPE_CHECKING:
     from pytest_edgeai.session import MeasuringSession
 
-_FORMAT: Final = 1
+_FORMAT: Final = 2  # counted up when an evaluation of the store is read otherwise
 _PROGRESS: Final = "edgeai-progress:"
 _LAST_LINES = 8
 
@@ -154,11 +154,11 @@ def hand_over(session: MeasuringSession, path: Path, write: Callable[[str], obje
         if isinstance(result, Failure):
             found: Mapping[str, str] = {"failure": result.sentence}
         else:
-            evaluated = accuracy.recipe(result.artifact, result.validation, registered.subjects[model], plan.host)
+            evaluated = plan.evaluation_recipe(model, operator, result)
             found = {
                 "artifact": result.artifact.entry.digest,
                 "evaluation": evaluated.digest,
-                "validation": sample_store.recipe(registered.subjects[model].samples, "validation").digest,
+                "validation": example_store.recipe(registered.subjects[model].examples, "validation").digest,
             }
         artifacts.setdefault(model, {})[operator] = found
     strategies = [
@@ -259,7 +259,7 @@ def _found(commit: Commit, wanted: Wanted, digests: Mapping[str, str], store: St
             )
         entries[what] = entry
     artifact = Artifact(*wanted, entries["artifact"])
-    return Prepared(artifact, accuracy.load(entries["evaluation"]), Samples(entries["validation"]))
+    return Prepared(artifact, accuracy.load(entries["evaluation"]), Examples(entries["validation"]))
 
 
 def _answer_path(question: Path) -> Path:

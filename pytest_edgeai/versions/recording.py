@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 
@@ -17,6 +17,7 @@ from pytest_edgeai.measure.attempts import InvalidTrial, void_strategy
 
 if TYPE_CHECKING:
     from pytest_edgeai.matrix.strategies import PlannedTrial
+    from pytest_edgeai.measure.accuracy import Evaluation
     from pytest_edgeai.measure.records import TrialRecord
     from pytest_edgeai.measured import Measured, OtherVersion, SessionPlan
     from pytest_edgeai.operators.preparation import Prepared
@@ -31,6 +32,13 @@ class RecordingError(VersionError, ValueError):
     """A document that cannot be compared with; one sentence."""
 
 
+class MetricKind(NamedTuple):
+    """Unit and direction of a metric; sessions that were saved before there were others have percentages alone."""
+
+    unit: str = "%"
+    higher_is_better: bool = True
+
+
 @dataclass(frozen=True, slots=True)
 class RecordedArtifact:
     """An artifact: what is in it, and how it did on the validation samples.
@@ -42,15 +50,23 @@ class RecordedArtifact:
     size_bytes
         Of its files.
     metrics
-        Percent by metric, the most important first.
+        Values by metric, the most important first.
     correct
-        For each validation sample, whether the label ranked first is right, shape (samples,).
+        For each validation example, whether it is right by the first metric, shape (examples,); None where there is
+        no right and wrong.
+    kinds
+        Unit and direction by metric, where they are not those of a percentage.
     """
 
     content: str
     size_bytes: int
     metrics: Mapping[str, float]
-    correct: Array
+    correct: Array | None
+    kinds: Mapping[str, MetricKind] = field(default_factory=dict)
+
+    def kind(self, metric: str) -> MetricKind:
+        """Unit and direction of a metric."""
+        return self.kinds.get(metric, MetricKind())
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,11 +235,18 @@ def _artifacts(prepared: Mapping[tuple[str, str], Prepared]) -> dict[str, Any]:
         "-".join(wanted): {
             "content": ready.artifact.entry.content,
             "size_bytes": ready.artifact.entry.size_bytes,
-            "metrics": dict(ready.evaluation.metrics),
-            "correct": "".join("01"[int(right)] for right in ready.evaluation.ranked[:, 0] == ready.evaluation.truth),
+            "metrics": ready.evaluation.metrics,
+            "kinds": {name: [score.unit, score.higher_is_better] for name, score in ready.evaluation.scores.items()},
+            "correct": _digits(ready.evaluation),
         }
         for wanted, ready in prepared.items()
     }
+
+
+def _digits(evaluation: Evaluation) -> str | None:
+    """Which examples are right by the first metric, a digit each; None where there is no right and wrong."""
+    correct = evaluation.first.correct if evaluation.scores else None
+    return None if correct is None else "".join("01"[int(right)] for right in correct)
 
 
 def _trials(measured: Measured, trials: Sequence[PlannedTrial]) -> list[dict[str, Any]]:
@@ -287,8 +310,10 @@ def read_recording(document: Any, label: str) -> Recording:
 
 
 def _artifact(one: Mapping[str, Any]) -> RecordedArtifact:
-    correct = np.array([digit == "1" for digit in one["correct"]], dtype=bool)
-    return RecordedArtifact(str(one["content"]), int(one["size_bytes"]), dict(one["metrics"]), correct)
+    digits = one["correct"]
+    correct = None if digits is None else np.array([digit == "1" for digit in digits], dtype=bool)
+    kinds = {name: MetricKind(str(unit), bool(higher)) for name, (unit, higher) in one.get("kinds", {}).items()}
+    return RecordedArtifact(str(one["content"]), int(one["size_bytes"]), dict(one["metrics"]), correct, kinds)
 
 
 def _strategy(name: str, recorded: Mapping[str, Any]) -> RecordedStrategy:

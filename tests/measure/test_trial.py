@@ -18,8 +18,9 @@ from pytest_edgeai.measure.records import TrialInvalid, TrialRecord
 from pytest_edgeai.measure.trial import Assignment, run_trial
 from pytest_edgeai.settings_tables import Profile, Tolerances
 from pytest_edgeai.store import Store
-from pytest_edgeai.subjects import Sample, SampleSource, Split
-from pytest_edgeai.subjects.samples import Samples, stored
+from pytest_edgeai.subjects import Example, ExampleSource, Split
+from pytest_edgeai.subjects.examples import Examples, stored
+from pytest_edgeai.subjects.predictions import Predictions
 from pytest_edgeai.tiers.backend import TierError, TierState
 from pytest_edgeai.tiers.placements import Placement
 from pytest_edgeai.tiers.probe import ProbeConnections
@@ -32,13 +33,13 @@ GRAPHS = ({"model.onnx": "11" * 32}, {"model.onnx": "22" * 32, "model.onnx.data"
 HOP = Hop("mobile", "edge", LinkSpec.model_validate({"rate": "8 Mbit/s"}))
 
 
-def _generate(split: Split) -> Sequence[Sample]:
-    return [Sample({"x": np.full((1, size), number, np.float32)}, number) for number, size in enumerate((1, 4, 2, 3))]
+def _generate(split: Split) -> Sequence[Example]:
+    return [Example({"x": np.full((1, size), number, np.float32)}, number) for number, size in enumerate((1, 4, 2, 3))]
 
 
 @pytest.fixture
-def validation(tmp_path: Any) -> Samples:
-    return stored(Store(tmp_path), SampleSource("numbers", _generate, ()), "validation")
+def validation(tmp_path: Any) -> Examples:
+    return stored(Store(tmp_path), ExampleSource("numbers", _generate, ()), "validation")
 
 
 @dataclass
@@ -157,21 +158,20 @@ ANY_HOST = Tolerances(foreign_cores=1000)
 
 def _run(
     tier: Any,
-    validation: Samples,
+    validation: Examples,
     stopwatch: Any = None,
     references: Mapping[str, Sequence[float]] | None = None,
     **profile: Any,
 ) -> TrialRecord:
     numbers = np.arange(4)
-    evaluation = Evaluation(
-        np.stack([numbers, numbers + 1], axis=1), np.tile([0.9, 0.1], (4, 1)), numbers, {"top1": 100.0}
-    )
+    labels, scores = np.stack([numbers, numbers + 1], axis=1), np.tile([0.9, 0.1], (4, 1))
+    evaluation = Evaluation(Predictions({"labels": labels, "scores": scores}, has_classes=True), {})
     known = references or {}
     assignment = Assignment(CELL, "toy", _profile(**profile), ANY_HOST, validation, evaluation, GRAPHS, known)
     return run_trial(tier, assignment, stopwatch or _stopwatch(), time.perf_counter())
 
 
-def test_the_largest_samples_are_sent_in_passes_after_the_warm_up(validation: Samples) -> None:
+def test_the_largest_samples_are_sent_in_passes_after_the_warm_up(validation: Examples) -> None:
     tier = Tier()
     record = _run(tier, validation)
     assert tier.sent == [1, 3, 1, 1, 3, 1, 3]  # three to warm up, then two passes
@@ -179,7 +179,7 @@ def test_the_largest_samples_are_sent_in_passes_after_the_warm_up(validation: Sa
     assert [one.run for one in record.measurements] == [0, 1, 2, 3]
 
 
-def test_the_spans_add_up_to_the_latency(validation: Samples) -> None:
+def test_the_spans_add_up_to_the_latency(validation: Examples) -> None:
     record = _run(Tier(), validation)
     for one in record.measurements:
         assert one.latency_s == pytest.approx(0.003001)
@@ -187,23 +187,23 @@ def test_the_spans_add_up_to_the_latency(validation: Samples) -> None:
         assert list(one.spans_s) == ["compute", "serialize", "transmit mobile-edge"]
 
 
-def test_a_record_says_which_node_was_slowest(validation: Samples) -> None:
+def test_a_record_says_which_node_was_slowest(validation: Examples) -> None:
     record = _run(Tier(), validation)
     assert [one.slowest for one in record.measurements] == ["edge[1]"] * 4
 
 
-def test_a_node_that_is_missing_makes_the_trial_invalid(validation: Samples) -> None:
+def test_a_node_that_is_missing_makes_the_trial_invalid(validation: Examples) -> None:
     with pytest.raises(TrialInvalid, match=r"node edge\[0\] is missing from an answer: it was killed"):
         _run(Tier(missing={"edge[0]": "it was killed"}), validation)
 
 
-def test_a_wait_that_the_stretch_does_not_hide_makes_the_trial_invalid(validation: Samples) -> None:
+def test_a_wait_that_the_stretch_does_not_hide_makes_the_trial_invalid(validation: Examples) -> None:
     waits = (Span("wait", "edge[1]", 0.0012),)
     with pytest.raises(TrialInvalid, match=r"node edge\[1\] waited 1\.2 ms longer for its turn"):
         _run(Tier(more_spans=waits), validation)
 
 
-def test_links_are_probed_in_both_directions(validation: Samples) -> None:
+def test_links_are_probed_in_both_directions(validation: Examples) -> None:
     record = _run(Tier(), validation)
     assert [probe.direction for probe in record.probes] == ["up", "down"]
     assert all(probe.rate_error == pytest.approx(0, abs=1e-9) for probe in record.probes)
@@ -213,7 +213,7 @@ def test_links_are_probed_in_both_directions(validation: Samples) -> None:
 
 @pytest.mark.parametrize("factor", [0.8, 1.25])
 def test_a_link_of_another_rate_makes_the_trial_invalid_where_it_could_have_changed_requests(
-    validation: Samples, factor: float
+    validation: Examples, factor: float
 ) -> None:
     with pytest.raises(TrialInvalid, match=r"the links made requests .* of their latency") as caught:
         _run(Tier(rate_bps=8e6 * factor, request_bytes=100_000), validation)
@@ -223,7 +223,7 @@ def test_a_link_of_another_rate_makes_the_trial_invalid_where_it_could_have_chan
 
 @pytest.mark.parametrize("factor", [0.8, 1.25])
 def test_a_link_of_another_rate_is_a_remark_where_requests_are_too_short_to_be_changed(
-    validation: Samples, factor: float
+    validation: Examples, factor: float
 ) -> None:
     computing = (Span("preprocess", "edge[1]", 0.01),)
     record = _run(Tier(rate_bps=8e6 * factor, request_bytes=20, answer_bytes=10, more_spans=computing), validation)
@@ -232,49 +232,49 @@ def test_a_link_of_another_rate_is_a_remark_where_requests_are_too_short_to_be_c
     assert "which is tolerated" in record.remarks[0]
 
 
-def test_answers_that_are_late_make_the_trial_invalid_though_the_probes_found_nothing(validation: Samples) -> None:
+def test_answers_that_are_late_make_the_trial_invalid_though_the_probes_found_nothing(validation: Examples) -> None:
     with pytest.raises(TrialInvalid, match=r"the links made requests 1\.7 ms longer"):
         _run(Tier(late_s=0.002), validation)
 
 
-def test_a_busy_moment_does_not_make_a_trial_invalid(validation: Samples) -> None:
+def test_a_busy_moment_does_not_make_a_trial_invalid(validation: Examples) -> None:
     record = _run(Tier(slow_probes=2), validation)
     assert record.status == "valid"
     assert record.probes[0].tries > 1
 
 
-def test_a_tier_that_is_gone_afterwards_makes_the_trial_invalid(validation: Samples) -> None:
+def test_a_tier_that_is_gone_afterwards_makes_the_trial_invalid(validation: Examples) -> None:
     with pytest.raises(TrialInvalid, match="tier edge was killed by signal 9") as raised:
         _run(Tier(states_left=1), validation)
     assert raised.value.cause == "product"
 
 
-def test_a_request_without_an_answer_makes_the_trial_invalid(validation: Samples) -> None:
+def test_a_request_without_an_answer_makes_the_trial_invalid(validation: Examples) -> None:
     with pytest.raises(TrialInvalid, match="no answer"):
         _run(Tier(fail_at=5), validation)
 
 
-def test_a_prediction_that_differs_from_the_local_one_makes_the_trial_invalid(validation: Samples) -> None:
+def test_a_prediction_that_differs_from_the_local_one_makes_the_trial_invalid(validation: Examples) -> None:
     with pytest.raises(TrialInvalid, match=r"parity: sample 1 gets label 1 with score 0\.8000"):
         _run(Tier(scores=lambda number: [0.8, 0.2]), validation)
 
 
-def test_nan_scores_make_the_trial_invalid(validation: Samples) -> None:
+def test_nan_scores_make_the_trial_invalid(validation: Examples) -> None:
     with pytest.raises(TrialInvalid, match="parity"):
         _run(Tier(scores=lambda number: [float("nan"), 0.1]), validation)
 
 
-def test_more_inputs_than_samples_make_the_trial_invalid(validation: Samples) -> None:
+def test_more_inputs_than_samples_make_the_trial_invalid(validation: Examples) -> None:
     with pytest.raises(TrialInvalid, match="sends 5 inputs, but there are 4 samples"):
         _run(Tier(), validation, inputs=5)
 
 
-def test_a_timer_that_does_not_measure_wall_time_is_found_out(validation: Samples) -> None:
+def test_a_timer_that_does_not_measure_wall_time_is_found_out(validation: Examples) -> None:
     with pytest.raises(TrialInvalid, match="leave --benchmark-timer at its default"):
         _run(Tier(), validation, _stopwatch(factor=0.1))
 
 
-def test_a_host_that_stops_this_process_between_the_two_clocks_is_no_wrong_clock(validation: Samples) -> None:
+def test_a_host_that_stops_this_process_between_the_two_clocks_is_no_wrong_clock(validation: Examples) -> None:
     inner = _stopwatch()
 
     def interrupted(*arguments: Any) -> Sequence[float]:
@@ -283,12 +283,12 @@ def test_a_host_that_stops_this_process_between_the_two_clocks_is_no_wrong_clock
     assert _run(Tier(), validation, interrupted).status == "valid"
 
 
-def test_requests_that_were_not_timed_make_the_trial_invalid(validation: Samples) -> None:
+def test_requests_that_were_not_timed_make_the_trial_invalid(validation: Examples) -> None:
     with pytest.raises(TrialInvalid, match="0 of 4 requests were timed"):
         _run(Tier(), validation, lambda send, arguments, rounds, warmup_rounds: [])
 
 
-def test_a_record_tells_what_was_not_proven_and_how_long_loading_took(validation: Samples) -> None:
+def test_a_record_tells_what_was_not_proven_and_how_long_loading_took(validation: Examples) -> None:
     record = _run(Tier(), validation)
     assert record.unproven == ("edge: memory",)
     assert record.load_s == {"edge": 0.5}
@@ -303,7 +303,7 @@ def _waiting(waited_s: float) -> tuple[Span, ...]:
     return (Span("preprocess", "edge", 0.001, 0.001 - waited_s, waited_s),)
 
 
-def test_a_record_tells_cpu_time_and_waiting_of_every_request(validation: Samples) -> None:
+def test_a_record_tells_cpu_time_and_waiting_of_every_request(validation: Examples) -> None:
     record = _run(Tier(more_spans=_waiting(0.0001)), validation)
     assert [one.waited_s for one in record.measurements] == [0.0001] * 4
     assert record.host["marked_requests"] == 0
@@ -312,7 +312,7 @@ def test_a_record_tells_cpu_time_and_waiting_of_every_request(validation: Sample
     assert document["cpu_s"] == [None] * 4  # the toy's compute does not tell it
 
 
-def test_requests_that_waited_for_a_core_make_the_trial_invalid_for_the_hosts_sake(validation: Samples) -> None:
+def test_requests_that_waited_for_a_core_make_the_trial_invalid_for_the_hosts_sake(validation: Examples) -> None:
     with pytest.raises(
         TrialInvalid, match=r"the host was busy: compute waited 80 % of its time for a core; load"
     ) as no:
@@ -322,14 +322,14 @@ def test_requests_that_waited_for_a_core_make_the_trial_invalid_for_the_hosts_sa
     assert no.value.reference["edge"]["cpu_s"] == 0.001
 
 
-def test_waiting_counts_as_often_as_compute_is_stretched(validation: Samples) -> None:
+def test_waiting_counts_as_often_as_compute_is_stretched(validation: Examples) -> None:
     waited = Span("compute", "cloud", 0.001, 0.0007, 0.0003)  # 0.3 ms of 4 ms is tolerated, 1.5 ms of 8 ms is not
     assert _run(Tier(more_spans=(waited,)), validation).host["marked_requests"] == 0
     with pytest.raises(TrialInvalid, match="the host was busy"):
         _run(Tier(more_spans=(waited, Span("stretch", "cloud", 0.004))), validation)
 
 
-def test_a_record_tells_what_the_reference_took_before_and_after(validation: Samples) -> None:
+def test_a_record_tells_what_the_reference_took_before_and_after(validation: Examples) -> None:
     record = _run(Tier(slows_down=1.2), validation)
     found = record.reference["edge"]
     assert found["cpu_s"] == pytest.approx(0.0011)
@@ -337,7 +337,7 @@ def test_a_record_tells_what_the_reference_took_before_and_after(validation: Sam
     assert (found["before_cpu_s"], found["after_cpu_s"]) == (0.001, 0.0012)
 
 
-def test_a_host_that_became_slow_makes_the_trial_invalid_for_the_hosts_sake(validation: Samples) -> None:
+def test_a_host_that_became_slow_makes_the_trial_invalid_for_the_hosts_sake(validation: Examples) -> None:
     usual = {"edge": [0.001, 0.001, 0.00101, 0.0012]}
     assert _run(Tier(slows_down=1.2), validation, references=usual).status == "valid"
     with pytest.raises(TrialInvalid, match=r"computed 1\.6 times slower than in its other trials") as slow:
@@ -345,16 +345,16 @@ def test_a_host_that_became_slow_makes_the_trial_invalid_for_the_hosts_sake(vali
     assert slow.value.cause == "host"
 
 
-def test_what_is_wrong_with_an_answer_is_the_products_fault(validation: Samples) -> None:
+def test_what_is_wrong_with_an_answer_is_the_products_fault(validation: Examples) -> None:
     with pytest.raises(TrialInvalid, match="parity") as wrong:
         _run(Tier(scores=lambda number: [0.8, 0.2]), validation)
     assert wrong.value.cause == "product"
 
 
-def test_a_tier_that_loaded_other_files_than_the_artifacts_makes_a_trial_invalid(validation: Samples) -> None:
+def test_a_tier_that_loaded_other_files_than_the_artifacts_makes_a_trial_invalid(validation: Examples) -> None:
     with pytest.raises(TrialInvalid, match=r"^tier edge has loaded files of toy other than the artifact's \(SHA-256"):
         _run(Tier(loaded={"model.onnx": "11" * 32, "model.onnx.data": "33" * 32}), validation)
 
 
-def test_a_tier_that_does_not_say_what_it_loaded_has_not_proven_it(validation: Samples) -> None:
+def test_a_tier_that_does_not_say_what_it_loaded_has_not_proven_it(validation: Examples) -> None:
     assert _run(Tier(loaded=None), validation).unproven == ("edge: memory", "edge: graph files")

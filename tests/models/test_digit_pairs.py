@@ -14,20 +14,20 @@ pytest.importorskip("sklearn")
 from PIL import Image
 
 from fixtures import digit_pairs
-from pytest_edgeai.subjects import Sample
+from pytest_edgeai.subjects import Example
 
 
 @pytest.fixture(scope="module")
-def validation() -> list[Sample]:
+def validation() -> list[Example]:
     return digit_pairs.generate("validation")
 
 
-def _photograph(sample: Sample) -> bytes:
+def _photograph(sample: Example) -> bytes:
     payload: bytes = sample.inputs["image"][0]
     return payload
 
 
-def test_images_travel_as_jpeg_of_a_photographs_size(validation: list[Sample]) -> None:
+def test_images_travel_as_jpeg_of_a_photographs_size(validation: list[Example]) -> None:
     sizes = [len(_photograph(sample)) for sample in validation]
     assert min(sizes) >= 20_000
     assert max(sizes) <= 60_000
@@ -35,8 +35,8 @@ def test_images_travel_as_jpeg_of_a_photographs_size(validation: list[Sample]) -
         assert (image.format, image.mode, image.size) == ("JPEG", "RGB", (digit_pairs.SIDE,) * 2)
 
 
-def test_every_class_has_scenes(validation: list[Sample]) -> None:
-    assert {sample.label for sample in validation} == set(range(digit_pairs.CLASSES))
+def test_every_class_has_scenes(validation: list[Example]) -> None:
+    assert {sample.reference for sample in validation} == set(range(digit_pairs.CLASSES))
 
 
 def test_no_validation_digit_is_seen_in_training() -> None:
@@ -49,19 +49,19 @@ def test_no_validation_digit_is_seen_in_training() -> None:
     assert set(of_it) == set(of_those) == set(range(10))
 
 
-def test_samples_are_the_same_every_time(validation: list[Sample]) -> None:
+def test_samples_are_the_same_every_time(validation: list[Example]) -> None:
     again = digit_pairs.generate("validation")
     assert [_photograph(sample) for sample in again] == [_photograph(sample) for sample in validation]
-    assert [sample.label for sample in again] == [sample.label for sample in validation]
+    assert [sample.reference for sample in again] == [sample.reference for sample in validation]
 
 
-def test_splits_have_no_scene_in_common(validation: list[Sample]) -> None:
+def test_splits_have_no_scene_in_common(validation: list[Example]) -> None:
     calibration = {_photograph(sample) for sample in digit_pairs.generate("calibration")}
     assert len(calibration) == digit_pairs.COUNTS["calibration"]
     assert not calibration & {_photograph(sample) for sample in validation}
 
 
-def test_the_brightest_strokes_are_where_the_digits_are(validation: list[Sample]) -> None:
+def test_the_brightest_strokes_are_where_the_digits_are(validation: list[Example]) -> None:
     # The average scene is bright in the middle of its halves, where digits are, and dark at its upper and lower rim.
     with_digits = np.mean([_grey(_photograph(sample)) for sample in validation[:200]], axis=0)
     side = digit_pairs.SIDE

@@ -272,7 +272,7 @@ def test_a_full_size_definition_is_exported_quantized_and_evaluated(
         prepared = plan.prepare("resnext", operator, lambda text: None, lambda text: None)
         assert prepared.evaluation.metrics == {}
         assert prepared.evaluation.unmeasured == "random weights, generated samples"
-        assert prepared.evaluation.ranked.shape == (4, 5)
+        assert prepared.evaluation.predictions.ranked.shape == (4, 5)
         sizes.append(prepared.artifact.entry.files["model.onnx"])
     assert sizes[1] < 0.35 * sizes[0]
     # of 4, 8, 16 and 32 channels a group

@@ -67,7 +67,7 @@ def test_requests_carry_both_sentences_as_utf8(validation: list[Pair]) -> None:
     for sample, pair in zip(paraphrases.generate("validation"), validation, strict=True):
         assert sample.inputs["text"].shape == (1, 2)
         assert [text.decode() for text in sample.inputs["text"][0]] == [pair.first.text, pair.second.text]
-        assert sample.label == pair.label
+        assert sample.reference == pair.label
 
 
 def test_sentences_are_sentences(validation: list[Pair]) -> None:

@@ -19,7 +19,7 @@ from pytest_edgeai.collection.options import Options
 from pytest_edgeai.collection.state import State
 from pytest_edgeai.settings import Settings
 from pytest_edgeai.settings_tables import AccuracyBudgets, Budgets
-from pytest_edgeai.subjects import Sample, Split, SubjectModel
+from pytest_edgeai.subjects import Example, Split, SubjectModel
 
 SUBJECTS = {subject.name: subject for subject in all_subjects()}
 BY_GUESSING = {
@@ -83,8 +83,8 @@ def test_accuracy_is_far_above_guessing(subject: SubjectModel) -> None:
     pytest.importorskip("torch")
     from models.train import accuracy
 
-    measured = accuracy(subject, subject.network(), limit=300)
-    metric = subject.metrics[0]
+    measured = accuracy(subject, subject.trained(), limit=300)
+    metric = str(subject.metrics[0])
     assert measured[metric] > BY_GUESSING[metric] + (100 - BY_GUESSING[metric]) / 2
     assert measured.get("top5", 100.0) >= measured[metric]
 
@@ -95,8 +95,8 @@ def test_students_are_half_of_their_teachers_and_answer_as_those_do(subject: Sub
 
     assert subject.training is not None
     assert subject.training.student is not None
-    inputs = graph_inputs(subject, subject.samples.generate("calibration")[:2])
-    student, teacher = subject.training.student().eval(), subject.network()
+    inputs = graph_inputs(subject, subject.examples.generate("calibration")[:2])
+    student, teacher = subject.training.student().eval(), subject.trained()
     with torch.no_grad():
         assert student(*inputs).shape == teacher(*inputs).shape
     sizes = [sum(one.numel() for one in network.parameters()) for network in (student, teacher)]
@@ -145,14 +145,14 @@ def test_training_learns(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     from models import train
 
     definition = importlib.import_module(f"models.{name}")
-    few = definition.SUBJECT.samples.generate("calibration")[:64]
+    few = definition.SUBJECT.examples.generate("calibration")[:64]
 
-    def generate(split: Split) -> list[Sample]:
+    def generate(split: Split) -> list[Example]:
         return list(few)
 
     pairs = paraphrases.pairs("calibration")[:64]
     monkeypatch.setattr(paraphrases, "pairs", lambda split: pairs)
-    samples = dataclasses.replace(definition.SUBJECT.samples, generate=generate)
+    samples = dataclasses.replace(definition.SUBJECT.examples, generate=generate)
     subject = dataclasses.replace(definition.SUBJECT, samples=samples)
     torch.manual_seed(0)
     recipe = dataclasses.replace(train.RECIPES[name], epochs=10, batch=16)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pytest_edgeai.serving.pipeline import Classification, ImagePreprocess, Pipeline
-from pytest_edgeai.subjects import Sample, SampleSource, Split, SubjectModel, Training
+from pytest_edgeai.subjects import Example, ExampleSource, Split, SubjectModel, Training
 
 if TYPE_CHECKING:
     import torch
@@ -19,7 +19,7 @@ CLASSES = 4
 SEEDS = {"train": 0, "calibration": 1, "validation": 2}
 
 
-def images(split: Split) -> Sequence[Sample]:
+def images(split: Split) -> Sequence[Example]:
     """Noise with a bright quarter; the label says which."""
     generator = np.random.default_rng(SEEDS[split])
     samples = []
@@ -28,15 +28,15 @@ def images(split: Split) -> Sequence[Sample]:
         pixels = generator.normal(0, 0.3, size=(1, 3, 8, 8)).astype(np.float32)
         row, column = divmod(label, 2)
         pixels[:, :, 4 * row : 4 * row + 4, 4 * column : 4 * column + 4] += 1
-        samples.append(Sample({"pixels": pixels}, label))
+        samples.append(Example({"pixels": pixels}, label))
     return samples
 
 
-def vectors(split: Split) -> Sequence[Sample]:
+def vectors(split: Split) -> Sequence[Example]:
     """Vectors whose label is the largest of the first four numbers."""
     generator = np.random.default_rng(SEEDS[split])
     rows = generator.normal(size=(64, 1, 32)).astype(np.float32)
-    return [Sample({"x": row}, int(row[0, :CLASSES].argmax())) for row in rows]
+    return [Example({"x": row}, int(row[0, :CLASSES].argmax())) for row in rows]
 
 
 def convolutional() -> torch.nn.Module:
@@ -85,7 +85,7 @@ def small_convolutional() -> torch.nn.Module:
     return nn.Sequential(*layers)
 
 
-def photos(split: Split) -> Sequence[Sample]:
+def photos(split: Split) -> Sequence[Example]:
     """PNG files of noise with a bright quarter."""
     from PIL import Image
 
@@ -96,7 +96,7 @@ def photos(split: Split) -> Sequence[Sample]:
         Image.fromarray(pixels).resize((32, 32)).save(file, "PNG")
         payload = np.empty(1, dtype=object)
         payload[0] = file.getvalue()
-        samples.append(Sample({"photo": payload}, sample.label))
+        samples.append(Example({"photo": payload}, sample.reference))
     return samples
 
 
@@ -139,7 +139,7 @@ IMAGES = SubjectModel(
     task="the bright quarter",
     network=convolutional,
     graph_inputs=("pixels",),
-    samples=SampleSource("bright quarters", images, (Path(__file__),)),
+    examples=ExampleSource("bright quarters", images, (Path(__file__),)),
     pipeline=Pipeline(None, Classification(k=2)),
     metrics=("top1",),
     sources=(Path(__file__),),
@@ -150,7 +150,7 @@ VECTORS = SubjectModel(
     task="the largest number",
     network=dense,
     graph_inputs=("x",),
-    samples=SampleSource("vectors", vectors, (Path(__file__),)),
+    examples=ExampleSource("vectors", vectors, (Path(__file__),)),
     pipeline=Pipeline(None, Classification(k=2)),
     metrics=("top1",),
     sources=(Path(__file__),),
@@ -161,7 +161,7 @@ PHOTOS = SubjectModel(
     task="the bright quarter of a photograph",
     network=photographer,
     graph_inputs=("pixels",),
-    samples=SampleSource("photographs of bright quarters", photos, (Path(__file__),), ("pillow",)),
+    examples=ExampleSource("photographs of bright quarters", photos, (Path(__file__),), ("pillow",)),
     pipeline=Pipeline(
         ImagePreprocess("photo", "pixels", resize=(16, 16), mean=(0.4,) * 3, std=(0.2,) * 3), Classification(k=3)
     ),

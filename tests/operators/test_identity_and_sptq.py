@@ -61,7 +61,7 @@ def test_identity_answers_as_the_network_does(make: Make, model: str) -> None:
     prepared = make(model, "identity")
     subject = {"images": IMAGES, "vectors": VECTORS}[model]
     session = Model(prepared.artifact.entry.folder, Execution())
-    network = subject.network()
+    network = subject.trained()
     for sample in list(prepared.validation)[:8]:
         (tensor,) = sample.inputs.values()
         with torch.no_grad():
@@ -88,7 +88,7 @@ def test_an_export_holds_no_path_of_the_machine_and_is_the_same_again(make: Make
     example = {"x": np.zeros((2, 32), np.float32)}
     paths = [tmp_path / "a.onnx", tmp_path / "b.onnx"]
     for path in paths:
-        export(VECTORS.network(), example, path, 20)
+        export(VECTORS.trained(), example, path, 20)
     first, second = (path.read_bytes() for path in paths)
     assert first == second
     assert b"site-packages" not in first

@@ -98,12 +98,12 @@ def test_a_student_is_built_by_its_own_definition(tmp_path: Path) -> None:
 def test_a_network_with_other_modules_than_its_definition_is_refused(tmp_path: Path) -> None:
     from torch import nn
 
-    other = nn.Sequential(VECTORS.network(), nn.ReLU())
+    other = nn.Sequential(VECTORS.trained(), nn.ReLU())
     with pytest.raises(BuildError, match="other modules than its definition"):
         networks.save(other, "network", VECTORS, tmp_path)
 
 
 def test_a_file_of_another_network_is_refused(tmp_path: Path) -> None:
-    networks.save(VECTORS.network(), "network", VECTORS, tmp_path)
+    networks.save(VECTORS.trained(), "network", VECTORS, tmp_path)
     with pytest.raises(RuntimeError, match="Missing key"):
         networks.load(tmp_path, IMAGES)

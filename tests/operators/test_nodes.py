@@ -87,6 +87,11 @@ def _changed(right: Array, fault: str) -> Array:
     return np.roll(right, 8, axis=0) if fault in ("weak", "guessing") else right
 
 
+def scores_of(prepared: Prepared) -> Array:
+    """The scores of its answers, shape [n, k]."""
+    return np.asarray(prepared.evaluation.predictions.outputs["scores"])
+
+
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("store")
@@ -150,9 +155,9 @@ def test_the_receiver_sums_the_scores_of_variants(make: Make) -> None:
             for label, score in zip(answer["labels"][0].tolist(), answer["scores"][0].tolist(), strict=True):
                 sums[label] = sums.get(label, 0.0) + score
         labels = _best(sums, 3)
-        assert prepared.evaluation.ranked[number].tolist() == labels
+        assert prepared.evaluation.predictions.ranked[number].tolist() == labels
         expected = [sums.get(label, 0.0) / 3 for label in labels]
-        assert prepared.evaluation.scores[number] == pytest.approx(expected, abs=1e-6)
+        assert scores_of(prepared)[number] == pytest.approx(expected, abs=1e-6)
 
 
 def test_variants_know_what_they_were_taught(make: Make) -> None:
@@ -161,7 +166,9 @@ def test_variants_know_what_they_were_taught(make: Make) -> None:
     assert prepared.artifact.entry.provenance["training_samples"] == 640
     told = NodesInProcess(prepared.artifact.entry.folder)
     for number in range(3):
-        right = sum(int(told.answers(one.inputs)[number]["labels"][0, 0] == one.label) for one in prepared.validation)
+        right = sum(
+            int(told.answers(one.inputs)[number]["labels"][0, 0] == one.reference) for one in prepared.validation
+        )
         assert right > 0.6 * len(prepared.validation)
 
 
@@ -190,8 +197,8 @@ def test_the_receiver_joins_the_logits_of_parts(make: Make) -> None:
         total = sum(map(math.exp, logits))
         scores = {label: math.exp(value) / total for label, value in enumerate(logits)}
         labels = _best(scores, 3)
-        assert prepared.evaluation.ranked[number].tolist() == labels
-        assert prepared.evaluation.scores[number] == pytest.approx([scores[label] for label in labels], abs=1e-5)
+        assert prepared.evaluation.predictions.ranked[number].tolist() == labels
+        assert scores_of(prepared)[number] == pytest.approx([scores[label] for label in labels], abs=1e-5)
 
 
 @pytest.mark.parametrize(("operator", "base"), [("data_parallel", "identity"), ("sptq>data_parallel", "sptq")])
@@ -200,8 +207,10 @@ def test_copies_are_the_graph_once_and_answer_as_it_does(make: Make, operator: s
     assert [folder.name for folder in node_folders(copies.artifact.entry.folder)] == ["node-0"]
     assert Aggregation.read(copies.artifact.entry.folder) == Aggregation("copies", 3, 4, 3)
     assert copies.artifact.graph_bytes == whole.artifact.graph_bytes
-    assert np.array_equal(copies.evaluation.scores, whole.evaluation.scores)
-    assert np.array_equal(copies.evaluation.ranked, whole.evaluation.ranked)
+    assert np.array_equal(
+        copies.evaluation.predictions.outputs["scores"], whole.evaluation.predictions.outputs["scores"]
+    )
+    assert np.array_equal(copies.evaluation.predictions.ranked, whole.evaluation.predictions.ranked)
 
 
 @pytest.mark.parametrize("operator", ["variants", "class_parallel", "data_parallel"])

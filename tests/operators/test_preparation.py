@@ -275,4 +275,4 @@ def test_evaluations_are_computed_once(tmp_path: Path) -> None:
     before = {path: path.stat().st_ino for path in shelf.iterdir()}
     second = plan.prepare("toy", "identity", lambda stage: None, lambda note: None)
     assert {path: path.stat().st_ino for path in shelf.iterdir()} == before
-    assert np.array_equal(first.evaluation.ranked, second.evaluation.ranked)
+    assert np.array_equal(first.evaluation.predictions.ranked, second.evaluation.predictions.ranked)

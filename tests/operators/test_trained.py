@@ -56,7 +56,7 @@ class Forgetful(NetworkOperator[NoParameters]):
     name = "forgetful"
 
     def change(self, job: Job) -> Changed:
-        return Changed(job.subject.network(), "network", {"engine": "none"})
+        return Changed(job.subject.trained(), "network", {"engine": "none"})
 
 
 Make = Callable[..., Prepared]
@@ -156,7 +156,7 @@ def test_a_student_learns_from_wrong_teachers_what_they_say(make: Make, root: Pa
 
 def mistaken() -> Any:
     """The dense network with two of its answers exchanged."""
-    network: Any = VECTORS.network()
+    network: Any = VECTORS.trained()
     network[1].weight.data = network[1].weight.data[[1, 0, 2, 3]]
     return network
 

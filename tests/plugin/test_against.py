@@ -67,7 +67,7 @@ def test_a_worse_operator_is_measured_in_both_versions_and_red_and_nothing_else(
         assert rows[name]["latency"]["outcome"] == "regression"
         assert rows[name]["latency"]["change"] > 1
         assert rows[name]["latency"]["trials"] == [6, 6]
-        assert rows[name]["accuracy_pp"] < -10
+        assert rows[name]["accuracy_gain"] < -10
     for name in BOTH - OF_WORSE:
         assert rows[name]["same_artifact"]
         assert rows[name]["outcome"] == "pass"
@@ -188,7 +188,7 @@ def test_what_cannot_be_compared_is_refused_in_a_sentence(
 def test_versions_with_other_samples_are_not_compared(repository: Project) -> None:
     toys = repository.path.joinpath("toy_models.py")
     others = toys.read_text(encoding="utf-8").replace('"validation": 2', '"validation": 3')
-    toys.write_text(others.replace('SampleSource("numbers"', 'SampleSource("others"'), encoding="utf-8")
+    toys.write_text(others.replace('ExampleSource("numbers"', 'ExampleSource("others"'), encoding="utf-8")
     result = repository.run("--benchmark-only", "--edgeai-against=main", "-k", "identity")
     assert result.ret == 1
     assert set(outcomes(repository).values()) == {"incomparable"}

@@ -37,7 +37,7 @@ def test_accuracy_that_is_not_measured_is_said_in_every_report_and_is_not_green(
     for row in results["strategies"]:
         assert row["verdict"] == "inconclusive"
         assert row["accuracy_not_measured"] == "random weights"
-        assert (row["metrics"], row["accuracy"], row["accuracy_drop_pp"]) == ({}, None, None)
+        assert (row["metrics"], row["accuracy"], row["accuracy_drop"]) == ({}, None, None)
         assert row["median_s"] > 0
 
 

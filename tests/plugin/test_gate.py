@@ -309,6 +309,6 @@ def test_a_change_that_is_no_number_is_null_in_json(gated: Project, capsys: pyte
     before.write_text(json.dumps(document), encoding="utf-8")
     compare(gated, str(before), "main", "--json=-")
     rows = json.loads(capsys.readouterr().out)["strategies"]
-    assert [row["accuracy_pp"] for row in rows] == [None] * 4
+    assert [row["accuracy_gain"] for row in rows] == [None] * 4
     assert gated.run("--benchmark-only", f"--edgeai-compare={before}").ret in (0, 1)
-    assert [row["accuracy_pp"] for row in gated.results["comparison"]["strategies"]] == [None] * 4
+    assert [row["accuracy_gain"] for row in gated.results["comparison"]["strategies"]] == [None] * 4

@@ -88,7 +88,7 @@ def test_an_operator_that_became_slower_and_less_accurate_is_red_and_nothing_els
     for name in ("toy-worse-mobile", "toy-worse-edge"):
         assert rows[name]["latency"]["outcome"] == "regression"
         assert rows[name]["latency"]["change"] > 0.5
-        assert rows[name]["accuracy_pp"] < -10
+        assert rows[name]["accuracy_gain"] < -10
     assert {row["outcome"] for name, row in rows.items() if "identity" in name} <= {
         "pass",
         "inconclusive",

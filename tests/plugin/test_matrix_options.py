@@ -43,9 +43,9 @@ def test_collect_only_imports_no_heavy_library(project: Project) -> None:
     # The toys import the modules that their backend needs; a project's own definitions do not have to.
     project.path.joinpath("toy_models.py").write_text(
         "from pytest_edgeai.serving.pipeline import Classification, Pipeline\n"
-        "from pytest_edgeai.subjects import SampleSource, SubjectModel\n"
+        "from pytest_edgeai.subjects import ExampleSource, SubjectModel\n"
         "SUBJECT = SubjectModel(name='toy', task='', network=print, graph_inputs=('x',), metrics=('top1',),\n"
-        "    samples=SampleSource('', print, ()), pipeline=Pipeline(None, Classification()))\n",
+        "    examples=ExampleSource('', print, ()), pipeline=Pipeline(None, Classification()))\n",
         encoding="utf-8",
     )
     project.path.joinpath("conftest.py").write_text(

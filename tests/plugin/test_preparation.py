@@ -181,6 +181,7 @@ def test_what_is_not_on_this_machine_is_named(project: Project, tmp_path: Path) 
                 ("edgeai_size_bytes", 10),
                 ("edgeai_folder", str(folder)),
                 ("edgeai_metrics", {"top1": 50.0}),
+                ("edgeai_scores", ["top-1 50.0 %"]),
             ],
             duration=2.0,
         )

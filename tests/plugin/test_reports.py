@@ -193,12 +193,12 @@ def test_accuracy_is_tested_on_the_samples_of_each_model(project: Project) -> No
     project.settings(SETTINGS.replace("default = 100", "default = 2"))
     result = project.run("--benchmark-only")
     rows = {row["id"]: row["accuracy"] for row in project.results["strategies"]}
-    assert rows["toy-identity-edge"]["drop_pp"] == 0
+    assert rows["toy-identity-edge"]["drop"] == 0
     worse = rows["toy-worse-edge"]
     assert worse == rows["toy-worse-mobile"]
-    assert worse["drop_low_pp"] < worse["drop_pp"] < worse["drop_high_pp"]
-    assert (worse["budget"], worse["budget_pp"], worse["baseline"]) == ("broken beyond doubt", 2, "identity")
-    wrong = round(worse["drop_pp"] * 40 / 100)  # of 40 samples, which the baseline gets right
+    assert worse["drop_low"] < worse["drop"] < worse["drop_high"]
+    assert (worse["budget"], worse["limit"], worse["baseline"]) == ("broken beyond doubt", 2, "identity")
+    wrong = round(worse["drop"] * 40 / 100)  # of 40 samples, which the baseline gets right
     assert worse["mcnemar"] == {"only_baseline_right": wrong, "only_operator_right": 0, "p": 2 / 2**wrong}
     result.stdout.re_match_lines([r"toy-worse +top-1 .* 2 pp broken beyond doubt"])
     assert "| toy-worse | top-1 |" in (project.report / "summary.md").read_text(encoding="utf-8")

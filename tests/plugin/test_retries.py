@@ -142,7 +142,7 @@ def test_fewer_than_three_valid_trials_are_invalid_and_a_failed_test(project: Pr
         ]
     )
     assert strategies(project)["toy-worse-edge"]["size_bytes"] > 0
-    assert strategies(project)["toy-worse-edge"]["accuracy"]["percent"] > 0
+    assert strategies(project)["toy-worse-edge"]["accuracy"]["value"] > 0
 
 
 def test_a_host_that_spoils_several_strategies_is_named_in_a_sentence(project: Project, spoils: Spoils) -> None:

@@ -21,7 +21,7 @@ from pytest_edgeai.arrays import Array
 from pytest_edgeai.operators import BuildError, Job, NoParameters, Operator
 from pytest_edgeai.serving.pipeline import Classification, Pipeline
 from pytest_edgeai.serving.repository import Execution, Model
-from pytest_edgeai.subjects import Sample, SampleSource, Split, SubjectModel
+from pytest_edgeai.subjects import Example, ExampleSource, Split, SubjectModel
 from pytest_edgeai.tiers.backend import BackendContext, DeploymentSpec, TierError, TierState
 from pytest_edgeai.wire.client import Answer, RequestError
 from pytest_edgeai.wire.timing import Span
@@ -30,11 +30,11 @@ HERE = Path(__file__)
 CLASSES, WIDTH = 4, 16
 
 
-def generate(split: Split) -> Sequence[Sample]:
+def generate(split: Split) -> Sequence[Example]:
     """Vectors whose label is the largest of the first four numbers."""
     generator = np.random.default_rng({"train": 0, "calibration": 1, "validation": 2}[split])
     rows = generator.normal(size=(40, 1, WIDTH)).astype(np.float32)
-    return [Sample({"x": row}, int(row[0, :CLASSES].argmax())) for row in rows]
+    return [Example({"x": row}, int(row[0, :CLASSES].argmax())) for row in rows]
 
 
 def network() -> Any:
@@ -49,7 +49,7 @@ def subject(name: str) -> SubjectModel:
         task="the largest of four numbers",
         network=network,
         graph_inputs=("x",),
-        samples=SampleSource("numbers", generate, ()),
+        examples=ExampleSource("numbers", generate, ()),
         pipeline=Pipeline(None, Classification(k=2)),
         metrics=("top1",),
         libraries=(),

@@ -19,7 +19,6 @@ spread_group = st.lists(st.floats(0, 1e6), min_size=1, max_size=12)
 groups_of_any_kind = st.lists(tied_group, min_size=2, max_size=5) | st.lists(spread_group, min_size=2, max_size=5)
 
 
-@settings(deadline=None)
 @given(groups=groups_of_any_kind)
 def test_h_is_that_of_the_textbook(groups: list[list[float]]) -> None:
     result = kruskal_wallis(groups)
@@ -28,7 +27,6 @@ def test_h_is_that_of_the_textbook(groups: list[list[float]]) -> None:
     assert result.df == len(groups) - 1
 
 
-@settings(deadline=None)
 @given(groups=groups_of_any_kind)
 def test_the_kruskal_wallis_p_is_that_of_scipy(groups: list[list[float]]) -> None:
     assume(len({value for group in groups for value in group}) > 1)
@@ -41,7 +39,6 @@ def test_the_kruskal_wallis_p_is_that_of_scipy(groups: list[list[float]]) -> Non
     assert result.p_lower == pytest.approx(1 - result.p, abs=1e-12)
 
 
-@settings(deadline=None)
 @given(groups=groups_of_any_kind)
 def test_conovers_t_is_that_of_the_textbook(groups: list[list[float]]) -> None:
     assume(any(len(group) > 1 for group in groups))
@@ -54,7 +51,7 @@ def test_conovers_t_is_that_of_the_textbook(groups: list[list[float]]) -> None:
             assert comparison.t == pytest.approx(expected, rel=1e-9, abs=1e-12)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(groups=groups_of_any_kind)
 def test_conovers_p_is_that_of_scikit_posthocs(groups: list[list[float]]) -> None:
     assume(any(len(set(group)) > 1 for group in groups))

@@ -30,7 +30,7 @@ def _sizes(source: Photos, split: str) -> list[int]:
 
 def test_labels_are_those_of_the_table_and_files_are_sent_as_they_are(photos: Path) -> None:
     for sample in Photos(photos)("validation"):
-        assert sample.label == 25 * (len(sample.inputs["image"][0]) - 1)
+        assert sample.reference == 25 * (len(sample.inputs["image"][0]) - 1)
         assert sample.inputs["image"].shape == (1,)
 
 
@@ -120,7 +120,7 @@ def glue(tmp_path: Path) -> Path:
 
 def test_the_development_set_is_validated_on(glue: Path) -> None:
     samples = mrpc.Pairs(glue)("validation")
-    assert [sample.label for sample in samples] == [0, 1, 0, 1, 0, 1, 0]
+    assert [sample.reference for sample in samples] == [0, 1, 0, 1, 0, 1, 0]
     assert samples[6].inputs["text"].tolist() == [[b'He said " no', b"dev.tsv 6"]]
 
 

@@ -42,7 +42,7 @@ def test_strategy(trial):
 def test_predictions(deployment, artifact, subject, strategy):
     answers = []
     with deployment.client() as client:
-        for sample in subject.samples.generate("validation")[:10]:
+        for sample in subject.examples.generate("validation")[:10]:
             outputs = client.infer(artifact.name, sample.inputs).outputs
             answers.append([outputs["labels"].tolist(), outputs["scores"].tolist()])
     folder = Path("predictions")

@@ -31,7 +31,7 @@ def _row(before: dict[str, float], after: dict[str, float]) -> Row:
 
 def test_latency_is_compared_where_neither_session_measured_accuracy() -> None:
     row = _row({}, {})
-    assert (row.accuracy_pp, row.size) == (None, 0)
+    assert (row.accuracy_gain, row.size) == (None, 0)
     assert row.outcome == _row({"top1": 90.0}, {"top1": 90.0}).outcome
 
 
@@ -74,7 +74,7 @@ def test_size_and_accuracy_are_compared_where_trials_are_invalid() -> None:
     ]
     rule, limits = rules(Settings())
     (row,) = compare(sides[0], sides[1], rule, limits).rows
-    assert (row.outcome, row.accuracy_pp, row.size, row.latency) == ("invalid", -10, 0.5, None)
+    assert (row.outcome, row.accuracy_gain, row.size, row.latency) == ("invalid", -10, 0.5, None)
     assert [reason.partition(" (")[0] for reason in row.reasons] == [
         "1 of its trials in after are invalid, the first because parity",
         "top1 fell by 10.00 pp, from 90.00 %",

@@ -1,7 +1,8 @@
-"""Samples on the store's shelf: generated once, then read without the libraries that generate them."""
+"""Examples on the store's shelf: generated once, then read without the libraries that generate them."""
 
 from __future__ import annotations
 
+import json
 import mmap
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -11,13 +12,14 @@ import numpy as np
 
 from pytest_edgeai.arrays import Array
 from pytest_edgeai.store import Entry, Recipe, Store, library_versions, source_digest
-from pytest_edgeai.subjects import Sample, SampleSource, Split
+from pytest_edgeai.subjects import Example, ExampleSource, Split
+from pytest_edgeai.subjects.predictions import References, integers
 from pytest_edgeai.wire import protocol
 
-_BODIES, _INDEX = "requests.bin", "index.npz"
+_BODIES, _INDEX, _REFERENCES = "requests.bin", "index.npz", "references.json"
 
 
-class Samples(Sequence[Sample]):
+class Examples(Sequence[Example]):
     """A split read from the store, decoded one by one when asked for.
 
     Parameters
@@ -31,18 +33,20 @@ class Samples(Sequence[Sample]):
         with (entry.folder / _BODIES).open("rb") as file:  # mapped: a data set may be larger than the memory
             self._bodies = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         with np.load(entry.folder / _INDEX) as index:
-            self.labels: Array = index["labels"]
             self._ends: Array = index["ends"]
             self._json_lengths: Array = index["json_lengths"]
+            labels = index.get("labels")
+        self.references: References = labels if labels is not None else _read_references(entry.folder / _REFERENCES)
+        """What is right for each example: an array [n] of whole numbers, or a list."""
 
     def __len__(self) -> int:
-        return len(self.labels)
+        return len(self._ends)
 
     @overload
-    def __getitem__(self, number: int) -> Sample: ...
+    def __getitem__(self, number: int) -> Example: ...
     @overload
-    def __getitem__(self, number: slice) -> list[Sample]: ...
-    def __getitem__(self, number: int | slice) -> Sample | list[Sample]:
+    def __getitem__(self, number: slice) -> list[Example]: ...
+    def __getitem__(self, number: int | slice) -> Example | list[Example]:
         if isinstance(number, slice):
             return [self[one] for one in range(*number.indices(len(self)))]
         if number < 0:
@@ -52,10 +56,25 @@ class Samples(Sequence[Sample]):
         begin = int(self._ends[number - 1]) if number else 0
         body = self._bodies[begin : int(self._ends[number])]
         request = protocol.decode_request(body, int(self._json_lengths[number]))
-        return Sample(request.inputs, int(self.labels[number]))
+        reference = self.references[number]
+        return Example(request.inputs, int(reference) if isinstance(self.references, np.ndarray) else reference)
 
-    def __iter__(self) -> Iterator[Sample]:
+    def __iter__(self) -> Iterator[Example]:
         return (self[number] for number in range(len(self)))
+
+    @property
+    def labels(self) -> Array:
+        """References as indices of classes, shape [n].
+
+        Raises
+        ------
+        ValueError
+            They are something else.
+        """
+        found = integers(self.references)
+        if found is None:
+            raise ValueError("the references of these examples are not indices of classes")
+        return found
 
     @property
     def sizes_bytes(self) -> Array:
@@ -72,7 +91,7 @@ class Samples(Sequence[Sample]):
         return {name: np.concatenate([inputs[name] for inputs in chosen]) for name in chosen[0]}
 
 
-def recipe(source: SampleSource, split: Split) -> Recipe:
+def recipe(source: ExampleSource, split: Split) -> Recipe:
     """What decides a split's content."""
     return Recipe(
         "samples",
@@ -86,13 +105,13 @@ def recipe(source: SampleSource, split: Split) -> Recipe:
     )
 
 
-def stored(store: Store, source: SampleSource, split: Split) -> Samples:
+def stored(store: Store, source: ExampleSource, split: Split) -> Examples:
     """A split, generated now if the store does not have it.
 
     Raises
     ------
     ValueError
-        The source returns no samples, or samples that the protocol cannot carry.
+        The source returns no examples, examples that the protocol cannot carry, or references that JSON cannot hold.
     """
 
     def build(folder: Path) -> Mapping[str, Any]:
@@ -107,8 +126,37 @@ def stored(store: Store, source: SampleSource, split: Split) -> Samples:
                 size += file.write(body.join())
                 ends.append(size)
                 json_lengths.append(body.json_length or body.length)
-        labels = np.array([sample.label for sample in samples], dtype=np.int64)
-        np.savez(folder / _INDEX, labels=labels, ends=np.array(ends), json_lengths=np.array(json_lengths))
+        index = {"ends": np.array(ends), "json_lengths": np.array(json_lengths)}
+        references = [sample.reference for sample in samples]
+        labels = integers(references)
+        if labels is not None:
+            index["labels"] = labels
+        else:
+            _write_references(folder / _REFERENCES, references, source.name)
+        np.savez(folder / _INDEX, **index)
         return {"samples": len(samples)}
 
-    return Samples(store.find_or_build(recipe(source, split), build))
+    return Examples(store.find_or_build(recipe(source, split), build))
+
+
+def _write_references(path: Path, references: Sequence[Any], source: str) -> None:
+    try:
+        path.write_text(json.dumps([_plain(one) for one in references], allow_nan=False), encoding="utf-8")
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{source}: a reference cannot be kept as JSON ({error})") from None
+
+
+def _plain(reference: Any) -> Any:
+    """A reference as JSON has it: arrays become nested lists."""
+    if isinstance(reference, np.ndarray | np.generic):
+        return reference.tolist()
+    if isinstance(reference, Mapping):
+        return {str(key): _plain(value) for key, value in reference.items()}
+    if isinstance(reference, list | tuple):
+        return [_plain(one) for one in reference]
+    return reference
+
+
+def _read_references(path: Path) -> list[Any]:
+    found: list[Any] = json.loads(path.read_text(encoding="utf-8"))
+    return found

@@ -11,8 +11,8 @@ import pytest
 from pytest_edgeai.arrays import Array
 from pytest_edgeai.serving.pipeline import Classification, Pipeline
 from pytest_edgeai.store import Store
-from pytest_edgeai.subjects import Sample, SampleSource, Split, SubjectModel
-from pytest_edgeai.subjects.samples import Samples, recipe, stored
+from pytest_edgeai.subjects import Example, ExampleSource, Split, SubjectModel
+from pytest_edgeai.subjects.examples import Examples, recipe, stored
 
 calls: list[str] = []
 
@@ -23,50 +23,50 @@ def _objects(*elements: bytes) -> Array:
     return array
 
 
-def _generate(split: Split) -> Sequence[Sample]:
+def _generate(split: Split) -> Sequence[Example]:
     calls.append(split)
     if split == "train":
         return []
     return [
-        Sample(
+        Example(
             {"text": _objects(b"a" * size, "ä".encode()).reshape(1, 2), "x": np.full((1, 3), size, np.float32)}, size
         )
         for size in (3, 0, 7, 5)
     ]
 
 
-SOURCE = SampleSource("words", _generate, (Path(__file__),))
+SOURCE = ExampleSource("words", _generate, (Path(__file__),))
 
 
 @pytest.fixture
-def samples(tmp_path: Path) -> Samples:
+def samples(tmp_path: Path) -> Examples:
     return stored(Store(tmp_path), SOURCE, "validation")
 
 
-def test_samples_come_back_as_they_were_generated(samples: Samples) -> None:
+def test_samples_come_back_as_they_were_generated(samples: Examples) -> None:
     expected = _generate("validation")
     assert len(samples) == len(expected)
     for found, sample in zip(samples, expected, strict=True):
-        assert found.label == sample.label
+        assert found.reference == sample.reference
         assert list(found.inputs) == list(sample.inputs)
         for name, array in sample.inputs.items():
             assert found.inputs[name].dtype == array.dtype
             assert np.array_equal(found.inputs[name], array)
 
 
-def test_samples_are_a_sequence(samples: Samples) -> None:
-    assert samples[-1].label == samples[3].label == 5
-    assert [sample.label for sample in samples[1:3]] == [0, 7]
+def test_samples_are_a_sequence(samples: Examples) -> None:
+    assert samples[-1].reference == samples[3].reference == 5
+    assert [sample.reference for sample in samples[1:3]] == [0, 7]
     with pytest.raises(IndexError):
         samples[4]
 
 
-def test_the_largest_come_first(samples: Samples) -> None:
-    assert [samples[number].label for number in samples.largest(3)] == [7, 5, 3]
+def test_the_largest_come_first(samples: Examples) -> None:
+    assert [samples[number].reference for number in samples.largest(3)] == [7, 5, 3]
     assert len(samples.largest(100)) == 4
 
 
-def test_a_batch_joins_samples(samples: Samples) -> None:
+def test_a_batch_joins_samples(samples: Examples) -> None:
     batch = samples.batch([0, 2])
     assert batch["text"].tolist() == [[b"aaa", "ä".encode()], [b"aaaaaaa", "ä".encode()]]
     assert batch["x"].shape == (2, 3)
@@ -83,7 +83,7 @@ def test_samples_are_generated_once(tmp_path: Path) -> None:
 def test_splits_and_sources_have_recipes_of_their_own(tmp_path: Path) -> None:
     source = tmp_path / "source.py"
     source.write_text("a", encoding="utf-8")
-    other = SampleSource("words", _generate, (source,))
+    other = ExampleSource("words", _generate, (source,))
     before = recipe(other, "validation").digest
     assert recipe(other, "calibration").digest != before
     source.write_text("b", encoding="utf-8")
@@ -103,7 +103,7 @@ def test_a_definition_that_cannot_be_named_or_judged_is_refused(name: str, metri
             task="",
             network=lambda: None,  # type: ignore[arg-type, return-value]  # never asked for
             graph_inputs=("x",),
-            samples=SOURCE,
+            examples=SOURCE,
             pipeline=Pipeline(None, Classification()),
             metrics=metrics,
         )
