@@ -153,7 +153,7 @@ def test_training_learns(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     pairs = paraphrases.pairs("calibration")[:64]
     monkeypatch.setattr(paraphrases, "pairs", lambda split: pairs)
     samples = dataclasses.replace(definition.SUBJECT.examples, generate=generate)
-    subject = dataclasses.replace(definition.SUBJECT, samples=samples)
+    subject = dataclasses.replace(definition.SUBJECT, examples=samples)
     torch.manual_seed(0)
     recipe = dataclasses.replace(train.RECIPES[name], epochs=10, batch=16)
     lesson = recipe.lesson(subject, definition.build().train())

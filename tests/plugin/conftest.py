@@ -16,6 +16,9 @@ import rich.table  # noqa: F401  # stays imported
 import scikit_posthocs  # noqa: F401  # stays imported
 import scipy.stats  # noqa: F401  # stays imported
 
+import pytest_edgeai.subjects.files
+import pytest_edgeai.subjects.metric_registry  # noqa: F401  # stays imported, since what it has is pickled by name
+
 CONFTEST = """
 import toy_models
 
