@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -16,6 +16,16 @@ from pytest_edgeai.tiers.probe import Probe
 from pytest_edgeai.wire.timing import SPAN_NAMES
 
 Status: TypeAlias = Literal["valid", "invalid"]
+
+
+class Unproven(NamedTuple):
+    """A limit that was asked of a tier or node and could not be read back."""
+
+    place: str
+    what: str
+
+    def __str__(self) -> str:
+        return f"{self.place}: {self.what}"
 
 
 class TrialInvalid(Exception):  # noqa: N818  # a verdict on a trial, in the words of the design
@@ -105,7 +115,7 @@ class TrialRecord:
     tiers
         What the tiers said of themselves, before and after.
     unproven
-        What was asked of the tiers and could not be read back.
+        What was asked of tiers and could not be read back, each once.
     load_s
         Seconds until a tier had loaded its models, by tier; only of those that tell.
     started_at
@@ -132,7 +142,7 @@ class TrialRecord:
     link_errors: LinkErrors | None = None
     remarks: tuple[str, ...] = ()
     tiers: Mapping[str, Mapping[str, Mapping[str, Any]]] = field(default_factory=dict)
-    unproven: tuple[str, ...] = ()
+    unproven: tuple[Unproven, ...] = ()
     load_s: Mapping[str, float] = field(default_factory=dict)
     started_at: float = 0.0
     duration_s: float = 0.0
@@ -149,6 +159,7 @@ class TrialRecord:
         document = asdict(self)
         del document["trial"], document["measurements"]
         document["probes"] = [probe.as_json() for probe in self.probes]
+        document["unproven"] = list(map(str, self.unproven))
         strategy = self.trial.strategy
         names = _span_columns(self.measurements)
         return {

@@ -26,7 +26,7 @@ from pytest_edgeai.measure.answers import check_nodes, check_parity, cpu_of, cro
 from pytest_edgeai.measure.contention import judge_contention, judge_speed, marked
 from pytest_edgeai.measure.host_watch import HostWatch, needed_cores, reference
 from pytest_edgeai.measure.link_errors import LinkErrors, estimate_link_errors, judge_link_errors
-from pytest_edgeai.measure.records import MeasuredRequest, TrialInvalid, TrialRecord
+from pytest_edgeai.measure.records import MeasuredRequest, TrialInvalid, TrialRecord, Unproven
 from pytest_edgeai.protocols import Profile, Tolerances
 from pytest_edgeai.subjects.examples import Examples
 from pytest_edgeai.tiers.backend import Deployment, TierError, TierState
@@ -147,7 +147,7 @@ def run_trial(deployment: Deployment, assignment: Assignment, stopwatch: Stopwat
         link_errors=link_errors,
         remarks=remarks,
         tiers={now.tier: {"before": then.limits, "after": now.limits} for then, now in zip(before, after, strict=True)},
-        unproven=(*(f"{state.tier}: {what}" for state in after for what in state.unproven), *unproven),
+        unproven=(*(Unproven(state.tier, what) for state in after for what in state.unproven), *unproven),
         load_s={state.tier: sum(state.limits["load_s"].values()) for state in before if "load_s" in state.limits},
         started_at=started_at,
         duration_s=time.perf_counter() - started,
@@ -156,7 +156,7 @@ def run_trial(deployment: Deployment, assignment: Assignment, stopwatch: Stopwat
     )
 
 
-def _check_graphs(states: Sequence[TierState], assignment: Assignment) -> list[str]:
+def _check_graphs(states: Sequence[TierState], assignment: Assignment) -> list[Unproven]:
     """Every tier that computes has loaded the artifact's own files; those that do not say what they loaded."""
     unproven = []
     for state in states:
@@ -168,7 +168,7 @@ def _check_graphs(states: Sequence[TierState], assignment: Assignment) -> list[s
                 "they were changed meanwhile, or are of another build"
             )
         if loaded is None and tier_of(state.tier) in assignment.trial.strategy.placement.tiers:
-            unproven.append(f"{state.tier}: graph files")
+            unproven.append(Unproven(state.tier, "graph files"))
     return unproven
 
 

@@ -83,10 +83,9 @@ def saturation_sentences(records: Iterable[TrialRecord], prepared: Mapping[tuple
 
 
 def _unproven(records: Iterable[TrialRecord]) -> dict[str, list[str]]:
-    """What, by tier; records say it as `tier: what`."""
-    pairs = dict.fromkeys(tuple(sentence.split(": ", 1)) for record in records for sentence in record.unproven)
+    """What, by tier."""
     by_tier: dict[str, list[str]] = {}
-    for place, what in pairs:
+    for place, what in dict.fromkeys(one for record in records for one in record.unproven):
         known = by_tier.setdefault(tier_of(place), [])
         known += [what] if what not in known else []
     return by_tier

@@ -1,6 +1,6 @@
 """The tables of an analysis as plain values, and their JSON; how they come to be is said in `analysis`."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from pytest_edgeai.stats.blocked import Friedman, PairedDifference
@@ -24,14 +24,7 @@ class Group:
 
     def as_json(self) -> dict[str, Any]:
         """Return the group as JSON has it."""
-        return {
-            "label": self.label,
-            "model": self.model,
-            "operator": self.operator,
-            "tier": self.tier,
-            "n": self.n,
-            "median_s": self.median_s,
-        }
+        return asdict(self)
 
 
 @dataclass(frozen=True)
@@ -52,19 +45,7 @@ class Pair:
 
     def as_json(self) -> dict[str, Any]:
         """Return the pair as JSON has it."""
-        return {
-            "a": self.a,
-            "b": self.b,
-            "conover_t": self.conover_t,
-            "p": self.p,
-            "p_adjusted": self.p_adjusted,
-            "log10_p": self.log10_p,
-            "delta_a_b": self.delta_a_b,
-            "delta_low": self.delta_low,
-            "delta_high": self.delta_high,
-            "magnitude": self.magnitude,
-            "significant": self.significant,
-        }
+        return asdict(self)
 
 
 @dataclass(frozen=True)
@@ -103,12 +84,8 @@ class Blocked:
 
     def as_json(self) -> dict[str, Any]:
         """Return the blocked comparison as JSON has it."""
-        return {
-            "friedman": self.friedman.as_json(),
-            "pairs": [pair.as_json() for pair in self.pairs],
-            "input_share": self.input_share,
-            "words": self.words,
-        }
+        pairs = [pair.as_json() for pair in self.pairs]
+        return asdict(self) | {"friedman": self.friedman.as_json(), "pairs": pairs}
 
 
 @dataclass(frozen=True)
@@ -158,15 +135,9 @@ class StrategySummary:
 
     def as_json(self) -> dict[str, Any]:
         """Return the summary as JSON has it."""
-        return {
-            "model": self.model,
-            "operator": self.operator,
-            "tier": self.tier,
-            "n": self.n,
-            "median_s": self.median_s,
-            "p95_s": self.p95_s,
-            "shapiro": {"w": self.shapiro.w, "p": self.shapiro.p},
-        }
+        document = asdict(self) | {"shapiro": {"w": self.shapiro.w, "p": self.shapiro.p}}
+        del document["iqr_s"]  # the verdict table has it
+        return document
 
 
 @dataclass(frozen=True)
@@ -179,7 +150,7 @@ class Settings:
 
     def as_json(self) -> dict[str, Any]:
         """Return the settings as JSON has them."""
-        return {"alpha": self.alpha, "p_adjust": self.p_adjust, "inputs": self.inputs}
+        return asdict(self)
 
 
 @dataclass(frozen=True)
