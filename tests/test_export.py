@@ -216,7 +216,7 @@ def test_what_nodes_have_is_written_with_the_aggregation(
     assert _export(project, "toy-variants", target, "--layout", layout) == 0
     inner = "client/aggregation.json" if layout == "triton" else "aggregation.json"
     assert all((target / folder / inner).is_file() for folder in folders)
-    assert "combines their answers as aggregation.json says" in capsys.readouterr().out
+    assert "how it combines their answers, is in aggregation.json" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("layout", ["plain", "triton"])

@@ -119,7 +119,7 @@ def _explain_triton(written: Sequence[Written], target: Path) -> Iterator[str]:
 
 def _explain_nodes(written: Sequence[Written]) -> Iterator[str]:
     if written[0].piece.is_node:
-        yield "Each node answers by itself, and the client combines their answers as aggregation.json says."
+        yield "Which nodes the client asks, and how it combines their answers, is in aggregation.json."
 
 
 def _batch(text: str) -> int:

@@ -72,7 +72,7 @@ def find_artifact(name: str, store: Store, reports: Path, digest: str = "") -> t
     if name not in known:
         raise FindError(
             f"{unknown('artifact', name, known)} in the reports of {reports} or in {store.root}; "
-            "a session builds it, also one with --edgeai-prepare"
+            "artifacts are built by sessions and by --edgeai-prepare"
         )
     chosen, source = _choose(name, reported, stored, digest, store)
     entry = store.get(_KIND, chosen.digest)

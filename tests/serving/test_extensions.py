@@ -18,6 +18,8 @@ from pytest_edgeai.serving.pipeline import NextPart, Pipeline
 from pytest_edgeai.serving.server import ServerSettings
 from pytest_edgeai.serving.statistics import ModelStatistics
 from pytest_edgeai.wire import protocol, timing
+from pytest_edgeai.wire.client import Client
+from pytest_edgeai.wire.links import LinkShape
 from pytest_edgeai.wire.timing import Span
 from tests.serving import graphs, tiers
 
@@ -119,6 +121,16 @@ def test_each_model_has_its_own_counters_and_all_are_listed(own_port: int) -> No
     assert listed["sum"] == 1
     assert listed["classifier"] == 0
     assert len(listed) == len(graphs.ELEMENT_TYPES) + 2
+
+
+def test_what_comes_over_a_link_is_counted_with_the_rest(tmp_path: Path) -> None:
+    graphs.write_sum(tmp_path / "sum")
+    shape = LinkShape(rate_bps=1e9)
+    with tiers.started(tmp_path, "--inbound-link", shape.as_argument()) as tier:
+        assert infer(tier.port).status == 200
+        with Client("127.0.0.1", tier.said["link_port"], held_link=shape) as client:
+            client.infer("sum", AB)
+        assert counted(tier.port)["inference_count"] == 2
 
 
 def test_counters_lose_nothing_between_threads() -> None:
