@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_edgeai import __version__
-from pytest_edgeai.commands import analyze
+from pytest_edgeai.commands import analyze, export
 
 if TYPE_CHECKING:
     from pytest_edgeai.settings import Settings
@@ -54,6 +54,16 @@ def _parser() -> argparse.ArgumentParser:
     doctor.add_argument("--json", action="store_true", help="print JSON")
     doctor.add_argument("--no-measure", action="store_true", help="leave out the ten seconds that measure this host")
     doctor.set_defaults(command=_doctor)
+
+    written = commands.add_parser(
+        "export",
+        help="write an artifact as a model repository: for the project's own server, or for Triton",
+        description=export.DESCRIPTION,
+        epilog=export.EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    export.add_arguments(written)
+    written.set_defaults(command=export.run)
 
     image = commands.add_parser("image", help="the tier image of the docker backend")
     actions = image.add_subparsers(title="actions", required=True, metavar="ACTION")

@@ -1,22 +1,25 @@
-"""What a tier answers at which path: the Open Inference Protocol v2, the link probe, the limits and the reference.
+"""What a tier answers at which path: the Open Inference Protocol v2 with Triton's extensions, and what measuring needs.
 
 From a whole request to a whole reply; how either crosses a socket is the business of `server`.
 """
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import difflib
 import functools
 import json
 import time
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from http import HTTPStatus
 from types import MappingProxyType
 from typing import Any, NamedTuple, TypeAlias
 
 from pytest_edgeai import __version__
+from pytest_edgeai.serving import extensions
+from pytest_edgeai.serving.compression import decompress
 from pytest_edgeai.serving.limits import read_limits, whereabouts
 from pytest_edgeai.serving.pipeline import SampleError
 from pytest_edgeai.serving.processor import description, instructions
@@ -33,6 +36,15 @@ MAX_PROBE_BYTES = 64 * 2**20
 
 _JSON_LENGTH = protocol.JSON_LENGTH_HEADER.lower()
 _ZLIB_LEVEL = 1  # activations gain little from more, and every link but the slowest would wait for it
+_READING = ("GET", "HEAD")
+_MODEL_METHODS: Mapping[tuple[str, ...], Sequence[str]] = {
+    (): _READING,
+    ("ready",): _READING,
+    ("config",): _READING,
+    ("stats",): _READING,
+    ("infer",): ("POST",),
+}
+"""What follows the name of a model or its version in a path, and what may be done there."""
 _ZEROS = memoryview(bytes(2**20))
 
 
@@ -91,7 +103,7 @@ class Refusal(MessageError):  # noqa: N818  # an answer, not an error of ours
         self.headers = headers or {}
 
 
-def json_reply(document: Mapping[str, Any], status: int = HTTPStatus.OK) -> Reply:
+def json_reply(document: Mapping[str, Any] | Sequence[Any], status: int = HTTPStatus.OK) -> Reply:
     """Reply with a JSON document."""
     return Reply(status, [json.dumps(document).encode("ascii")])
 
@@ -117,6 +129,8 @@ class Endpoints:
             ("v2",): _readable(_server_metadata),
             ("v2", "health", "live"): _readable(lambda _: json_reply({"live": True})),
             ("v2", "health", "ready"): _readable(lambda _: json_reply({"ready": True})),
+            ("v2", "models", "stats"): _readable(functools.partial(_statistics, tuple(models.values()))),
+            ("v2", "repository", "index"): {"POST": self._index},
             ("edgeai", "probe"): {**_readable(_download), "POST": _upload},
             ("edgeai", "limits"): _readable(self._limits),
             ("edgeai", "reference"): _readable(lambda _: json_reply(self._reference().as_json())),
@@ -124,6 +138,8 @@ class Endpoints:
         for name, model in models.items():
             for prefix in (("v2", "models", name), ("v2", "models", name, "versions", "1")):
                 self._table[prefix] = _readable(functools.partial(_metadata, model))
+                self._table[*prefix, "config"] = _readable(functools.partial(_configuration, model))
+                self._table[*prefix, "stats"] = _readable(functools.partial(_statistics, (model,)))
                 self._table[*prefix, "ready"] = _readable(functools.partial(_ready, model))
                 self._table[*prefix, "infer"] = {"POST": functools.partial(self._infer, model)}
                 if model.pipeline.onward is not None:
@@ -148,21 +164,19 @@ class Endpoints:
 
     def _absent_model(self, path: tuple[str, ...], forward: Endpoint | None) -> Mapping[str, Endpoint]:
         """The endpoints of a model that is not served here; refuses every other path."""
-        methods: tuple[str, ...]
         match path:
-            case ("v2", "models", name, "versions", version) | ("v2", "models", name, "versions", version, "ready"):
-                methods = ("GET", "HEAD")
-            case ("v2", "models", name, "versions", version, "infer"):
-                methods = ("POST",)
-            case ("v2", "models", name) | ("v2", "models", name, "ready"):
-                methods, version = ("GET", "HEAD"), "1"
-            case ("v2", "models", name, "infer"):
-                methods, version = ("POST",), "1"
+            case ("v2", "models", name, "versions", version, *rest) if tuple(rest) in _MODEL_METHODS:
+                pass
+            case ("v2", "models", name, *rest) if tuple(rest) in _MODEL_METHODS:
+                version = "1"
+            case ("v2", "repository", "models", _, "load" | "unload"):
+                sentence = "models are loaded when the server starts, and stay until it ends"
+                raise Refusal(HTTPStatus.BAD_REQUEST, sentence)
             case _:
                 raise Refusal(HTTPStatus.NOT_FOUND, f"there is nothing at /{'/'.join(path)[:200]}")
         if forward is None or name in self._models:
             forward = functools.partial(self._miss, name, version)
-        return dict.fromkeys(methods, forward)
+        return dict.fromkeys(_MODEL_METHODS[tuple(rest)], forward)
 
     def _miss(self, name: str, version: str, request: Request) -> Reply:  # noqa: ARG002  # the signature of an endpoint
         if name in self._models:
@@ -177,17 +191,12 @@ class Endpoints:
         assert onward is not None
         if forward is None:
             raise Refusal(HTTPStatus.BAD_GATEWAY, f"model {model.name!r} is a part, and there is no tier for the next")
-        started = time.perf_counter()
-        try:
+        with _counted(model) as started:
             asked = self._decode(request)
             decode_s = time.perf_counter() - started
             outputs, spans = model.infer(asked.inputs)
-            started = time.perf_counter()
+            encoding = time.perf_counter()
             body = protocol.encode_request(dataclasses.replace(asked, inputs=outputs))
-        except (protocol.ProtocolError, SampleError) as error:
-            raise Refusal(HTTPStatus.BAD_REQUEST, str(error)) from None
-        except ModelError as error:
-            raise Refusal(HTTPStatus.SERVICE_UNAVAILABLE, str(error)) from None
         headers = {**request.headers, "content-type": body.content_type}
         headers.pop("content-encoding", None)
         headers[_JSON_LENGTH] = str(body.length if body.json_length is None else body.json_length)
@@ -195,38 +204,47 @@ class Endpoints:
         if onward.compression == "zlib":
             content = zlib.compress(content, _ZLIB_LEVEL)
             headers["content-encoding"] = "deflate"
-        spans.append(timing.Span("serialize", self._execution.tier, decode_s + time.perf_counter() - started))
-        reply = forward(request._replace(headers=headers, body=memoryview(content)))
-        spans += timing.parse_spans(reply.headers.get(timing.HEADER))
+        encode_s = time.perf_counter() - encoding
+        own = (*spans, timing.Span("serialize", self._execution.tier, decode_s + encode_s))
+        with _counted(model, started):
+            reply = forward(request._replace(headers=headers, body=memoryview(content)))
+        duration_s = time.perf_counter() - started
+        if reply.status == HTTPStatus.OK:
+            model.statistics.succeed(duration_s, spans, decode_s, encode_s)
+        else:
+            model.statistics.fail(duration_s)
+        spans = [*own, *timing.parse_spans(reply.headers.get(timing.HEADER))]
         return reply._replace(headers={**reply.headers, timing.HEADER: timing.format_spans(spans)})
 
     def _decode(self, request: Request) -> protocol.InferRequest:
         json_length = whole_number(request.headers, protocol.JSON_LENGTH_HEADER)
-        body: protocol.Buffer = request.body
-        if request.headers.get("content-encoding") == "deflate":
-            body = _decompress(body, self._max_body_bytes)
+        body = decompress(request.body, request.headers, self._max_body_bytes)
         return protocol.decode_request(body, json_length)
 
     def _infer(self, model: Model, request: Request) -> Reply:
-        started = time.perf_counter()
-        try:
+        with _counted(model) as started:
             asked = self._decode(request)
             for name in asked.outputs:
                 _check_output(model, name)
             decode_s = time.perf_counter() - started
             outputs, spans = model.infer(asked.inputs)
-            started = time.perf_counter()
+            encoding = time.perf_counter()
             body = protocol.encode_response(model.name, outputs, asked)
-        except (protocol.ProtocolError, SampleError) as error:
-            raise Refusal(HTTPStatus.BAD_REQUEST, str(error)) from None
-        except ModelError as error:  # only where the session is created for every request
-            raise Refusal(HTTPStatus.SERVICE_UNAVAILABLE, str(error)) from None
-        encode_s = time.perf_counter() - started
+        ended = time.perf_counter()
+        encode_s = ended - encoding
+        model.statistics.succeed(ended - started, spans, decode_s, encode_s)
         spans.append(timing.Span("serialize", self._execution.tier, decode_s + encode_s))
         headers = {timing.HEADER: timing.format_spans(spans)}
         if body.json_length is not None:
             headers[protocol.JSON_LENGTH_HEADER] = str(body.json_length)
         return Reply(HTTPStatus.OK, body.buffers, headers, body.content_type)
+
+    def _index(self, request: Request) -> Reply:
+        try:
+            body = decompress(request.body, request.headers, self._max_body_bytes)
+            return json_reply(extensions.repository_index(self._models.values(), body))
+        except protocol.ProtocolError as error:
+            raise Refusal(HTTPStatus.BAD_REQUEST, str(error)) from None
 
     def _limits(self, request: Request) -> Reply:  # noqa: ARG002  # the signature of an endpoint
         execution = self._execution
@@ -249,7 +267,24 @@ class Endpoints:
 
 
 def _readable(endpoint: Endpoint) -> Mapping[str, Endpoint]:
-    return {"GET": endpoint, "HEAD": endpoint}
+    return dict.fromkeys(_READING, endpoint)
+
+
+@contextlib.contextmanager
+def _counted(model: Model, started: float | None = None) -> Iterator[float]:
+    """Refuse in words what a model cannot answer, and count it; gives the time at which the request began."""
+    began = time.perf_counter() if started is None else started
+    try:
+        yield began
+    except (protocol.ProtocolError, SampleError) as error:
+        model.statistics.fail(time.perf_counter() - began)
+        raise Refusal(HTTPStatus.BAD_REQUEST, str(error)) from None
+    except ModelError as error:  # only where the session is created for every request
+        model.statistics.fail(time.perf_counter() - began)
+        raise Refusal(HTTPStatus.SERVICE_UNAVAILABLE, str(error)) from None
+    except MessageError:
+        model.statistics.fail(time.perf_counter() - began)
+        raise
 
 
 def _ready(model: Model, request: Request) -> Reply:  # noqa: ARG001  # the signature of an endpoint
@@ -261,22 +296,19 @@ def _metadata(model: Model, request: Request) -> Reply:  # noqa: ARG001  # the s
         {
             "name": model.name,
             "versions": ["1"],
-            "platform": "onnxruntime_onnx",
+            "platform": extensions.PLATFORM,
             "inputs": [spec.as_json() for spec in model.inputs],
             "outputs": [spec.as_json() for spec in model.outputs],
         }
     )
 
 
-def _decompress(body: protocol.Buffer, most_bytes: int) -> bytes:
-    decompressor = zlib.decompressobj()
-    try:
-        content = decompressor.decompress(body, most_bytes)
-    except zlib.error as error:
-        raise protocol.ProtocolError(f"the body is not compressed by deflate: {error}") from None
-    if not decompressor.eof or decompressor.unused_data:
-        raise protocol.ProtocolError(f"the compressed body is cut off, or has more than {most_bytes} bytes in it")
-    return content
+def _configuration(model: Model, request: Request) -> Reply:  # noqa: ARG001  # the signature of an endpoint
+    return json_reply(extensions.configuration(model))
+
+
+def _statistics(models: Sequence[Model], request: Request) -> Reply:  # noqa: ARG001  # the signature of an endpoint
+    return json_reply(extensions.statistics(models))
 
 
 def _check_output(model: Model, name: str) -> None:
@@ -286,7 +318,7 @@ def _check_output(model: Model, name: str) -> None:
 
 
 def _server_metadata(request: Request) -> Reply:  # noqa: ARG001  # the signature of an endpoint
-    return json_reply({"name": "pytest-edgeai", "version": __version__, "extensions": ["binary_tensor_data"]})
+    return json_reply({"name": "pytest-edgeai", "version": __version__, "extensions": extensions.EXTENSIONS})
 
 
 def _upload(request: Request) -> Reply:

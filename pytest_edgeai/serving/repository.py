@@ -23,6 +23,7 @@ from pytest_edgeai.errors import EdgeAIError
 from pytest_edgeai.serving.core_lock import CoreLock
 from pytest_edgeai.serving.cpu_time import ComputeMeter, CpuUse, thread_numbers
 from pytest_edgeai.serving.pipeline import Pipeline, PipelineError, SampleError, TensorSpec
+from pytest_edgeai.serving.statistics import ModelStatistics
 from pytest_edgeai.wire.protocol import DATATYPES, datatype_of
 from pytest_edgeai.wire.timing import Span
 
@@ -97,6 +98,8 @@ class Model:
 
     def __init__(self, folder: Path, execution: Execution) -> None:
         self.name = folder.name
+        self.statistics = ModelStatistics()
+        """What became of its requests; counted by whoever answers them."""
         self._folder = folder
         self._execution = execution
         self.pipeline = _read_pipeline(folder)

@@ -22,6 +22,7 @@ from http import HTTPStatus
 from typing import Any
 from urllib.parse import unquote
 
+from pytest_edgeai.serving.compression import check_coding
 from pytest_edgeai.serving.endpoints import (
     LIMITS_PATH,
     MAX_PROBE_BYTES,
@@ -255,8 +256,7 @@ def _body_length(method: str, headers: Mapping[str, str]) -> int:
     length = heads.body_length(headers)
     if length is None and method in _WITH_BODY:
         raise Refusal(HTTPStatus.LENGTH_REQUIRED, f"a {method} needs the header Content-Length")
-    if headers.get("content-encoding", "identity") not in ("identity", "deflate"):
-        raise Refusal(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "of compressed bodies only deflate is understood")
+    check_coding(headers)
     return length or 0
 
 

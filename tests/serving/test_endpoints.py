@@ -32,11 +32,11 @@ def infer(port: int, request: InferRequest, model: str = "sum", encoding: protoc
     return tiers.talk(port, tiers.request("POST", f"/v2/models/{model}/infer", body.join(), headers))
 
 
-def test_server_metadata_names_the_extension(port: int) -> None:
+def test_server_metadata_names_the_extensions(port: int) -> None:
     assert get(port, "/v2") == {
         "name": "pytest-edgeai",
         "version": pytest_edgeai.__version__,
-        "extensions": ["binary_tensor_data"],
+        "extensions": ["binary_tensor_data", "model_configuration", "model_repository", "statistics"],
     }
 
 
@@ -59,7 +59,7 @@ def test_a_model_is_found_with_and_without_its_version(port: int, version: str) 
     assert infer(port, InferRequest(AB), f"sum{version}").status == 200
 
 
-@pytest.mark.parametrize("rest", ["", "/ready", "/infer"])
+@pytest.mark.parametrize("rest", ["", "/ready", "/config", "/stats", "/infer"])
 @pytest.mark.parametrize(
     ("model", "sentence"),
     [

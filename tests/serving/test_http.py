@@ -95,7 +95,7 @@ def test_any_bytes_get_an_error_with_a_sentence_or_a_closed_connection(port: int
         ({"Content-Length": "5", "Transfer-Encoding": "chunked"}, 400, "both Content-Length and Transfer-Encoding"),
         ({}, 411, "a POST needs the header Content-Length"),
         ({"Transfer-Encoding": "gzip, chunked"}, 501, "'gzip, chunked' is not understood"),
-        ({"Content-Length": "5", "Content-Encoding": "gzip"}, 415, "only deflate is understood"),
+        ({"Content-Length": "5", "Content-Encoding": "br"}, 415, "gzip and deflate are understood"),
         ({"Content-Length": "5", "Expect": "a miracle"}, 417, "'a miracle' is not understood"),
     ],
 )
