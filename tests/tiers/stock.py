@@ -42,6 +42,7 @@ class Stock:
     tells_tensors: bool = True
     extensions: tuple[str, ...] = ()
     port: int = 0
+    connections: int = 0
     paths: list[str] = field(default_factory=list)
     bodies: list[dict[str, Any]] = field(default_factory=list)
 
@@ -100,6 +101,10 @@ def stock_server(stock: Stock, certificate: Path | None = None) -> Iterator[Stoc
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+
+        def setup(self) -> None:
+            stock.connections += 1
+            super().setup()
 
         def do_GET(self) -> None:
             self._reply(*stock.get(self.path))

@@ -287,30 +287,36 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def secure(artifact: Path, certificate: Path) -> Iterator[str]:
+def secure(artifact: Path, certificate: Path) -> Iterator[Stock]:
     with stock_server(Stock({"tiny-identity": artifact / "model.onnx"}), certificate) as server:
-        yield server.url.replace("http://", "https://")
+        yield server
 
 
-def test_a_server_behind_tls_answers_who_trusts_its_certificate(
-    secure: str, certificate: Path, artifact: Path, tmp_path: Path
+def https(server: Stock) -> str:
+    return server.url.replace("http://", "https://")
+
+
+def test_a_server_behind_tls_answers_who_trusts_its_certificate_over_one_connection(
+    secure: Stock, certificate: Path, artifact: Path, tmp_path: Path
 ) -> None:
     before = resources()
-    backend = RemoteBackend(site_of(tmp_path, secure, ca_file=certificate))
+    backend = RemoteBackend(site_of(tmp_path, https(secure), ca_file=certificate))
     large = {"x": np.arange(60_000, dtype=np.float32).reshape(-1, 6)}  # more than one TLS record
     with backend.deploy(order_of(artifact)) as deployment, deployment.client() as client:
+        earlier = secure.connections
         for inputs in (INPUTS, large, INPUTS):
             answer = client.infer("tiny-identity", inputs)
             assert np.array_equal(answer.outputs["y"], inputs["x"])
+        assert secure.connections == earlier + 1
     assert resources() == before
 
 
-def test_a_certificate_that_nobody_signed_is_not_trusted(secure: str, tmp_path: Path) -> None:
+def test_a_certificate_that_nobody_signed_is_not_trusted(secure: Stock, tmp_path: Path) -> None:
     with pytest.raises(
         TierError,
         match=r": its certificate is not trusted: self-signed certificate \(topology\.tiers\.edge\.ca_file names",
     ):
-        RemoteBackend(site_of(tmp_path, secure))
+        RemoteBackend(site_of(tmp_path, https(secure)))
 
 
 @pytest.mark.usefixtures("certificate")  # which skips where none can be made
@@ -320,12 +326,12 @@ def test_a_certificate_for_another_host_is_not_trusted(artifact: Path, tmp_path:
         stock_server(Stock({"tiny-identity": artifact / "model.onnx"}), other) as server,
         pytest.raises(TierError, match=r"is not trusted: .*not valid for '127\.0\.0\.1'$"),
     ):
-        RemoteBackend(site_of(tmp_path, server.url.replace("http://", "https://"), ca_file=other))
+        RemoteBackend(site_of(tmp_path, https(server), ca_file=other))
 
 
 def test_https_to_a_server_without_tls_is_said(stock: Stock, tmp_path: Path) -> None:
     with pytest.raises(TierError, match=r"does not answer: .*failed: it does not speak TLS: "):
-        RemoteBackend(site_of(tmp_path, stock.url.replace("http://", "https://")))
+        RemoteBackend(site_of(tmp_path, https(stock)))
 
 
 @pytest.mark.parametrize(
