@@ -141,6 +141,13 @@ def test_relative_paths_start_at_the_folder_of_the_settings_file(tmp_path: Path)
     assert settings.topology.tiers["cloud"].ca_file == tmp_path / "c"
 
 
+def test_the_settings_of_the_page_on_remote_tiers_are_valid(tmp_path: Path) -> None:
+    page = (Path(__file__).parents[1] / "docs" / "remote.md").read_text(encoding="utf-8")
+    example = page.partition("```toml\n")[2].partition("```")[0]
+    lab = _load(tmp_path, example).topology.tiers["lab"]
+    assert (lab.pipeline, lab.version, lab.ca_file) == ("client", "2", tmp_path / "lab-ca.pem")
+
+
 def test_what_a_profile_does_not_say_of_the_wire_is_not_chosen(tmp_path: Path) -> None:
     assert _load(tmp_path, "replicates = 3").measurement.chosen_wire is None
     assert _load(tmp_path, '[profiles.quick]\nwire = "binary"').measurement.chosen_wire == "binary"
