@@ -160,6 +160,7 @@ class MeasuringSession:
             folder,
             self.settings.image,
             note,
+            self.settings.measurement.chosen_wire,
         )
         self._backend = open_backend(self.settings.backend, site, self.registered.backends)
         if isinstance(self._backend, AbstractContextManager):
@@ -289,7 +290,15 @@ class MeasuringSession:
         """What to deploy for a strategy."""
         artifact = self.artifact(strategy.artifact, version).artifact
         profile = self.settings.measurement
-        return DeploymentSpec(artifact.name, artifact.entry.folder, strategy.placement, profile.session, profile.wire)
+        return DeploymentSpec(
+            artifact.name,
+            artifact.entry.folder,
+            strategy.placement,
+            profile.session,
+            profile.wire,
+            model=artifact.model,
+            operator=artifact.operator,
+        )
 
     def add(self, record: TrialRecord) -> TrialRecord:
         """Keep the outcome of a trial's attempt, on disk at once; what cannot be written was not measured."""

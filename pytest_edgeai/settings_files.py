@@ -92,7 +92,7 @@ def _anchored(content: Mapping[str, Any], folder: Path) -> Mapping[str, Any]:
     topology = content.get("topology")
     if isinstance(topology, Mapping) and isinstance(topology.get("tiers"), Mapping):
         tiers = {
-            name: _with_paths(tier, ("token_file",), folder) if isinstance(tier, Mapping) else tier
+            name: _with_paths(tier, ("token_file", "ca_file"), folder) if isinstance(tier, Mapping) else tier
             for name, tier in topology["tiers"].items()
         }
         anchored["topology"] = {**topology, "tiers": tiers}

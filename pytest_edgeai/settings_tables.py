@@ -38,7 +38,8 @@ class Profile(Spec):
         `per_deployment` creates the ONNX Runtime session once; `per_request` for every request, as the study's
         servers did.
     wire
-        `binary`, or `base64` for JSON bodies as the study's servers had them.
+        `binary`, `json`, or `base64` for JSON bodies as the study's servers had them. Where a profile says nothing,
+        remote servers that do not announce the binary extension get JSON.
     probe_s
         How long the larger message of the link probe should take.
     """
@@ -49,13 +50,18 @@ class Profile(Spec):
     inputs: int = Field(ge=1, le=100_000)
     passes: int = Field(ge=1, le=10_000)
     session: Literal["per_deployment", "per_request"] = "per_deployment"
-    wire: Literal["binary", "base64"] = "binary"
+    wire: Literal["binary", "json", "base64"] = "binary"
     probe_s: float = Field(default=0.02, gt=0, le=60)
 
     @property
     def requests(self) -> int:
         """Measured requests a trial."""
         return self.inputs * self.passes
+
+    @property
+    def chosen_wire(self) -> Literal["binary", "json", "base64"] | None:
+        """What the profile says of `wire`; None where it says nothing."""
+        return self.wire if "wire" in self.model_fields_set else None
 
 
 PROFILES: Mapping[str, Mapping[str, Any]] = {

@@ -129,7 +129,8 @@ def test_relative_paths_start_at_the_folder_of_the_settings_file(tmp_path: Path)
     (tmp_path / "inner").mkdir()
     text = (
         'store = "s"\nreport = "r"\n[data]\nilsvrc = "images"\nmrpc = "generated"\n'
-        '[weights]\ndefault = "hub"\nresnet = "w.pth"\n[topology.tiers.cloud]\ntoken_file = "t"\nurl = "http://c:1"\n'
+        '[weights]\ndefault = "hub"\nresnet = "w.pth"\n[topology.tiers.cloud]\ntoken_file = "t"\nca_file = "c"\n'
+        'url = "https://c:1"\n'
     )
     (tmp_path / "edgeai.toml").write_text(text, encoding="utf-8")
     settings = load_settings(tmp_path / "inner", {})
@@ -137,6 +138,20 @@ def test_relative_paths_start_at_the_folder_of_the_settings_file(tmp_path: Path)
     assert (settings.data.ilsvrc, settings.data.mrpc) == (tmp_path / "images", Path("generated"))
     assert settings.weights == {"default": "hub", "resnet": str(tmp_path / "w.pth")}
     assert settings.topology.tiers["cloud"].token_file == tmp_path / "t"
+    assert settings.topology.tiers["cloud"].ca_file == tmp_path / "c"
+
+
+def test_the_settings_of_the_page_on_remote_tiers_are_valid(tmp_path: Path) -> None:
+    page = (Path(__file__).parents[1] / "docs" / "remote.md").read_text(encoding="utf-8")
+    example = page.partition("```toml\n")[2].partition("```")[0]
+    lab = _load(tmp_path, example).topology.tiers["lab"]
+    assert (lab.pipeline, lab.version, lab.ca_file) == ("client", "2", tmp_path / "lab-ca.pem")
+
+
+def test_what_a_profile_does_not_say_of_the_wire_is_not_chosen(tmp_path: Path) -> None:
+    assert _load(tmp_path, "replicates = 3").measurement.chosen_wire is None
+    assert _load(tmp_path, '[profiles.quick]\nwire = "binary"').measurement.chosen_wire == "binary"
+    assert _load(tmp_path, 'profile = "paper"\nreplicates = 3').measurement.chosen_wire == "base64"
 
 
 def test_settings_of_another_repository_around_are_not_ours(tmp_path: Path) -> None:

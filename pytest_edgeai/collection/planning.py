@@ -8,6 +8,7 @@ import pytest
 
 from pytest_edgeai.collection import opening, parametrization
 from pytest_edgeai.collection.state import TRIAL, State
+from pytest_edgeai.collection.wires import refuse_images_as_json
 from pytest_edgeai.errors import EdgeAIError, SettingsError
 
 if TYPE_CHECKING:
@@ -50,6 +51,7 @@ def plan_trials(session: pytest.Session, state: State, edgeai: MeasuringSession)
         if edgeai.against is not None:
             _refuse_single_versions(edgeai)
         edgeai.refuse_unusable_subjects()
+        refuse_images_as_json(edgeai.settings, edgeai.registered.subjects, edgeai.trials)
     except SettingsError as error:
         raise pytest.UsageError(str(error)) from None
     if not edgeai.placements:

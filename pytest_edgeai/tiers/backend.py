@@ -62,6 +62,8 @@ class DeploymentSpec:
     node
         The number of the node, where it is for one of several of its tier; a backend starts one node at a time
         (`pytest_edgeai.tiers.nodes`).
+    model, operator
+        What the artifact was made of and by, for servers that have other names for it.
     """
 
     name: str
@@ -70,6 +72,8 @@ class DeploymentSpec:
     session: SessionMode = "per_deployment"
     wire: Wire = "binary"
     node: int | None = None
+    model: str = ""
+    operator: str = ""
 
     @property
     def places(self) -> tuple[str, ...]:
@@ -286,6 +290,8 @@ class BackendContext:
         What the tier image is made from, for backends that have one.
     note
         Is told about what takes long, a sentence at a time.
+    wire
+        How the profile wants tensors to be sent; None where it says nothing.
     """
 
     topology: Topology
@@ -295,6 +301,7 @@ class BackendContext:
     folder: Path
     image: ImageSpec = field(default_factory=ImageSpec)
     note: Callable[[str], None] = _ignore
+    wire: Wire | None = None
 
 
 BackendFactory = Callable[[BackendContext], Backend]

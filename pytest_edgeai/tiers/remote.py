@@ -1,7 +1,8 @@
 """The `remote` backend: tiers on other machines that speak the Open Inference Protocol v2 (Triton, KServe, a phone).
 
-Such a tier serves the models already, by the names `model-operator`. Its limits and the way to it are what they are:
-nothing is set there, and what cannot be read back is reported as unproven.
+Such a tier serves the models already, by the names `model-operator` or those that the settings make of them, with their
+pipeline or as graphs alone. Its limits and the way to it are what they are: nothing is set there, and what cannot be
+read back is reported as unproven.
 """
 
 from __future__ import annotations
@@ -9,16 +10,24 @@ from __future__ import annotations
 import contextlib
 import math
 import re
-from collections.abc import Iterator
+import ssl
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager
+from types import TracebackType
 from typing import Any, ClassVar
-from urllib.parse import quote, urlsplit
+from urllib.parse import urlsplit
 
+from pytest_edgeai.arrays import Array
 from pytest_edgeai.serving.endpoints import LIMITS_PATH, REFERENCE_PATH
+from pytest_edgeai.serving.pipeline import ImagePreprocess, Pipeline, PipelineError
 from pytest_edgeai.tiers.backend import BackendContext, DeploymentSpec, TierError, TierState
+from pytest_edgeai.tiers.client_pipeline import ClientPipeline
+from pytest_edgeai.tiers.metadata import ModelMetadata, ServerMetadata
 from pytest_edgeai.tiers.placements import Placement
 from pytest_edgeai.tiers.probe import ProbeConnections
 from pytest_edgeai.tiers.specs import Hop, TierSpec
-from pytest_edgeai.wire.client import Client, RequestError
+from pytest_edgeai.wire.client import Answer, CertificateError, Client, RequestError, Requests, Wire, model_path
+from pytest_edgeai.wire.tls import client_context
 
 _LIVE_PATH = "/v2/health/live"
 _SERVER_PATH = "/v2"
@@ -41,7 +50,8 @@ class RemoteBackend:
     Raises
     ------
     TierError
-        A tier has no address, its token cannot be read or is refused, or it does not answer.
+        A tier has no address, its token cannot be read or is refused, its certificate is not trusted, it does not
+        answer, or it cannot take what the profile wants to be sent.
     """
 
     name: ClassVar[str] = "remote"
@@ -49,30 +59,62 @@ class RemoteBackend:
     def __init__(self, site: BackendContext, check_timeout_s: float = _CHECK_TIMEOUT_S) -> None:
         self._site = site
         self._check_timeout_s = check_timeout_s
+        self._contexts: dict[str, ssl.SSLContext] = {}
+        self._servers: dict[str, ServerMetadata] = {}
         for placement in site.placements:
             _check_single(placement)
         for tier in dict.fromkeys(placement.tiers[0] for placement in site.placements):
-            self._check_answers(tier, _LIVE_PATH, _SERVER_PATH)
+            self._check_answers(tier)
+            self._check_wire(tier)
 
     def describe(self) -> str:
         """How tiers are run and limited."""
-        return "remote servers; their limits and links are unproven"
+        tiers = self._site.topology.tiers
+        clients = [name for name in self._servers if tiers[name].pipeline == "client"]
+        pipelines = f"; the pipeline of {', '.join(clients)} runs at the client" if clients else ""
+        wanted = self._site.wire or "binary"
+        spoken = [name for name in self._servers if self._wire(name, wanted) == "json"]
+        json = f"; {', '.join(spoken)} {'gets' if len(spoken) == 1 else 'get'} JSON" if spoken else ""
+        return f"remote servers; their limits and links are unproven{pipelines}{json}"
 
     @contextlib.contextmanager
     def deploy(self, order: DeploymentSpec) -> Iterator[RemoteDeployment]:
         """Make sure that the tier serves the model; nothing is started."""
         _check_single(order.placement)
         tier = order.placement.tiers[0]
+        name, version = self.served_name(tier, order), self._spec(tier).version
+        what = name if version is None else f"version {version} of {name}"
         with self._connect(tier) as client:
             try:
-                client.get(f"/v2/models/{quote(order.name, safe='')}")
+                model = ModelMetadata.read(client.get(model_path(name, version)))
             except RequestError as error:
-                raise TierError(self._sentence(tier, f"does not serve {order.name}", error)) from None
-        yield RemoteDeployment(self, order, tier)
+                raise TierError(self._sentence(tier, f"does not serve {what}", error)) from None
+        yield RemoteDeployment(self, order, tier, model, self._pipeline(tier, order, model))
 
-    def connect(self, tier: str, order: DeploymentSpec) -> Client:
-        """A new connection to a tier, for the requests of an order."""
-        return self._connect(tier, wire=order.wire, timeout_s=_ANSWER_TIMEOUT_S)
+    def served_name(self, tier: str, order: DeploymentSpec) -> str:
+        """The name that the model of an order has on a tier."""
+        template = self._spec(tier).model
+        return order.name if template is None else template.format(model=order.model, operator=order.operator)
+
+    def connect(self, tier: str, order: DeploymentSpec, model: ModelMetadata, pipeline: Pipeline | None) -> Requests:
+        """A new connection to a tier, for the requests of an order.
+
+        Parameters
+        ----------
+        tier, order
+            Which.
+        model
+            What the tier says of the model.
+        pipeline
+            What runs here, around the requests; None where the tier does it.
+        """
+        requests: Requests = _Renamed(
+            self._connect(tier, wire=self._wire(tier, order.wire), timeout_s=_ANSWER_TIMEOUT_S),
+            self.served_name(tier, order),
+        )
+        if pipeline is None:
+            return requests
+        return ClientPipeline(requests, pipeline, order.folder_of(tier), self._site.topology.origin, model.inputs)
 
     def limits(self, tier: str) -> dict[str, Any] | None:
         """What the tier says of its limits; None where it has nothing to say, not being one of ours.
@@ -101,50 +143,153 @@ class RemoteBackend:
                 said = client.get(path)
             except RequestError as error:
                 if _status(error) is None:
-                    self._check_answers(tier, _LIVE_PATH)
+                    self._check_answers(tier)
                 return None
         return said if isinstance(said, dict) and key in said else None
 
     def diagnose(self, tier: str) -> str | None:
         """A sentence if the tier does not answer."""
         try:
-            self._check_answers(tier, _LIVE_PATH)
+            self._check_answers(tier)
         except TierError as error:
             return str(error)
         return None
 
-    def _check_answers(self, tier: str, *paths: str) -> None:
-        with self._connect(tier) as client:
-            for path in paths:
-                try:
-                    client.download(path)
-                except RequestError as error:
-                    if _status(error) != _NOT_FOUND:  # some gateways show no more than the models
-                        raise TierError(self._sentence(tier, "does not answer", error)) from None
+    def _check_answers(self, tier: str) -> None:
+        self._get(tier, _LIVE_PATH)
 
-    def _connect(self, tier: str, *, wire: Any = "binary", timeout_s: float | None = None) -> Client:
-        spec = self._site.topology.tiers[tier]
+    def _get(self, tier: str, path: str, *, is_json: bool = False) -> Any:
+        """What is at a path; None where there is nothing, because some gateways show no more than the models."""
+        with self._connect(tier) as client:
+            try:
+                return client.get(path) if is_json else client.download(path)
+            except RequestError as error:
+                if _status(error) != _NOT_FOUND:
+                    raise TierError(self._sentence(tier, "does not answer", error)) from None
+        return None
+
+    def _server(self, tier: str) -> ServerMetadata:
+        """What the tier says of itself; asked once."""
+        if tier not in self._servers:
+            self._servers[tier] = ServerMetadata.read(self._get(tier, _SERVER_PATH, is_json=True))
+        return self._servers[tier]
+
+    def _check_wire(self, tier: str) -> None:
+        """Refuse what the profile wants to be sent, where the tier cannot take it."""
+        wire, server, spec = self._site.wire, self._server(tier), self._spec(tier)
+        if wire == "binary" and server.is_known and not server.takes_binary:
+            raise TierError(
+                f"tier {tier} at {spec.url} does not announce the extension binary_tensor_data, which the profile's "
+                'wire = "binary" needs: leave it out, or set wire = "json"'
+            )
+        if wire == "base64" and spec.pipeline == "server" and not server.is_ours:
+            raise TierError(
+                f'tier {tier} at {spec.url} is no server of pytest-edgeai, which the profile\'s wire = "base64" needs: '
+                f'set wire = "json", or topology.tiers.{tier}.pipeline = "client"'
+            )
+
+    def _wire(self, tier: str, wanted: Wire) -> Wire:
+        """What is sent where this is wanted."""
+        server = self._server(tier)
+        if wanted == "binary" and not server.takes_binary:
+            insisted = self._site.wire == "binary"  # and not refused, because the server does not show what it takes
+            return "binary" if insisted else "json"
+        # Around a graph there is nothing to put into Base64 but texts, which JSON has as they are.
+        return "json" if wanted == "base64" and not server.is_ours else wanted
+
+    def _pipeline(self, tier: str, order: DeploymentSpec, model: ModelMetadata) -> Pipeline | None:
+        """The pipeline that runs here, ready; None where the tier runs it. Refuses a model that does not fit it."""
+        spec, name = self._spec(tier), self.served_name(tier, order)
+        setting = f"topology.tiers.{tier}.pipeline"
+        try:
+            if spec.pipeline == "server":
+                pipeline = Pipeline.read(order.folder) or Pipeline()
+                misfit = model.misfit_of_server(pipeline)
+                if misfit is not None:
+                    advice = f'if it is the graph alone, set {setting} = "client"'
+                    raise TierError(f"tier {tier} at {spec.url}: its model {name} {misfit}: {advice}")
+                if isinstance(pipeline.preprocess, ImagePreprocess) and self._wire(tier, order.wire) == "json":
+                    raise TierError(
+                        f"tier {tier} at {spec.url} takes JSON and no binary tensors, and JSON cannot carry image "
+                        f'files: set {setting} = "client" and serve the graph alone'
+                    )
+                return None
+            folder = order.folder_of(tier)
+            pipeline = Pipeline.read(folder) or Pipeline()
+            if pipeline.preprocess is not None:
+                pipeline.preprocess.prepare(folder)
+        except PipelineError as error:
+            raise TierError(str(error)) from None
+        misfit = model.misfit_of_graph(pipeline)
+        if misfit is not None:
+            advice = f'if it runs the pipeline itself, set {setting} = "server"'
+            raise TierError(f"tier {tier} at {spec.url}: its model {name} {misfit}: {advice}")
+        return pipeline
+
+    def _spec(self, tier: str) -> TierSpec:
+        return self._site.topology.tiers[tier]
+
+    def _connect(self, tier: str, *, wire: Wire = "binary", timeout_s: float | None = None) -> Client:
+        spec = self._spec(tier)
         if spec.url is None:
             raise TierError(f"tier {tier} has no address: set topology.tiers.{tier}.url for the remote backend")
         url = urlsplit(spec.url)
+        tls = self._context(tier, spec) if url.scheme == "https" else None
         route = self._site.topology.route(tier)
         return Client(
             url.hostname or "",
-            url.port or 80,
+            url.port or (80 if tls is None else 443),
             place=self._site.topology.origin,
             link=route[0].name if route else "",
             token=_token(tier, spec),
             timeout_s=self._check_timeout_s if timeout_s is None else timeout_s,
             wire=wire,
+            tls=tls,
+            version=spec.version,
         )
 
+    def _context(self, tier: str, spec: TierSpec) -> ssl.SSLContext:
+        """Whom to trust; read once, because that takes longer than many a request."""
+        if tier not in self._contexts:
+            setting = f"topology.tiers.{tier}.ca_file"
+            try:
+                self._contexts[tier] = client_context(spec.ca_file)
+            except ssl.SSLError:
+                raise TierError(f"{setting}: {spec.ca_file} holds no certificates in PEM format") from None
+            except OSError as error:
+                raise TierError(f"{setting}: {spec.ca_file} cannot be read: {error.strerror}") from None
+        return self._contexts[tier]
+
     def _sentence(self, tier: str, what: str, error: RequestError) -> str:
-        spec = self._site.topology.tiers[tier]
+        spec = self._spec(tier)
+        if isinstance(error, CertificateError):
+            advice = (
+                ""
+                if spec.ca_file
+                else f" (topology.tiers.{tier}.ca_file names the certificates to trust instead of the system's)"
+            )
+            return f"tier {tier} at {spec.url}: {error}{advice}"
         if _status(error) not in (401, 403):
             return f"tier {tier} at {spec.url} {what}: {error}"
         if spec.token_file is None:
             return f"tier {tier} at {spec.url} wants a token: set topology.tiers.{tier}.token_file ({error})"
         return f"tier {tier} at {spec.url} refuses the token in {spec.token_file} ({error})"
+
+
+class _Renamed(AbstractContextManager["_Renamed"]):
+    """Requests to a model that the server has under another name."""
+
+    def __init__(self, client: Client, name: str) -> None:
+        self._client = client
+        self._name = name
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._client.close()
+
+    def infer(self, model: str, inputs: Mapping[str, Array]) -> Answer:  # noqa: ARG002  # the server has its own name
+        return self._client.infer(self._name, inputs)
 
 
 class RemoteDeployment:
@@ -153,14 +298,18 @@ class RemoteDeployment:
     hops: tuple[Hop, ...] = ()
     cores: frozenset[int] = frozenset()
 
-    def __init__(self, backend: RemoteBackend, order: DeploymentSpec, tier: str) -> None:
+    def __init__(
+        self, backend: RemoteBackend, order: DeploymentSpec, tier: str, model: ModelMetadata, pipeline: Pipeline | None
+    ) -> None:
         self._backend = backend
         self._order = order
         self._tier = tier
+        self._model = model
+        self._pipeline = pipeline
 
-    def client(self) -> Client:
+    def client(self) -> Requests:
         """A new connection to the server."""
-        return self._backend.connect(self._tier, self._order)
+        return self._backend.connect(self._tier, self._order, self._model, self._pipeline)
 
     def probe(self, hop: Hop) -> ProbeConnections | None:  # noqa: ARG002  # for others
         """There is no way to have one link alone."""
@@ -177,8 +326,11 @@ class RemoteDeployment:
                 f"for: start its server with --session {self._order.session}"
             )
         # The server may have loaded other models as well.
-        told = limits.pop("load_s", None)
-        load_s = told.get(self._order.name) if isinstance(told, dict) else None
+        served = self._backend.served_name(self._tier, self._order)
+        told, digests = limits.pop("load_s", None), limits.get("digests")
+        if isinstance(digests, dict):
+            limits["digests"] = {self._order.name: digests[served]} if served in digests else {}
+        load_s = told.get(served) if isinstance(told, dict) else None
         if load_s is None:
             return (TierState(self._tier, limits, ("links", "load")),)
         if not isinstance(load_s, int | float) or not 0 <= load_s < math.inf:

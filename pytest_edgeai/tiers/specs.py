@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal, Self, TypeAlias
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from pytest_edgeai.tiers.addresses import check_engine, check_model_name, check_url
 from pytest_edgeai.tiers.quantities import parse_quantity
 from pytest_edgeai.wire.links import LinkShape
 
@@ -22,29 +23,10 @@ def _quantity(dimension: str) -> BeforeValidator:
     return BeforeValidator(lambda value: parse_quantity(value, dimension))
 
 
-_URL = re.compile(r"http://([A-Za-z0-9._~-]+|\[[0-9A-Fa-f:.]+\])(?::([0-9]{1,5}))?/?")
-
-
-def _check_url(url: str) -> str:
-    if url.startswith("https://"):
-        raise ValueError("https is not spoken to tiers: give the http:// address, or a tunnel's")
-    match = _URL.fullmatch(url)
-    if match is None or not 0 < int(match[2] or 80) < 2**16:
-        raise ValueError(f"expected http://HOST or http://HOST:PORT, got {url!r}")
-    return url
-
-
-_ENGINE = re.compile(r"ssh://[^/\s]+(/\S+)?|tcp://[^/\s]+|unix:///\S+")
-
-
-def _check_engine(host: str) -> str:
-    if _ENGINE.fullmatch(host) is None:
-        raise ValueError(f"expected ssh://USER@HOST, tcp://HOST:PORT or unix:///SOCKET, got {host!r}")
-    return host
-
-
 GpuUse: TypeAlias = Literal["no", "prefer", "require"]
 Shaping: TypeAlias = Literal["held", "kernel"]
+PipelinePlace: TypeAlias = Literal["server", "client"]
+_OF_SERVERS = ("token_file", "ca_file", "model", "version")
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +75,14 @@ class TierSpec(Spec):
         Address of a running server of the Open Inference Protocol v2 that is the tier: nothing is started for it.
     token_file
         File with the bearer token of that server.
+    ca_file
+        PEM file with the certificates that its own is checked with, or None for those of the system.
+    pipeline
+        Who runs the artifact's pre- and post-processing: the `server`, or the `client` where it has the graph alone.
+    model
+        The server's name of a model, with `{model}` and `{operator}` in it; None for `{model}-{operator}`.
+    version
+        The version of its models that is asked for, or None to leave it to the server.
     """
 
     cores: float = Field(gt=0, le=1024)
@@ -100,20 +90,29 @@ class TierSpec(Spec):
     compute_scale: float | None = Field(default=None, ge=1, le=1000)
     threads: int | None = Field(default=None, ge=1, le=1024)
     gpu: GpuUse = "no"
-    docker_host: Annotated[str, AfterValidator(_check_engine)] | None = None
+    docker_host: Annotated[str, AfterValidator(check_engine)] | None = None
     docker_context: str | None = Field(default=None, min_length=1)
     address: str | None = Field(default=None, min_length=1)
-    url: Annotated[str, AfterValidator(_check_url)] | None = None
+    url: Annotated[str, AfterValidator(check_url)] | None = None
     token_file: Path | None = None
+    ca_file: Path | None = None
+    pipeline: PipelinePlace = "server"
+    model: Annotated[str, AfterValidator(check_model_name)] | None = None
+    version: str | None = Field(default=None, min_length=1)
 
     @model_validator(mode="after")
     def _one_place(self) -> Self:
         named = [name for name in ("docker_host", "docker_context", "url") if getattr(self, name) is not None]
         if len(named) > 1:
             raise ValueError(f"a tier is in one place: give {' or '.join(named)}")
-        for name, needs in (("address", ("docker_host", "docker_context")), ("token_file", ("url",))):
-            if getattr(self, name) is not None and not set(needs) & set(named):
-                raise ValueError(f"{name} needs {' or '.join(needs)} beside it")
+        if self.address is not None and self.engine == USUAL_ENGINE:
+            raise ValueError("address needs docker_host or docker_context beside it")
+        given = [name for name in _OF_SERVERS if getattr(self, name) is not None]
+        for name in given if self.pipeline == "server" else ["pipeline", *given]:
+            if self.url is None:
+                raise ValueError(f"{name} needs url beside it")
+        if self.ca_file is not None and self.url is not None and not self.url.startswith("https://"):
+            raise ValueError("ca_file needs an address that begins with https://")
         return self
 
     @property

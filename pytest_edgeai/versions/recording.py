@@ -214,7 +214,9 @@ def _conditions(plan: SessionPlan) -> dict[str, Any]:
             "system": host.system,
         },
         "backend": plan.backend,
-        "topology": settings.topology.model_dump(mode="json", exclude={"tiers": {"__all__": {"token_file"}}}),
+        "topology": settings.topology.model_dump(
+            mode="json", exclude={"tiers": {"__all__": {"token_file", "ca_file"}}}
+        ),
         "tiers": {
             name: {"cores": one.cores, "threads": one.threads, "compute_scale": one.compute_scale}
             for name, one in plan.allotments.items()

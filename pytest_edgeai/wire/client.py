@@ -13,22 +13,29 @@ from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Any, Literal, Protocol, Self, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, Protocol, Self, TypeAlias
 from urllib.parse import quote
 
 from pytest_edgeai.arrays import Array
 from pytest_edgeai.errors import EdgeAIError
 from pytest_edgeai.wire import protocol, timing
-from pytest_edgeai.wire.connection import Connection, Response
+from pytest_edgeai.wire.connection import Connection, Response, UntrustedServerError
 from pytest_edgeai.wire.heads import MessageError
 from pytest_edgeai.wire.links import LinkDirection, LinkShape
 from pytest_edgeai.wire.timing import Span
 
-Wire: TypeAlias = Literal["binary", "base64"]
+if TYPE_CHECKING:
+    import ssl
+
+Wire: TypeAlias = Literal["binary", "json", "base64"]
 
 
 class RequestError(EdgeAIError, RuntimeError):
     """A request without an answer, or with an answer that cannot be read; says why in one sentence."""
+
+
+class CertificateError(RequestError):
+    """The server's certificate is not trusted, or is for another host."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,11 +139,15 @@ class Client:
     timeout_s
         How long to wait for anything to arrive.
     wire
-        `binary`, or `base64` for JSON bodies as the paper's servers have them.
+        `binary`, `json`, or `base64` for JSON bodies as the paper's servers have them.
     held_link
         What the link does to answers, where the port is for what comes over a link: this end holds them.
     polls
         Whether to poll for answers instead of sleeping; only where a core is to spare.
+    tls
+        Whom to trust, where the server speaks TLS; None where it does not.
+    version
+        The version of models that requests are for; None leaves it to the server.
     """
 
     def __init__(
@@ -151,13 +162,16 @@ class Client:
         wire: Wire = "binary",
         held_link: LinkShape | None = None,
         polls: bool = False,
+        tls: ssl.SSLContext | None = None,
+        version: str | None = None,
     ) -> None:
         self.place = place
+        self._version = version
         self._link = link
         self._wire = wire
         self._timeout_s = timeout_s
         down = None if held_link is None else LinkDirection(held_link)
-        self._connection = Connection(host, port, timeout_s=timeout_s, link=down, polls=polls)
+        self._connection = Connection(host, port, timeout_s=timeout_s, link=down, polls=polls, tls=tls)
         if token is not None and not (token.isascii() and token.isprintable() and token):
             raise ValueError("the token is not printable ASCII, which is all that a header can carry")
         self._headers = {} if token is None else {"Authorization": f"Bearer {token}"}
@@ -191,9 +205,18 @@ class Client:
         return Answer(received.outputs, latency_s, spans, late_s=received.late_s)
 
     def encode(self, inputs: Mapping[str, Array]) -> protocol.Body:
-        """The body of a request."""
+        """The body of a request.
+
+        Raises
+        ------
+        RequestError
+            The encoding cannot carry an input.
+        """
         request = protocol.InferRequest(inputs=inputs, binary_outputs=self._wire == "binary")
-        return protocol.encode_request(request, encoding=self._wire)
+        try:
+            return protocol.encode_request(request, encoding=self._wire)
+        except protocol.ProtocolError as error:
+            raise RequestError(f"a request cannot be sent as {self._wire}: {error}") from None
 
     def send(self, model: str, body: protocol.Body) -> Received:
         """Send a request that is encoded and wait for its answer.
@@ -207,7 +230,7 @@ class Client:
         if body.json_length is not None:
             headers[protocol.JSON_LENGTH_HEADER] = str(body.json_length)
         sent_at = time.perf_counter()
-        response = self._exchange("POST", _infer_path(model), headers, body.buffers)
+        response = self._exchange("POST", model_path(model, self._version, "/infer"), headers, body.buffers)
         exchange_s = time.perf_counter() - sent_at
         json_length = response.headers.get(protocol.JSON_LENGTH_HEADER.lower())
         try:
@@ -273,6 +296,8 @@ class Client:
             response = connection.exchange(method, path, {**self._headers, **(headers or {})}, body)
         except TimeoutError:
             raise RequestError(f"{connection.address} did not answer within {self._timeout_s:g} s") from None
+        except UntrustedServerError as error:
+            raise CertificateError(f"the connection to {connection.address} failed: {error}") from None
         except (OSError, MessageError) as error:
             raise RequestError(f"the connection to {connection.address} failed: {error}") from None
         if response.status != 200:
@@ -282,8 +307,25 @@ class Client:
 
 
 @functools.lru_cache(maxsize=64)
-def _infer_path(model: str) -> str:
-    return f"/v2/models/{quote(model, safe='')}/infer"
+def model_path(model: str, version: str | None = None, endpoint: str = "") -> str:
+    """The path of a model, or of an endpoint of it.
+
+    Parameters
+    ----------
+    model
+        Its name.
+    version
+        Of the model; None leaves it to the server.
+    endpoint
+        For example `/infer`; empty for the model's metadata.
+
+    Examples
+    --------
+    >>> model_path("bert-sptq", "2", "/infer")
+    '/v2/models/bert-sptq/versions/2/infer'
+    """
+    versioned = "" if version is None else f"/versions/{quote(version, safe='')}"
+    return f"/v2/models/{quote(model, safe='')}{versioned}{endpoint}"
 
 
 def _sentence(content: bytes) -> str:

@@ -12,15 +12,22 @@ import select
 import socket
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from pytest_edgeai.wire.heads import MessageError, body_length, keeps_alive, parse_head
 from pytest_edgeai.wire.http1 import Buffer, Receiver, Stream, prepare, send_buffers
 from pytest_edgeai.wire.links import LATE_HEADER, LinkDirection, stamp
 from pytest_edgeai.wire.polling import PollingSocket
 
+if TYPE_CHECKING:
+    import ssl
+
 _STATUS_LINE = re.compile(r"(HTTP/1\.[01]) ([1-9][0-9]{2})(?: .*)?")
 _MAX_INTERIM = 8  # answers such as `100 Continue` before the real one
+
+
+class UntrustedServerError(ConnectionError):
+    """A server whose certificate is not trusted, or is for another host."""
 
 
 class Response(NamedTuple):
@@ -60,6 +67,8 @@ class Connection:
         stamp, and answers are held until the link would have delivered them.
     polls
         Whether to poll for answers instead of sleeping; only where a core is to spare.
+    tls
+        Whom to trust, where the server speaks TLS; None where it does not.
     """
 
     def __init__(
@@ -71,6 +80,7 @@ class Connection:
         max_body_bytes: int = 2**30,
         link: LinkDirection | None = None,
         polls: bool = False,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         self.address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         self._host, self._port = host, port
@@ -78,6 +88,7 @@ class Connection:
         self._max_body_bytes = max_body_bytes
         self._link = link
         self._polls = polls
+        self._tls = tls
         self._open: tuple[Stream, Receiver, select.poll] | None = None
 
     def close(self) -> None:
@@ -160,10 +171,17 @@ class Connection:
         prepare(opened)
         poll = select.poll()
         poll.register(opened, select.POLLIN)
-        connection = PollingSocket(opened) if self._polls else opened
+        connection = self._stream(opened)
         receiver = Receiver(connection, timeout_s=self._timeout_s, max_body_bytes=self._max_body_bytes, link=self._link)
         self._open = connection, receiver, poll
         return connection, receiver
+
+    def _stream(self, opened: socket.socket) -> Stream:
+        if self._tls is None:
+            return PollingSocket(opened) if self._polls else opened
+        from pytest_edgeai.wire.tls import TlsStream
+
+        return TlsStream(opened, self._tls, self._host)
 
     def _receive(self, receiver: Receiver, method: str) -> tuple[Response, bool]:
         """The answer, and whether the connection can be used again."""

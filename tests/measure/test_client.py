@@ -68,12 +68,34 @@ def response(body: bytes, *headers: str, status: str = "200 OK") -> bytes:
     return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
 
 
-@pytest.mark.parametrize("wire", ["binary", "base64"])
+@pytest.mark.parametrize("wire", ["binary", "json", "base64"])
 def test_tensors_go_and_come_back(port: int, wire: Wire) -> None:
     with Client("127.0.0.1", port, wire=wire) as client:
         assert client.infer("echo", X).outputs["y"].tolist() == X["x"].tolist()
         text = np.array(["grün".encode(), b"x"], dtype=object)
         assert client.infer("text", {"x": text}).outputs["y"].tolist() == text.tolist()
+
+
+@pytest.mark.parametrize(
+    ("model", "inputs"),
+    [("text", {"x": np.array([[b"\xff\xd8"]], dtype=object)}), ("echo", {"x": np.array([[np.nan]], np.float32)})],
+)
+def test_what_json_cannot_carry_fails_the_request(port: int, model: str, inputs: Any) -> None:
+    with (
+        Client("127.0.0.1", port, wire="json") as client,
+        pytest.raises(RequestError, match=r"a request cannot be sent as json: .*which JSON cannot carry"),
+    ):
+        client.infer(model, inputs)
+
+
+def test_a_version_of_a_model_is_asked_for(port: int) -> None:
+    with Client("127.0.0.1", port, version="1") as client:
+        assert np.array_equal(client.infer("echo", X).outputs["y"], X["x"])
+    with (
+        Client("127.0.0.1", port, version="2") as client,
+        pytest.raises(RequestError, match="has only version 1, not '2'"),
+    ):
+        client.infer("echo", X)
 
 
 def test_answers_stay_as_they_are_when_later_ones_come(client: Client) -> None:

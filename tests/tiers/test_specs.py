@@ -73,8 +73,8 @@ def test_a_tier_elsewhere_has_an_http_address(url: str) -> None:
 @pytest.mark.parametrize(
     ("url", "said"),
     [
-        ("https://phone", "https is not spoken"),
-        ("http://phone:99999", "expected http://HOST or http://HOST:PORT"),
+        ("https://phone:0", "expected http://HOST, https://HOST or either with :PORT"),
+        ("http://phone:99999", "expected http://HOST, https://HOST or either with :PORT"),
         ("http://phone:0", "expected http://HOST"),
         ("http://phone/v2", "expected http://HOST"),
         ("http://me@phone", "expected http://HOST"),
