@@ -49,6 +49,10 @@ def examine(root: Path) -> list[Finding]:
     try:
         path, content = find_settings(root)
         settings = validated(path, content, {})
+        foreign = _not_installed(settings) if has_hooks else []
+        if foreign:
+            sentence = f"nothing was looked at, since {', '.join(foreign)} may be what a hook of conftest.py adds"
+            return [*findings, Finding("settings", "limited", sentence)]
         registered = registered_in(settings)
     except SettingsError as error:
         return [*findings, Finding("settings", "broken", str(error))]
@@ -86,6 +90,17 @@ def registered_in(settings: Settings) -> Registered:
         subjects[name] = metric_registry.with_metrics(subject_of(name, table), metrics)
     operators = registry.instantiate(registry.merged(()), settings.operator_parameters)
     return Registered(subjects, chains.with_chains(operators, settings.operator_names), {})
+
+
+def _not_installed(settings: Settings) -> list[str]:
+    """The metrics and operators with parameters that the settings name and that only a hook can add."""
+    from pytest_edgeai.operators import registry
+    from pytest_edgeai.subjects import metric_registry
+
+    metrics, operators = metric_registry.merged(()), registry.merged(())
+    named = itertools.chain.from_iterable(table.metrics for table in settings.subjects.values())
+    unknown = [name for name in named if name not in metrics and "." not in name]
+    return [*dict.fromkeys(unknown), *(name for name in settings.operator_parameters if name not in operators)]
 
 
 def _subject(subject: SubjectModel, medians_s: dict[str, float]) -> Iterator[Finding]:

@@ -133,3 +133,19 @@ def test_the_hooks_of_a_project_are_left_to_pytest(project: Path, capsys: pytest
     (project / "conftest.py").unlink()
     code, found = told(capsys)
     assert (code, found["subject models"]["level"]) == (1, "broken")
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "name"),
+    [('"mae", ', '"mine", ', "mine"), ("\n[subjects", "\n[operator_parameters.mine]\nof = 1\n\n[subjects", "mine")],
+)
+def test_what_a_hook_may_add_is_not_called_wrong(
+    project: Path, before: str, after: str, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings(project, SETTINGS.replace(before, after))
+    code, found = told(capsys)
+    assert (code, found["settings"]["level"]) == (1, "broken")
+    (project / "conftest.py").write_text("", encoding="utf-8")
+    code, found = told(capsys)
+    assert (code, found["settings"]["level"]) == (0, "limited")
+    assert f"since {name} may be what a hook of conftest.py adds" in found["settings"]["sentence"]
