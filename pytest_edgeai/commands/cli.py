@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_edgeai import __version__
-from pytest_edgeai.commands import analyze, export
+from pytest_edgeai.commands import analyze, export, init
 
 if TYPE_CHECKING:
+    from pytest_edgeai.measure.findings import Finding
     from pytest_edgeai.settings import Settings
 
 
@@ -44,6 +45,21 @@ def _parser() -> argparse.ArgumentParser:
     )
     analyze.add_arguments(latencies)
     latencies.set_defaults(command=analyze.run)
+
+    start = commands.add_parser(
+        "init", help="write the files of a project that measures an ONNX file", description=init.run.__doc__
+    )
+    init.add_arguments(start)
+    start.set_defaults(command=init.run)
+
+    check = commands.add_parser(
+        "check",
+        help="say in seconds whether the declared subject models can be measured, and how long it takes",
+        description=_check.__doc__,
+    )
+    check.add_argument("root", nargs="?", type=Path, default=Path(), metavar="DIR", help="the project (default: here)")
+    check.add_argument("--json", action="store_true", help="print JSON")
+    check.set_defaults(command=_check)
 
     doctor = commands.add_parser(
         "doctor",
@@ -119,20 +135,37 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _check(options: argparse.Namespace) -> int:
+    """Say whether models load, examples fit, metrics work and operators apply; builds nothing.
+
+    The exit code is 1 where something cannot be measured.
+    """
+    from pytest_edgeai.commands import check
+
+    return _told(check.examine(options.root), as_json=options.json)
+
+
 def _doctor(options: argparse.Namespace) -> int:
     """Say what works on this machine, what is missing, and how well it measures, which takes ten seconds."""
-    import json
-
     from pytest_edgeai.commands import doctor
 
     findings = doctor.examine(options.root)
     if not options.no_measure:
         print("measuring this host for ten seconds (--no-measure leaves it out) …", file=sys.stderr, flush=True)
         findings += doctor.measure()
-    if options.json:
+    return _told(findings, as_json=options.json)
+
+
+def _told(findings: Sequence[Finding], *, as_json: bool) -> int:
+    """Print findings; the exit code."""
+    import json
+
+    if as_json:
         print(json.dumps([finding.as_json() for finding in findings], indent=2))
     else:
         from rich.console import Console
+
+        from pytest_edgeai.commands import doctor
 
         doctor.show(findings, Console())
     return 1 if any(finding.level == "broken" for finding in findings) else 0

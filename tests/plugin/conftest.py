@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,12 @@ import pytest
 import rich.table  # noqa: F401  # stays imported
 import scikit_posthocs  # noqa: F401  # stays imported
 import scipy.stats  # noqa: F401  # stays imported
+from jsonschema import Draft202012Validator
+
+SCHEMA: dict[str, Any] = json.loads(
+    resources.files("pytest_edgeai.reporting").joinpath("results.schema.json").read_text(encoding="utf-8")
+)
+"""What `results.json` may hold."""
 
 import pytest_edgeai.subjects.files
 import pytest_edgeai.subjects.metric_registry  # noqa: F401  # stays imported, since what it has is pickled by name
@@ -112,8 +119,9 @@ class Project:
 
     @property
     def results(self) -> dict[str, Any]:
-        """The newest results."""
+        """The newest results, which hold what the schema documents and nothing else."""
         document: dict[str, Any] = json.loads((self.report / "results.json").read_text(encoding="utf-8"))
+        Draft202012Validator(SCHEMA).validate(document)
         return document
 
     def verdicts(self) -> dict[str, str]:

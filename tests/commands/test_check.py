@@ -1,0 +1,151 @@
+"""`edgeai check`: each thing that a session would stumble upon is told before anything is built."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from pytest_edgeai.commands import cli
+from tests.operators.graph_subjects import WIDTH
+
+SETTINGS = """
+tiers = ["mobile", "edge"]
+operators = ["identity", "sptq"]
+replicates = 3
+
+[subjects.price]
+graph = "price.onnx"
+examples = "houses.npz"
+metrics = ["mae", "r2"]
+"""
+
+
+@pytest.fixture
+def project(folder: Path) -> Path:
+    """A project that can be measured."""
+    settings(folder, SETTINGS)
+    return folder
+
+
+def settings(folder: Path, text: str) -> None:
+    (folder / "edgeai.toml").write_text(text, encoding="utf-8")
+
+
+def told(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, dict[str, dict[str, Any]]]:
+    """The exit code and the findings."""
+    capsys.readouterr()
+    code = cli.main(["check", "--json", *arguments])
+    return code, {one["what"]: one for one in json.loads(capsys.readouterr().out)}
+
+
+def test_all_is_well(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, found = told(capsys)
+    assert code == 0
+    assert {one["level"] for one in found.values()} == {"fine"}
+    assert found["price: graph"]["sentence"].endswith(f"it takes x FP32 [1, {WIDTH}] and gives y FP32 [1, 1]")
+    assert found["price: examples"]["figures"]["validation"] == 30
+    assert found["price: mae"]["figures"]["value"] == pytest.approx(0.01, abs=0.01)
+    assert found["operator sptq"]["sentence"] == "can be used; runs on mobile, edge"
+    session = found["session"]["figures"]
+    assert (session["trials"], session["strategies"], session["requests"]) == (12, 4, 12)
+    median_s = found["price: examples"]["figures"]["median_s"]
+    assert session["estimate_s"] >= 12 * 12 * median_s > 0
+    assert not (project / "reports").exists()
+
+
+def test_people_read_sentences(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["check", str(project)]) == 0
+    out = capsys.readouterr().out
+    assert "price: r2: R² 0.99" in out
+    assert "12 trials for a test that requests trial: 4 strategies × 3 replicates" in out
+
+
+@pytest.mark.parametrize(
+    ("changes", "what", "sentence"),
+    [
+        ({"price.onnx": "prise.onnx"}, "settings", "subjects.price.graph: there is no file"),
+        ({"price.onnx": "houses.npz"}, "price: graph", "houses.npz is not an ONNX file"),
+        ({'"mae", ': '"maee", '}, "settings", "there is no metric 'maee'; did you mean 'mae'?"),
+        ({'"mae", ': '"top1", '}, "price: top1", "metric top1: "),
+        ({'"sptq"]': '"qat"]'}, "operator qat", "cannot be used on price: qat changes a torch network"),
+        ({'"edge"]': '"egde"]'}, "selection", "there is no tier 'egde'; did you mean 'edge'?"),
+        ({"[subjects.price]": "[subject.price]"}, "settings", "there is no setting 'subject'"),
+    ],
+)
+def test_what_cannot_be_measured_is_told(
+    project: Path, changes: dict[str, str], what: str, sentence: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = SETTINGS
+    for before, after in changes.items():
+        assert before in text
+        text = text.replace(before, after)
+    settings(project, text)
+    code, found = told(capsys)
+    assert code == 1
+    assert found[what]["level"] == "broken"
+    assert sentence in found[what]["sentence"]
+
+
+@pytest.mark.parametrize(
+    ("arrays", "sentence"),
+    [
+        ({"y": np.zeros((40, WIDTH), np.float32)}, "calibration example 0: input 'x' is missing"),
+        ({"x": np.zeros((40, WIDTH + 1), np.float32)}, f"input 'x' has shape [1, {WIDTH + 1}], not [1, {WIDTH}]"),
+        ({"x": np.zeros((40, WIDTH))}, "input 'x' has datatype FP64, not FP32"),
+        ({"x": np.zeros((4, WIDTH), np.float32)}, "has 4 examples, and 8 are needed"),
+    ],
+)
+def test_examples_that_do_not_fit_are_told(
+    project: Path, arrays: dict[str, Any], sentence: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    count = len(next(iter(arrays.values())))
+    np.savez(project / "houses.npz", reference=np.arange(float(count)), **arrays)
+    code, found = told(capsys)
+    assert code == 1
+    assert found["price: examples"]["level"] == "broken"
+    assert sentence in found["price: examples"]["sentence"]
+
+
+@pytest.mark.filterwarnings("ignore:Only one class is present")
+def test_a_metric_that_ten_examples_say_nothing_about_is_asked_about_more(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    labels = np.zeros(40, np.int64)
+    labels[6] = 1  # validated on, and not among the ten
+    np.savez(project / "houses.npz", x=np.zeros((40, WIDTH), np.float32), reference=labels)
+    settings(project, SETTINGS.replace('["mae", "r2"]', '["sklearn.metrics.roc_auc_score"]'))
+    code, found = told(capsys)
+    assert code == 0, found
+    assert found["price: sklearn.metrics.roc_auc_score"]["sentence"].endswith("on 30 examples")
+
+
+def test_the_hooks_of_a_project_are_left_to_pytest(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (project / "conftest.py").write_text("", encoding="utf-8")
+    settings(project, "")
+    code, found = told(capsys)
+    assert code == 0
+    assert "known to pytest only: pytest --benchmark-only --collect-only" in found["conftest.py"]["sentence"]
+    assert found["subject models"]["level"] == "limited"
+    (project / "conftest.py").unlink()
+    code, found = told(capsys)
+    assert (code, found["subject models"]["level"]) == (1, "broken")
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "name"),
+    [('"mae", ', '"mine", ', "mine"), ("\n[subjects", "\n[operator_parameters.mine]\nof = 1\n\n[subjects", "mine")],
+)
+def test_what_a_hook_may_add_is_not_called_wrong(
+    project: Path, before: str, after: str, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings(project, SETTINGS.replace(before, after))
+    code, found = told(capsys)
+    assert (code, found["settings"]["level"]) == (1, "broken")
+    (project / "conftest.py").write_text("", encoding="utf-8")
+    code, found = told(capsys)
+    assert (code, found["settings"]["level"]) == (0, "limited")
+    assert f"since {name} may be what a hook of conftest.py adds" in found["settings"]["sentence"]
