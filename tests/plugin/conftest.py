@@ -18,13 +18,13 @@ import scikit_posthocs  # noqa: F401  # stays imported
 import scipy.stats  # noqa: F401  # stays imported
 from jsonschema import Draft202012Validator
 
+import pytest_edgeai.subjects.files
+import pytest_edgeai.subjects.metric_registry  # noqa: F401  # stays imported, since what it has is pickled by name
+
 SCHEMA: dict[str, Any] = json.loads(
     resources.files("pytest_edgeai.reporting").joinpath("results.schema.json").read_text(encoding="utf-8")
 )
 """What `results.json` may hold."""
-
-import pytest_edgeai.subjects.files
-import pytest_edgeai.subjects.metric_registry  # noqa: F401  # stays imported, since what it has is pickled by name
 
 CONFTEST = """
 import toy_models
