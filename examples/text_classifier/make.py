@@ -29,6 +29,7 @@ def reviews(count):
 if __name__ == "__main__":
     random.seed(0)
     torch.manual_seed(0)
+    torch.set_num_threads(1)  # a small network is faster so
     words = [*SPECIAL, "the", "was", "not", "and", *THINGS, *WORDS[0], *WORDS[1]]
     plain = Tokenizer(models.WordLevel({word: number for number, word in enumerate(words)}, unk_token="[UNK]"))
     plain.pre_tokenizer = pre_tokenizers.Whitespace()
@@ -38,7 +39,7 @@ if __name__ == "__main__":
     labels = {"id2label": {0: "bad", 1: "good"}, "label2id": {"bad": 0, "good": 1}}
     model = BertForSequenceClassification(BertConfig(vocab_size=len(words), **size, **labels))
     optimizer = torch.optim.AdamW(model.parameters(), 1e-3)
-    for _ in range(150):
+    for _ in range(120):
         texts, labels = zip(*reviews(32), strict=True)
         batch = tokenizer(list(texts), padding=True, return_tensors="pt")
         model(**batch, labels=torch.tensor(labels)).loss.backward()

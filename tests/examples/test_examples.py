@@ -102,7 +102,9 @@ def measured(folder: Path) -> dict[str, Any]:
     """The strategies of a session in a folder."""
     settings = folder / "edgeai.toml"
     text = settings.read_text(encoding="utf-8") + SOON_ON_ANY_HOST
-    settings.write_text(text + WITHOUT_NEURAL_COMPRESSOR if "sptq" in text else text, encoding="utf-8")
+    # ONNX Runtime's quantizer fails on the biases [1, n] that skl2onnx writes.
+    is_quick = "sptq" in text and folder.name != "regression"
+    settings.write_text(text + WITHOUT_NEURAL_COMPRESSOR if is_quick else text, encoding="utf-8")
     command = [sys.executable, "-m", "pytest", "--benchmark-only", "--edgeai-backend", "process"]
     done = subprocess.run(
         [*command, "--edgeai-replicates", "1", "-p", "no:cacheprovider"],
@@ -126,6 +128,16 @@ def test_an_example_is_measured_where_it_is_copied_to(name: str, made: Callable[
         assert shown.low <= row["accuracy"]["value"] <= shown.high, row["id"]
 
 
+def test_a_folder_that_is_not_there_ends_collection_with_one_sentence(tmp_path: Path) -> None:
+    folder = shutil.copytree(FOLDER / "text_classifier", tmp_path / "copy", ignore=shutil.ignore_patterns("reviews*"))
+    command = [sys.executable, "-m", "pytest", "--benchmark-only", "-p", "no:cacheprovider"]
+    done = subprocess.run(command, cwd=folder, env=environment(tmp_path), capture_output=True, text=True)
+    assert done.returncode == 4
+    told = [line for line in done.stderr.splitlines() if line]
+    assert told == [f"ERROR: subject model reviews: there is no folder {folder / 'reviews'}"]
+    assert not (tmp_path / "store").exists()
+
+
 def test_every_example_is_tested_and_listed() -> None:
     folders = {path.parent.relative_to(FOLDER).as_posix() for path in FOLDER.rglob("edgeai.toml")}
     assert folders == set(EXAMPLES)
@@ -138,4 +150,4 @@ def test_every_example_is_tested_and_listed() -> None:
 
 def test_examples_are_short() -> None:
     for path in FOLDER.rglob("*.py"):
-        assert len(path.read_text(encoding="utf-8").splitlines()) <= 75, path
+        assert len(path.read_text(encoding="utf-8").splitlines()) <= 65, path
