@@ -25,7 +25,7 @@ def export(network: torch.nn.Module, example: Mapping[str, Array], path: Path, o
     Parameters
     ----------
     network
-        Takes positional tensors and returns logits.
+        Takes positional tensors and returns logits, or several tensors that its attribute `output_names` names.
     example
         A batch for each graph input, in the order of the network's arguments; dimension 0 is the batch and becomes
         dynamic. It holds 2 samples or more, since the exporter takes a batch of 1 for a constant.
@@ -48,7 +48,7 @@ def export(network: torch.nn.Module, example: Mapping[str, Array], path: Path, o
             arguments,
             dynamo=True,
             input_names=list(example),
-            output_names=[OUTPUT],
+            output_names=list(getattr(network, "output_names", (OUTPUT,))),
             opset_version=opset,
             dynamic_shapes=tuple({0: batch} for _ in arguments),
             verbose=False,

@@ -20,6 +20,8 @@ from pytest_edgeai.subjects.metrics import Metric
 if TYPE_CHECKING:
     import torch
 
+    from pytest_edgeai.subjects.pairs import GivenExamples
+
 Split: TypeAlias = Literal["train", "calibration", "validation"]
 
 
@@ -175,6 +177,126 @@ class SubjectModel:
                 object.__setattr__(self, "missing", f"subject model {self.name}: there is no file {self.graph}")
         if self.libraries is None:
             object.__setattr__(self, "libraries", () if self.network is None else ("torch",))
+
+    @classmethod
+    def from_torch(
+        cls,
+        network: torch.nn.Module | Callable[[], torch.nn.Module],
+        example_inputs: Any,
+        *,
+        name: str,
+        examples: GivenExamples,
+        metrics: tuple[str | Metric, ...],
+        task: str = "",
+        pipeline: Pipeline | None = None,
+        training: Training | None = None,
+        sources: tuple[Path, ...] = (),
+        key: str = "",
+    ) -> SubjectModel:
+        """A subject model from a torch module.
+
+        Parameters
+        ----------
+        network
+            A function at the top of a module that returns the trained module, or the module itself: its weights are
+            part of `key` then. A module that returns several tensors names them in its attribute `output_names`.
+        example_inputs
+            Tensors by the name of the module's arguments, in their order, or the only one, which is called `input`.
+            Dimension 0 is the batch.
+        name
+            As in `SubjectModel`.
+        examples
+            Pairs of an input and its reference in a list, a function that returns those of a split, or a file as the
+            settings name it. An input is a tensor, tensors by name, or what the pipeline takes: text, or an image's
+            path. Of a list or a file, every fourth one calibrates operators and the others are validated on.
+        metrics
+            As in `SubjectModel`.
+        task
+            What the model does, in a few words.
+        pipeline
+            By default, tensors are sent and the module's outputs are the answers.
+        training
+            As in `SubjectModel`.
+        sources
+            Files whose content decides the network, such as its weights; those of the function or the module's classes
+            are added.
+        key
+            What else decides the network.
+
+        Raises
+        ------
+        SubjectError
+            Something given cannot be used.
+        """
+        from pytest_edgeai.subjects.from_torch import subject_from_torch
+
+        return subject_from_torch(
+            network,
+            example_inputs,
+            name=name,
+            examples=examples,
+            metrics=metrics,
+            task=task,
+            pipeline=pipeline or Pipeline(),
+            training=training,
+            sources=sources,
+            key=key,
+        )
+
+    @classmethod
+    def from_transformers(
+        cls,
+        folder: Path | str,
+        task: str,
+        *,
+        name: str,
+        examples: GivenExamples,
+        metrics: tuple[str | Metric, ...] | None = None,
+        max_length: int | None = None,
+        sentences: Literal[1, 2] = 1,
+        training: Training | None = None,
+    ) -> SubjectModel:
+        """A subject model from a folder as transformers' `save_pretrained` writes it.
+
+        Parameters
+        ----------
+        folder
+            With the model, and its tokenizer (`tokenizer.json`) or image processor; or a model's name on the hub.
+        task
+            `text-classification`, `token-classification`, `image-classification` or `feature-extraction`.
+        name
+            As in `SubjectModel`.
+        examples
+            As in `from_torch`. An input is a text (a list of two where `sentences` is 2; a list of words for token
+            classification), or an image's path; a reference is a label of the model, by name or number, a list of
+            them for token classification, and None for feature extraction.
+        metrics
+            By default `top1` of a classifier, `f1` if it has two labels; `accuracy` of labels of tokens; `cosine` of
+            features.
+        max_length
+            In tokens; by default 128, or what the model takes if that is less.
+        sentences
+            How many texts an input has.
+        training
+            As in `SubjectModel`.
+
+        Raises
+        ------
+        SubjectError
+            Something given cannot be used.
+        """
+        from pytest_edgeai.subjects.from_transformers import subject_from_transformers
+
+        return subject_from_transformers(
+            folder,
+            task,
+            name=name,
+            examples=examples,
+            metrics=metrics,
+            max_length=max_length,
+            sentences=sentences,
+            training=training,
+        )
 
     def trained(self) -> torch.nn.Module:
         """The trained network, in eval mode.

@@ -1,4 +1,4 @@
-"""transformers' sequence classifiers as networks that take positional tensors and return logits."""
+"""transformers' models as networks that take positional tensors and return one."""
 
 from __future__ import annotations
 
@@ -48,3 +48,44 @@ class SequenceClassifier(nn.Module):
         if token_type_ids is not None:
             options["token_type_ids"] = token_type_ids
         return self.model(input_ids=input_ids, attention_mask=attention_mask, **options)
+
+
+class FeatureExtractor(SequenceClassifier):
+    """An encoder without a head.
+
+    Parameters
+    ----------
+    model
+        Of a class such as `transformers.BertModel`.
+    """
+
+    output_names = ("features",)
+
+    def forward(
+        self, input_ids: torch.Tensor, attention_mask: torch.Tensor, token_type_ids: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """The last hidden states [n, length, hidden size] of tokens [n, length]."""
+        return self._run(input_ids, attention_mask, token_type_ids).last_hidden_state  # type: ignore[no-any-return]
+
+
+class ImageNetwork(nn.Module):
+    """A model of images, called as a graph is.
+
+    Parameters
+    ----------
+    model
+        Of a class such as `transformers.ViTForImageClassification`, or `transformers.ViTModel`.
+    has_classes
+        Whether it returns logits [n, classes]; else its last hidden states.
+    """
+
+    def __init__(self, model: PreTrainedModel, *, has_classes: bool) -> None:
+        super().__init__()
+        self.model = model
+        self.has_classes = has_classes
+        self.output_names = ("logits",) if has_classes else ("features",)
+
+    def forward(self, pixel_values: torch.Tensor) -> torch.Tensor:
+        """Logits or hidden states of images [n, channels, height, width]."""
+        output = self.model(pixel_values=pixel_values)
+        return output.logits if self.has_classes else output.last_hidden_state  # type: ignore[no-any-return]

@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import numpy as np
 
@@ -17,6 +17,8 @@ from pytest_edgeai.subjects import Example, Split, SubjectError
 
 REFERENCE: Final = "reference"
 _CALIBRATION_STEP: Final = 4
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,18 +52,9 @@ class FileExamples:
         SubjectError
             The file cannot be read; names the place.
         """
-        if split == "train":
-            raise SubjectError(f"{self.path} is not divided into examples to train on and others")
-        if self.calibration is not None:
+        if self.calibration is not None and split != "train":
             return self._read(self.calibration if split == "calibration" else self.path)
-        every = self._read(self.path)
-        if len(every) < 2 * _CALIBRATION_STEP:
-            raise SubjectError(
-                f"{self.path} has {len(every)} examples, and {2 * _CALIBRATION_STEP} are needed to calibrate on some "
-                "and to validate on the others"
-            )
-        is_wanted = [(number % _CALIBRATION_STEP == 0) == (split == "calibration") for number in range(len(every))]
-        return [example for example, wanted in zip(every, is_wanted, strict=True) if wanted]
+        return divided([] if split == "train" else self._read(self.path), split, str(self.path))
 
     def _read(self, path: Path) -> list[Example]:
         try:
@@ -70,6 +63,33 @@ class FileExamples:
             raise
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise SubjectError(f"{path} cannot be read: {type(error).__name__}: {error}") from None
+
+
+def divided(every: Sequence[T], split: Split, what: str) -> list[T]:
+    """The examples of a split where all are in one place: every fourth one calibrates, and the others are validated on.
+
+    Parameters
+    ----------
+    every
+        All examples.
+    split
+        Which of them.
+    what
+        What they are, for errors.
+
+    Raises
+    ------
+    SubjectError
+        They are to be trained on, or too few.
+    """
+    if split == "train":
+        raise SubjectError(f"{what} is not divided into examples to train on and others")
+    if len(every) < 2 * _CALIBRATION_STEP:
+        raise SubjectError(
+            f"{what} has {len(every)} examples, and {2 * _CALIBRATION_STEP} are needed to calibrate on some "
+            "and to validate on the others"
+        )
+    return [one for number, one in enumerate(every) if (number % _CALIBRATION_STEP == 0) == (split == "calibration")]
 
 
 def _arrays(path: Path, preprocess: Preprocess | None) -> Iterator[Example]:  # noqa: ARG001  # the same call for all

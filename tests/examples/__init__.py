@@ -1,0 +1,1 @@
+"""Tests of the examples: each is copied, made and measured as a reader would."""
