@@ -227,14 +227,27 @@ def _replicates(metric: Metric, predictions: Predictions, references: References
     random = np.random.default_rng(0)
     count = len(predictions)
     found = np.full(metric.resamples, np.nan)
+    computed = _resampled(metric, predictions, references)
     for number in range(metric.resamples):
         drawn = random.integers(0, count, count)
-        taken = references[drawn] if isinstance(references, np.ndarray) else [references[one] for one in drawn]
         try:
-            found[number] = metric.score(predictions.take(drawn), taken)
+            found[number] = computed(drawn)
         except Exception:  # noqa: BLE001  # a resample may lack what the metric needs, such as one of the classes
             continue
     return found
+
+
+def _resampled(metric: Metric, predictions: Predictions, references: References) -> Callable[[Array], float]:
+    """What computes the metric on some of the examples, by their numbers."""
+    if metric.summaries is not None and metric.combined is not None:
+        summaries, combined = metric.summaries(predictions, references), metric.combined
+        return lambda drawn: combined([summaries[number] for number in drawn])
+
+    def compute(drawn: Array) -> float:
+        taken = references[drawn] if isinstance(references, np.ndarray) else [references[number] for number in drawn]
+        return metric.score(predictions.take(drawn), taken)
+
+    return compute
 
 
 def _local(folder: Path) -> Callable[[Mapping[str, Array]], dict[str, Array]]:

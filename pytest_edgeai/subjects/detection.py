@@ -6,7 +6,8 @@ references are mappings with `boxes` and `labels`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
@@ -19,10 +20,29 @@ _RECALLS: Final = np.linspace(0, 1, 101)
 _OUTPUTS: Final = ("boxes", "scores", "labels")
 
 
-def mean_average_precision(
+@dataclass(frozen=True, slots=True)
+class ImageMatches:
+    """What was found on an image of one class.
+
+    Parameters
+    ----------
+    scores
+        Of the boxes found, surest first, shape [k].
+    is_match
+        Whether each of them is a box of the reference, by threshold, shape [thresholds, k].
+    wanted
+        How many boxes there are to find.
+    """
+
+    scores: Array
+    is_match: Array
+    wanted: int
+
+
+def matches(
     predictions: Predictions, references: References, thresholds: Sequence[float] = COCO_THRESHOLDS
-) -> float:
-    """Precision averaged over 101 levels of recall, then over classes and thresholds, in percent.
+) -> list[Mapping[int, ImageMatches]]:
+    """What was found on each image, by class.
 
     Parameters
     ----------
@@ -36,17 +56,47 @@ def mean_average_precision(
     Raises
     ------
     MetricError
-        Outputs or references are not those of a detector, or there is no box to find.
+        Outputs or references are not those of a detector.
+    """
+    found: list[Mapping[int, ImageMatches]] = []
+    for (boxes, scores, labels), (true_boxes, true_labels) in zip(
+        _found(predictions), map(_wanted, references), strict=True
+    ):
+        of_image = {}
+        for label in {*labels.tolist(), *true_labels.tolist()}:
+            own, truth = labels == label, true_boxes[true_labels == label]
+            order = np.argsort(-scores[own], kind="stable")
+            overlaps = intersection_over_union(boxes[own][order], truth)
+            is_match = np.array([_matches(overlaps, threshold) for threshold in thresholds], dtype=bool)
+            of_image[int(label)] = ImageMatches(scores[own][order], is_match, len(truth))
+        found.append(of_image)
+    return found
+
+
+def mean_average_precision(images: Sequence[Mapping[int, ImageMatches]]) -> float:
+    """Precision averaged over 101 levels of recall, then over classes and thresholds, in percent.
+
+    Parameters
+    ----------
+    images
+        What `matches` returned, of the images that count.
+
+    Raises
+    ------
+    MetricError
+        There is no box to find.
 
     References
     ----------
     Lin et al. (2014), Microsoft COCO: common objects in context, and its reference implementation.
     """
-    found, wanted = _found(predictions), [_wanted(one) for one in references]
-    classes = sorted({int(label) for _, labels in wanted for label in labels})
-    if not classes:
+    by_class: dict[int, list[ImageMatches]] = {}
+    for image in images:
+        for label, one in image.items():
+            by_class.setdefault(label, []).append(one)
+    precisions = [_average_precisions(ones) for ones in by_class.values() if any(one.wanted for one in ones)]
+    if not precisions:
         raise MetricError("mean average precision needs references with boxes")
-    precisions = [_average_precision(found, wanted, label, threshold) for label in classes for threshold in thresholds]
     return float(100 * np.mean(precisions))
 
 
@@ -79,23 +129,17 @@ def _wanted(reference: Any) -> tuple[Array, Array]:
         raise MetricError("mean average precision takes references with boxes [k, 4] and labels [k]") from None
 
 
-def _average_precision(
-    found: Sequence[tuple[Array, Array, Array]], wanted: Sequence[tuple[Array, Array]], label: int, threshold: float
-) -> float:
-    scores, hits, total = [], [], 0
-    for (boxes, confidences, labels), (true_boxes, true_labels) in zip(found, wanted, strict=True):
-        own, truth = labels == label, true_boxes[true_labels == label]
-        total += len(truth)
-        order = np.argsort(-confidences[own], kind="stable")
-        overlaps = intersection_over_union(boxes[own][order], truth)
-        scores += confidences[own][order].tolist()
-        hits += _matches(overlaps, threshold)
-    ranked = np.argsort(-np.array(scores), kind="stable")
-    right = np.cumsum(np.array(hits, dtype=float)[ranked])
-    recall, precision = right / total, right / np.arange(1, len(right) + 1)
-    envelope = np.maximum.accumulate(precision[::-1])[::-1]
-    places = np.searchsorted(recall, _RECALLS - 1e-12)
-    return float(np.mean(np.append(envelope, 0.0)[places]))
+def _average_precisions(images: Sequence[ImageMatches]) -> Array:
+    """The average precision of a class at each threshold."""
+    ranked = np.argsort(-np.concatenate([one.scores for one in images]), kind="stable")
+    is_match = np.concatenate([one.is_match for one in images], axis=1)[:, ranked]
+    right = np.cumsum(is_match, axis=1)
+    recall = right / sum(one.wanted for one in images)
+    precision = right / np.arange(1, right.shape[1] + 1)
+    envelope = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
+    padded = np.concatenate([envelope, np.zeros((len(envelope), 1))], axis=1)
+    places = [np.searchsorted(row, _RECALLS - 1e-12) for row in recall]
+    return np.array([row[place].mean() for row, place in zip(padded, places, strict=True)])
 
 
 def _matches(overlaps: Array, threshold: float) -> list[bool]:

@@ -98,7 +98,7 @@ def recipe(source: ExampleSource, split: Split) -> Recipe:
         {
             "source": source.name,
             "split": split,
-            "sources": {path.name: source_digest(path) for path in source.sources},
+            "sources": [[path.name, source_digest(path)] for path in source.sources],  # two files may have one name
             "libraries": library_versions(source.libraries),
             **({"key": source.key} if source.key else {}),
         },

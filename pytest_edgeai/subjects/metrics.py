@@ -6,7 +6,7 @@ the group `pytest_edgeai.metrics`, or by putting a `Metric` into a subject model
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from pytest_edgeai.arrays import Array
-from pytest_edgeai.subjects.detection import mean_average_precision
+from pytest_edgeai.subjects.detection import matches, mean_average_precision
 from pytest_edgeai.subjects.predictions import MetricError, Predictions, References, integers
 
 PERCENT = "%"
@@ -43,8 +43,11 @@ class Metric:
         resampled examples.
     correct
         Which examples count as right, shape [n], bool; None where there is no right and wrong.
+    summaries, combined
+        Of a metric that is no ratio and slow: what it needs of each example, a sequence of n objects, and the number
+        that summaries of some examples give. Resamples then cost no more than `combined`.
     resamples
-        How often `score` is computed again for intervals.
+        How often the metric is computed again for intervals.
     compares_with_baseline
         Whether references are the answers of the baseline (`Predictions.values`) instead of the examples' own.
     sources
@@ -58,6 +61,8 @@ class Metric:
     higher_is_better: bool = True
     parts: Callable[[Predictions, References], tuple[Array, Array]] | None = None
     correct: Callable[[Predictions, References], Array] | None = None
+    summaries: Callable[[Predictions, References], Sequence[Any]] | None = None
+    combined: Callable[[Sequence[Any]], float] | None = None
     resamples: int = 1000
     compares_with_baseline: bool = False
     sources: tuple[Path, ...] = ()
@@ -167,6 +172,20 @@ def _top(k: int) -> Metric:
     functions = (partial(one, k=k) for one in (_top_score, _top_parts, _top_correct))
     score, parts, correct = functions
     return Metric(f"top{k}", f"top-{k}", score, parts=parts, correct=correct)  # type: ignore[arg-type]  # of three types
+
+
+def _detection(name: str, label: str, summaries: Callable[[Predictions, References], Sequence[Any]]) -> Metric:
+    score = partial(_combined, summaries=summaries, combined=mean_average_precision)
+    return Metric(name, label, score, summaries=summaries, combined=mean_average_precision)
+
+
+def _combined(
+    predictions: Predictions,
+    references: References,
+    summaries: Callable[[Predictions, References], Sequence[Any]],
+    combined: Callable[[Sequence[Any]], float],
+) -> float:
+    return combined(summaries(predictions, references))
 
 
 def _f1_score(predictions: Predictions, references: References) -> float:
@@ -336,8 +355,8 @@ METRICS: Mapping[str, Metric] = {
         Metric("mae", "MAE", mean_absolute_error, unit="", higher_is_better=False, parts=error_parts),
         Metric("rmse", "RMSE", root_mean_squared_error, unit="", higher_is_better=False),
         Metric("r2", "R²", r_squared, unit=""),
-        Metric("map", "mAP", mean_average_precision, resamples=200),
-        Metric("map50", "mAP at 50 %", partial(mean_average_precision, thresholds=(0.5,)), resamples=200),
+        _detection("map", "mAP", matches),
+        _detection("map50", "mAP at 50 %", partial(matches, thresholds=(0.5,))),
         Metric("wer", "WER", _word_error_rate, higher_is_better=False, parts=word_error_parts),
         Metric("cosine", "cosine agreement", _cosine, parts=cosine_parts, compares_with_baseline=True),
         Metric("perplexity", "perplexity", perplexity, unit="", higher_is_better=False),

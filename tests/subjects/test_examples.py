@@ -107,3 +107,14 @@ def test_a_definition_that_cannot_be_named_or_judged_is_refused(name: str, metri
             pipeline=Pipeline(None, Classification()),
             metrics=metrics,
         )
+
+
+def test_two_sources_of_one_name_both_decide(tmp_path: Path) -> None:
+    files = []
+    for folder in ("first", "second"):
+        (tmp_path / folder).mkdir()
+        files.append(tmp_path / folder / "data.csv")
+        files[-1].write_text(folder, encoding="utf-8")
+    before = recipe(ExampleSource("words", _generate, tuple(files)), "validation")
+    files[0].write_text("changed", encoding="utf-8")
+    assert recipe(ExampleSource("words", _generate, tuple(files)), "validation") != before

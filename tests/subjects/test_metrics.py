@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -252,3 +253,21 @@ def test_a_metric_of_a_project_is_known_by_the_file_that_it_is_in() -> None:
 
 def constant(predictions: Predictions, references: object) -> float:  # the same call for all
     return 1.0
+
+
+def test_summaries_give_resamples_what_the_metric_itself_gives() -> None:
+    rng = np.random.default_rng(7)
+    truth = rng.uniform(0, 40, (12, 2, 2))
+    boxes = np.concatenate([truth, truth + 10], axis=2)
+    outputs = {
+        "boxes": boxes + rng.normal(scale=2, size=boxes.shape),
+        "scores": rng.uniform(size=(12, 2)),
+        "labels": rng.integers(0, 2, (12, 2)),
+    }
+    references = [{"boxes": one, "labels": [0, 1]} for one in boxes]
+    quick = score(replace(METRICS["map"], resamples=20), Predictions(outputs), references)
+    slow = score(replace(METRICS["map"], resamples=20, summaries=None), Predictions(outputs), references)
+    assert quick.replicates is not None
+    assert slow.replicates is not None
+    assert len({*quick.replicates.tolist()}) > 10
+    assert quick.replicates == pytest.approx(slow.replicates)
