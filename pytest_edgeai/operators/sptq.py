@@ -109,8 +109,9 @@ class StaticQuantization(QuantizingOperator[SptqParameters]):
         return target, changed
 
     def _batches(self, job: Job) -> _Batches:
-        size = min(self.parameters.batch, len(job.calibration)) if job.has_batch else 1
-        count = min(self.parameters.calibration_samples, len(job.calibration)) // size
+        wanted = min(self.parameters.calibration_samples, len(job.calibration))
+        size = min(self.parameters.batch, wanted) if job.has_batch else 1
+        count = wanted // size
         return [
             {name: feeds[name] for name in job.graph_inputs}
             for feeds in (job.feeds(job.calibration, range(at, at + size)) for at in range(0, count * size, size))

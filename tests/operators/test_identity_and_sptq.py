@@ -166,3 +166,8 @@ def test_every_artifact_in_the_store_is_a_valid_graph(make: Make, root: Path) ->
         onnx.checker.check_model(str(entry.folder / "model.onnx"), full_check=True)
         assert (entry.folder / "pipeline.json").is_file()
     assert removable(Store(root))
+
+
+def test_fewer_calibration_samples_than_a_batch_are_one_batch(make: Make) -> None:
+    prepared = make("vectors", "sptq", engine="onnxruntime", calibration_samples=5, batch=16)
+    assert prepared.artifact.entry.provenance["calibration_samples"] == 5
