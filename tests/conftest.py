@@ -13,7 +13,7 @@ from hypothesis import settings
 from pytest_edgeai.measure.session_lock import FOLDER_VARIABLE
 
 WITH_ENGINE: Final = ("tests/containers/", "tests/suite/test_backends_agree.py")
-SLOW: Final = ("containers", "examples", "models", "operators", "parallel", "plugin", "suite", "tiers")
+SLOW: Final = ("commands", "containers", "examples", "models", "operators", "parallel", "plugin", "suite", "tiers")
 """Folders of tests that train, start containers and servers, or run whole sessions."""
 
 # How long an example takes is the host's business.
