@@ -199,11 +199,10 @@ class MeasuringSession:
 
     def _unusable(self, model: str, operator: str) -> str:
         """Why an artifact cannot be made as things are set, in a sentence; empty where it can be tried."""
-        from pytest_edgeai.operators.chains import incompatibility, steps
+        from pytest_edgeai.operators.chains import refusal
 
         subject = self.registered.subjects[model]
-        reasons = (incompatibility(step, subject) for step in steps(operator, self.registered.operators))
-        sentence = next(filter(None, reasons), "")
+        sentence = refusal(operator, subject, self.registered.operators)
         refused = (
             f"operator {operator} cannot be used on model {model} (--edgeai-models): {sentence}" if sentence else ""
         )

@@ -54,31 +54,24 @@ def open_session(config: pytest.Config, state: State) -> MeasuringSession:
 
 def _registered(config: pytest.Config, settings: Settings) -> Registered:
     """What the hooks of the project and of other plugins provide."""
-    from pytest_edgeai.collection.declared import subject_of
-    from pytest_edgeai.operators import chains, registry
+    from pytest_edgeai.collection import registering
     from pytest_edgeai.selection import Registered
-    from pytest_edgeai.subjects import metric_registry
 
-    hook = config.hook
-    metrics = metric_registry.merged(itertools.chain.from_iterable(hook.pytest_edgeai_metrics(config=config)))
-    subjects: dict[str, Any] = {}
-    declared = [subject_of(name, table) for name, table in settings.subjects.items()]
-    hooked = itertools.chain.from_iterable(reversed(hook.pytest_edgeai_subjects(config=config)))
-    for subject in itertools.chain(hooked, declared):
-        if subject.name in subjects:
-            raise SettingsError(f"two subject models are named {subject.name!r}")
-        subjects[subject.name] = metric_registry.with_metrics(subject, metrics)
+    hook, every = config.hook, itertools.chain.from_iterable
+    metrics = every(hook.pytest_edgeai_metrics(config=config))
+    subjects = registering.subject_models(
+        settings, every(reversed(hook.pytest_edgeai_subjects(config=config))), metrics
+    )
     if not subjects:
         raise SettingsError(
             "there are no subject models: declare one in the settings ([subjects.NAME] with graph, examples and "
             "metrics), or return some from the hook pytest_edgeai_subjects in conftest.py"
         )
-    classes = registry.merged(itertools.chain.from_iterable(hook.pytest_edgeai_operators(config=config)))
+    classes = every(hook.pytest_edgeai_operators(config=config))
     backends: dict[str, Any] = {}
     for named in hook.pytest_edgeai_backends(config=config):
         backends.update(named or {})
-    operators = registry.instantiate(classes, settings.operator_parameters)
-    return Registered(subjects, chains.with_chains(operators, settings.operator_names), backends)
+    return Registered(subjects, registering.operators(settings, classes), backends)
 
 
 def _expand(session: MeasuringSession, report: Callable[[Progress], None]) -> None:

@@ -11,7 +11,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from pytest_edgeai.collection.declared import subject_of
 from pytest_edgeai.errors import EdgeAIError, SettingsError
 from pytest_edgeai.measure.findings import Finding
 from pytest_edgeai.selection import Registered, Selection
@@ -81,15 +80,9 @@ def registered_in(settings: Settings) -> Registered:
     SettingsError
         A subject model, a metric or an operator cannot be used.
     """
-    from pytest_edgeai.operators import chains, registry
-    from pytest_edgeai.subjects import metric_registry
+    from pytest_edgeai.collection import registering
 
-    metrics = metric_registry.merged(())
-    subjects = {}
-    for name, table in settings.subjects.items():
-        subjects[name] = metric_registry.with_metrics(subject_of(name, table), metrics)
-    operators = registry.instantiate(registry.merged(()), settings.operator_parameters)
-    return Registered(subjects, chains.with_chains(operators, settings.operator_names), {})
+    return Registered(registering.subject_models(settings), registering.operators(settings), {})
 
 
 def _not_installed(settings: Settings) -> list[str]:
@@ -233,14 +226,11 @@ def _references(metric: Any, examples: Sequence[Example], predictions: Predictio
 
 def _operators(selection: Selection, registered: Registered) -> Iterator[Finding]:
     """Which of the selected operators can be used on which model."""
-    from pytest_edgeai.operators.chains import incompatibility, steps
+    from pytest_edgeai.operators.chains import refusal
 
     for operator in selection.operators:
-        reasons = {}
-        for name in selection.models:
-            subject = registered.subjects[name]
-            found = (incompatibility(step, subject) for step in steps(operator, registered.operators))
-            reasons[name] = next(filter(None, found), "")
+        subjects = {name: registered.subjects[name] for name in selection.models}
+        reasons = {name: refusal(operator, one, registered.operators) for name, one in subjects.items()}
         refused = [f"cannot be used on {name}: {reason}" for name, reason in reasons.items() if reason]
         where = ", ".join(str(one) for one in selection.placements if registered.fits(operator, one))
         sentence = "; ".join(refused) or f"can be used; runs on {where}"

@@ -88,6 +88,11 @@ def incompatibility(step: Operator[Any], subject: SubjectModel) -> str:
     return step.incompatibility(subject)
 
 
+def refusal(name: str, subject: SubjectModel, operators: Mapping[str, Operator[Any]]) -> str:
+    """Why an operator or chain cannot be used on a subject model, by its first step that cannot; empty where it can."""
+    return next(filter(None, (incompatibility(step, subject) for step in steps(name, operators))), "")
+
+
 def tiers_of(name: str, operators: Mapping[str, Operator[Any]]) -> tuple[str, ...]:
     """The tiers that the parts of an artifact are made for; empty where it is whole."""
     return steps(name, operators)[-1].tiers
