@@ -1,7 +1,7 @@
 """Which artifact of the store a name such as `bert-sptq` means: what the newest report has, else what the store has.
 
 A project's conftest is not read, so that neither its models nor its operators are known: reports say which artifact was
-measured under a name, and provenance says which operators made one.
+measured under a name, and provenance names the operators that made it.
 """
 
 from __future__ import annotations

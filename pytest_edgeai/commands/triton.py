@@ -9,7 +9,7 @@ from typing import Any
 
 from pytest_edgeai.serving.extensions import PLATFORM
 from pytest_edgeai.serving.repository import GRAPH_NAME
-from pytest_edgeai.subjects.graphs import GraphError, read_graph
+from pytest_edgeai.subjects.graphs import GraphError, fed, read_graph
 
 FILE_NAME = "config.pbtxt"
 
@@ -77,8 +77,7 @@ def configuration(name: str, graph: Path, batch: int, remark: str) -> str:
         It has a tensor that a configuration cannot describe.
     """
     model = read_graph(graph)
-    weights = {tensor.name for tensor in model.graph.initializer}
-    inputs = [_tensor(one, graph) for one in model.graph.input if one.name not in weights]
+    inputs = [_tensor(one, graph) for one in fed(model.graph)]
     outputs = [_tensor(one, graph) for one in model.graph.output]
     batched = bool(inputs) and all(one.has_batch for one in (*inputs, *outputs))
     lines = [

@@ -111,9 +111,9 @@ class StaticQuantization(QuantizingOperator[SptqParameters]):
     def _batches(self, job: Job) -> _Batches:
         wanted = min(self.parameters.calibration_samples, len(job.calibration))
         size = min(self.parameters.batch, wanted) if job.has_batch else 1
-        count = wanted // size
+        count, names = wanted // size, job.graph_inputs
         return [
-            {name: feeds[name] for name in job.graph_inputs}
+            {name: feeds[name] for name in names}
             for feeds in (job.feeds(job.calibration, range(at, at + size)) for at in range(0, count * size, size))
         ]
 

@@ -65,7 +65,7 @@ class FeatureExtractor(SequenceClassifier):
         self, input_ids: torch.Tensor, attention_mask: torch.Tensor, token_type_ids: torch.Tensor | None = None
     ) -> torch.Tensor:
         """The last hidden states [n, length, hidden size] of tokens [n, length]."""
-        return self._run(input_ids, attention_mask, token_type_ids).last_hidden_state  # type: ignore[no-any-return]
+        return self._run(input_ids, attention_mask, token_type_ids).last_hidden_state  # type: ignore[no-any-return]  # transformers has no types
 
 
 class ImageNetwork(nn.Module):
@@ -88,4 +88,4 @@ class ImageNetwork(nn.Module):
     def forward(self, pixel_values: torch.Tensor) -> torch.Tensor:
         """Logits or hidden states of images [n, channels, height, width]."""
         output = self.model(pixel_values=pixel_values)
-        return output.logits if self.has_classes else output.last_hidden_state  # type: ignore[no-any-return]
+        return output.logits if self.has_classes else output.last_hidden_state  # type: ignore[no-any-return]  # transformers has no types

@@ -62,15 +62,18 @@ def inputs_of(path: Path) -> GraphInputs:
     GraphError
         It is not an ONNX file.
     """
-    graph = read_graph(path).graph
-    weights = {tensor.name for tensor in graph.initializer}
     return GraphInputs(
         {
             one.name: tuple(_size(dimension) for dimension in one.type.tensor_type.shape.dim)
-            for one in graph.input
-            if one.name not in weights
+            for one in fed(read_graph(path).graph)
         }
     )
+
+
+def fed(graph: onnx.GraphProto) -> list[onnx.ValueInfoProto]:
+    """The inputs that a run has to give: initializers may be listed as inputs, too."""
+    weights = {tensor.name for tensor in graph.initializer}
+    return [one for one in graph.input if one.name not in weights]
 
 
 def weight_files(path: Path) -> tuple[Path, ...]:
