@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 LAYERS: Final = 4
 STUDENT_LAYERS: Final = 2
 _KEPT: Final = ((0, 2),)
-VOCABULARY: Final = 413
+VOCABULARY: Final = 453
 TOKENIZER: Final = checkpoint.FOLDER / "bert.tokenizer.json"
 _HIDDEN: Final = 208
 _LENGTH: Final = 128

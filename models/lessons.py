@@ -8,26 +8,25 @@ from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
 import numpy as np
 
 from fixtures import paraphrases
+from fixtures.sentences import PARTS, Mention
 from models import checkpoint, losses
 from pytest_edgeai.subjects import Example, SubjectModel
 
 if TYPE_CHECKING:
     import torch
-    from tokenizers import Encoding, Tokenizer
+    from tokenizers import Encoding
 
     from pytest_edgeai.arrays import Array
     from pytest_edgeai.subjects.encoder import SequenceClassifier
 
-Token: TypeAlias = tuple[int, int, paraphrases.Mention]
+Token: TypeAlias = tuple[int, int, Mention]
 """Sentence (0 or 1), position in the encoded pair, and the mention that the token is a part of."""
 
 _CHUNK: Final = 250
-_NO_TAG: Final = -100
-_SCALE: Final = 5.0
-"""Of the embeddings of words beside those of positions, at the start."""
+_POOL: Final = 20
+"""From how many batches pairs of like length are put together."""
 
-_SPREAD: Final = 0.15
-"""Of synonyms beside that of meanings."""
+_NO_TAG: Final = -100
 
 
 class Lesson(Protocol):
@@ -38,6 +37,9 @@ class Lesson(Protocol):
 
     def parameters(self) -> Iterator[torch.nn.Parameter]:
         """What is trained: the network, and whatever is thrown away afterwards."""
+
+    def order(self, batch: int, generator: torch.Generator) -> torch.Tensor:
+        """The numbers of all samples in a random order, to be learnt from in batches of a size."""
 
     def loss(self, chosen: torch.Tensor) -> torch.Tensor:
         """The mean loss of some samples, given their numbers."""
@@ -75,6 +77,12 @@ class DigitPairs:
         """The network's."""
         return self._network.parameters()
 
+    def order(self, batch: int, generator: torch.Generator) -> torch.Tensor:  # noqa: ARG002  # batches are all alike
+        """The numbers of all samples in a random order."""
+        import torch
+
+        return torch.randperm(len(self), generator=generator)
+
     def loss(self, chosen: torch.Tensor) -> torch.Tensor:
         """The mean loss of some samples, given their numbers."""
         logits = self._network(self._images[chosen].contiguous(memory_format=self._layout))
@@ -82,17 +90,19 @@ class DigitPairs:
 
 
 class Paraphrases:
-    """Cross-entropy of the label, and of a throw-away tag on each token.
+    """Cross-entropy of the label, and of two throw-away tags on each token.
 
-    The tag says whether the other sentence lacks the token's fact. Synonyms start out close to each other, and tokens
-    look at their like. Without these helps, a network of this size learns nothing from as many pairs.
+    One says which part the token has in the event, at half of the layers; the other, after the last layer, whether the
+    other sentence lacks the token's fact: a word in its part. Without them, and from random weights, a network of this
+    size is still guessing after as many pairs: it begins with weights that were learnt from simpler ones
+    (`models.earlier`).
 
     Parameters
     ----------
     subject
         Whose tokenizer is read.
     network
-        An untrained network of it; its embeddings and keys are set here.
+        Of it.
     """
 
     def __init__(self, subject: SubjectModel, network: SequenceClassifier) -> None:
@@ -102,35 +112,50 @@ class Paraphrases:
         self._network = network
         tokenizer = Tokenizer.from_file(str(subject.assets[0]))
         pairs = paraphrases.pairs("train")
-        _share_embeddings(network, tokenizer)
-        _look_for_the_like(network)
         encodings = tokenizer.encode_batch([(pair.first.text, pair.second.text) for pair in pairs])
         length = max(len(encoding.ids) for encoding in encodings)
+        self._lengths = torch.tensor([len(encoding.ids) for encoding in encodings])
         for encoding in encodings:
             encoding.pad(length, pad_id=network.model.config.pad_token_id)
         fields = ("ids", "attention_mask", "type_ids")[: len(subject.graph_inputs)]
         self._inputs = [torch.tensor([getattr(one, field) for one in encodings]) for field in fields]
-        self._tags = torch.tensor([_tags(*both, length) for both in zip(pairs, encodings, strict=True)])
+        tags, parts = zip(*(_tags(*both, length) for both in zip(pairs, encodings, strict=True)), strict=True)
+        self._tags, self._parts = torch.tensor(tags), torch.tensor(parts)
         self._labels = torch.tensor([pair.label for pair in pairs])
         self._tagger = torch.nn.Linear(network.model.config.hidden_size, 2)
+        self._parser = torch.nn.Linear(network.model.config.hidden_size, len(PARTS))
 
     def __len__(self) -> int:
         """Number of training samples."""
         return len(self._labels)
 
     def parameters(self) -> Iterator[torch.nn.Parameter]:
-        """The network's and the tagger's."""
-        yield from self._network.parameters()
-        yield from self._tagger.parameters()
+        """The network's, and those of what is thrown away."""
+        for module in (self._network, self._tagger, self._parser):
+            yield from module.parameters()
+
+    def order(self, batch: int, generator: torch.Generator) -> torch.Tensor:
+        """The numbers of all samples in a random order, pairs of like length in the same batch: padding takes time."""
+        import torch
+
+        shuffled = torch.randperm(len(self), generator=generator)
+        alike = [some[self._lengths[some].argsort(stable=True)] for some in shuffled.split(batch * _POOL)]
+        batches = [one for some in alike for one in some.split(batch)]
+        *whole, last = batches
+        return torch.cat([*(whole[at] for at in torch.randperm(len(whole), generator=generator)), last])
 
     def loss(self, chosen: torch.Tensor) -> torch.Tensor:
         """The mean loss of some samples, given their numbers."""
         from torch.nn.functional import cross_entropy
 
-        logits, hidden = self._network.classify(*(tensor[chosen] for tensor in self._inputs))
-        tags = self._tagger(hidden).flatten(0, 1)
-        tagging = cross_entropy(tags, self._tags[chosen].flatten(), ignore_index=_NO_TAG)
-        return cross_entropy(logits, self._labels[chosen]) + tagging
+        longest = int(self._lengths[chosen].max())
+        logits, hidden = self._network.classify(*(tensor[chosen, :longest] for tensor in self._inputs))
+        half = hidden[len(hidden) // 2]
+        loss = cross_entropy(logits, self._labels[chosen])
+        for head, states, truth in ((self._tagger, hidden[-1], self._tags), (self._parser, half, self._parts)):
+            told = head(states).flatten(0, 1)
+            loss = loss + cross_entropy(told, truth[chosen, :longest].flatten(), ignore_index=_NO_TAG)
+        return loss
 
 
 def graph_inputs(subject: SubjectModel, samples: Sequence[Example]) -> list[torch.Tensor]:
@@ -166,33 +191,11 @@ def _tokens(pair: paraphrases.Pair, encoding: Encoding) -> Iterator[Token]:
                     yield sentence, position, mention
 
 
-def _tags(pair: paraphrases.Pair, encoding: Encoding, length: int) -> list[int]:
-    facts = [{mention.fact for mention in sentence.mentions} for sentence in (pair.first, pair.second)]
-    tags = [_NO_TAG] * length
+def _tags(pair: paraphrases.Pair, encoding: Encoding, length: int) -> tuple[list[int], list[int]]:
+    """For each token, whether the other sentence lacks its fact, and its part in the event."""
+    facts = [{(one.part, one.fact) for one in sentence.mentions} for sentence in (pair.first, pair.second)]
+    tags, parts = [_NO_TAG] * length, [_NO_TAG] * length
     for sentence, position, mention in _tokens(pair, encoding):
-        tags[position] = int(mention.fact not in facts[1 - sentence])
-    return tags
-
-
-def _share_embeddings(network: SequenceClassifier, tokenizer: Tokenizer) -> None:
-    """Give the words of one meaning embeddings that are close to each other."""
-    import torch
-
-    embeddings = network.model.get_input_embeddings()
-    assert isinstance(embeddings, torch.nn.Embedding)
-    table = embeddings.weight.data
-    scale = network.model.config.initializer_range * _SCALE
-    table.normal_(0, scale)
-    for wordings in (meaning for meanings in paraphrases.words().values() for meaning in meanings):
-        # A wording may have words in front that others of its meaning share ("after the argument"): the last one tells.
-        last = {word: tokenizer.encode(word, add_special_tokens=False).ids[-1] for word in wordings}
-        centre = torch.randn(table.shape[1]) * scale
-        for token in last.values():
-            table[token] = centre + torch.randn(table.shape[1]) * scale * _SPREAD
-
-
-def _look_for_the_like(network: SequenceClassifier) -> None:
-    """Let queries and keys start out equal, so that a token pays attention to those that are like it."""
-    for name, module in network.model.named_modules():
-        if name.endswith("attention.self"):
-            module.key.load_state_dict(module.query.state_dict())
+        tags[position] = int((mention.part, mention.fact) not in facts[1 - sentence])
+        parts[position] = PARTS.index(mention.part)
+    return tags, parts

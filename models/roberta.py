@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pytest_edgeai.subjects.encoder import SequenceClassifier
 
 LAYERS: Final = 4
-VOCABULARY: Final = 1342
+VOCABULARY: Final = 1283
 TOKENIZER: Final = checkpoint.FOLDER / "roberta.tokenizer.json"
 _PAD: Final = 1
 _HIDDEN: Final = 208

@@ -1,7 +1,8 @@
-"""Trains the subject models and writes their weights: `python -m models.train [name ...]`.
+"""Trains the subject models and writes their weights: `python -m models.train [name ...] [--seed N] [--into FOLDER]`.
 
 One thread and one seed, so that the same libraries on the same processor give the same weights. Rerun it when a network
-or a sample generator changes; whoever uses the weights needs neither this nor the training samples.
+or a sample generator changes; whoever uses the weights needs neither this nor the training samples. How long and how
+fast to learn was chosen by the validation pairs where there are any (sentences), else by what sessions report on.
 """
 
 from __future__ import annotations
@@ -12,14 +13,16 @@ import sys
 import time
 import warnings
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from models import checkpoint, vocabulary
+from fixtures import paraphrases
+from models import checkpoint, earlier, vocabulary
 from models.lessons import DigitPairs, Lesson, Paraphrases, graph_inputs
-from pytest_edgeai.subjects import SubjectModel
+from pytest_edgeai.subjects import Example, SubjectModel
 from pytest_edgeai.subjects.metrics import METRICS, metric_of
 from pytest_edgeai.subjects.predictions import Predictions
 
@@ -61,8 +64,8 @@ RECIPES: Final = {
     "resnet": Recipe(DigitPairs, epochs=6, learning_rate=0.002, weight_decay=0.02),
     "resnext": Recipe(DigitPairs, epochs=6, learning_rate=0.002, weight_decay=0.02),
     "mobilenet": Recipe(DigitPairs, epochs=10, learning_rate=0.004, weight_decay=0.02),
-    "bert": Recipe(Paraphrases, epochs=1, learning_rate=0.001, weight_decay=0.01),
-    "roberta": Recipe(Paraphrases, epochs=2, learning_rate=0.0005, weight_decay=0.01),
+    "bert": Recipe(Paraphrases, epochs=1, learning_rate=0.0007, weight_decay=0.01, batch=16),
+    "roberta": Recipe(Paraphrases, epochs=1, learning_rate=0.0005, weight_decay=0.01, batch=16),
 }
 
 
@@ -91,7 +94,7 @@ def fit(lesson: Lesson, recipe: Recipe) -> Iterator[float]:
         optimizer, recipe.learning_rate, total_steps=steps * recipe.epochs, pct_start=0.1
     )
     for _ in range(recipe.epochs):
-        shuffled = torch.randperm(len(lesson), generator=order)
+        shuffled = lesson.order(recipe.batch, order)
         for step in range(steps):
             loss = lesson.loss(shuffled[step * recipe.batch : (step + 1) * recipe.batch])
             optimizer.zero_grad()
@@ -102,8 +105,10 @@ def fit(lesson: Lesson, recipe: Recipe) -> Iterator[float]:
             yield loss.item()
 
 
-def accuracy(subject: SubjectModel, network: torch.nn.Module, limit: int | None = None) -> dict[str, float]:
-    """Accuracy of a network on validation samples in percent, by the subject's metrics.
+def accuracy(
+    subject: SubjectModel, network: torch.nn.Module, limit: int | None = None, samples: Sequence[Example] | None = None
+) -> dict[str, float]:
+    """Accuracy of a network in percent, by the subject's metrics.
 
     Parameters
     ----------
@@ -113,10 +118,12 @@ def accuracy(subject: SubjectModel, network: torch.nn.Module, limit: int | None 
         In eval mode.
     limit
         How many samples are taken, or None for all.
+    samples
+        Which ones, or None for those that sessions report on.
     """
     import torch
 
-    samples = subject.examples.generate("validation")[:limit]
+    samples = (subject.examples.generate("validation") if samples is None else samples)[:limit]
     inputs = graph_inputs(subject, samples)
     postprocess = subject.pipeline.postprocess
     assert postprocess is not None
@@ -129,23 +136,35 @@ def accuracy(subject: SubjectModel, network: torch.nn.Module, limit: int | None 
     return {metric.name: metric.score(predictions, truth) for metric in map(metric_of, subject.metrics)}
 
 
-def train(name: str) -> None:
+def train(name: str, seed: int = 0, folder: Path = checkpoint.FOLDER, start: Path | None = None) -> None:
     """Train a subject model, write its weights (and its tokenizer, if it has one) and print its accuracy.
 
     Parameters
     ----------
     name
         Of the subject model.
+    seed
+        For the initial weights and the order of samples.
+    folder
+        Where the weights are written. The tokenizer has one place: no seed changes it.
+    start
+        Folder with earlier weights of the model and their tokenizer, to begin with, or None for random weights.
     """
     import torch
 
-    recipe = RECIPES[name]
+    recipe = replace(RECIPES[name], seed=seed)
     definition = importlib.import_module(f"models.{name}")
     subject: SubjectModel = definition.SUBJECT
     if name in vocabulary.MAKERS:
         vocabulary.MAKERS[name]().save(str(subject.assets[0]))
     torch.manual_seed(recipe.seed)
     network: torch.nn.Module = definition.build().train()
+    if start is not None:
+        from tokenizers import Tokenizer
+
+        tokenizer = subject.assets[0]
+        now, before = (Tokenizer.from_file(str(path)) for path in (tokenizer, start / tokenizer.name))
+        earlier.begin(network, now, start / checkpoint.path_of(name).name, before)
     lesson: Lesson = recipe.lesson(subject, network)
     steps = len(lesson) // recipe.batch * recipe.epochs
     print(f"{name}: {sum(p.numel() for p in network.parameters()):,} parameters, {steps} steps", flush=True)
@@ -157,10 +176,16 @@ def train(name: str) -> None:
             left = (time.monotonic() - wall) / step * (steps - step)
             print(f"{name}: step {step} of {steps}, loss {recent:.3f}, {left:.0f} s left", flush=True)
     processor = time.process_time() - processor
-    checkpoint.save(network, checkpoint.path_of(name))
-    measured = accuracy(subject, subject.trained())
-    report = ", ".join(f"{METRICS[metric].label} {percent:.1f} %" for metric, percent in measured.items())
-    print(f"{name}: validation {report} after {processor:.0f} CPU-seconds", flush=True)
+    file = folder / checkpoint.path_of(name).name
+    checkpoint.save(network, file)
+    kept = checkpoint.load(definition.build(), file)
+    parts: dict[str, Sequence[Example] | None] = {"reported": None}
+    if subject.examples is paraphrases.SAMPLES:
+        parts = {"validation": paraphrases.examples("validation"), "test": paraphrases.examples("test")}
+    for part, samples in parts.items():
+        measured = accuracy(subject, kept, samples=samples)
+        report = ", ".join(f"{METRICS[metric].label} {percent:.1f} %" for metric, percent in measured.items())
+        print(f"{name}, seed {seed}: {part} {report} after {processor:.0f} CPU-seconds", flush=True)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -169,7 +194,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     parser = argparse.ArgumentParser(prog="python -m models.train", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="name", help=f"of {', '.join(RECIPES)}; all if none is given")
-    names = parser.parse_args(arguments).names or RECIPES
+    parser.add_argument("--seed", type=int, default=0, help="of the initial weights and the order of samples")
+    parser.add_argument("--start", type=Path, metavar="FOLDER", help="earlier weights of a text model to begin with")
+    parser.add_argument("--into", type=Path, default=checkpoint.FOLDER, help="where weights are written")
+    options = parser.parse_args(arguments)
+    names = options.names or RECIPES
     unknown = set(names) - set(RECIPES)
     if unknown:
         parser.error(f"no subject model is called {', '.join(sorted(unknown))}; there are {', '.join(RECIPES)}")
@@ -178,7 +207,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     warnings.filterwarnings("ignore", "The value of the smallest subnormal", UserWarning)  # numpy notices
     torch.use_deterministic_algorithms(mode=True)
     for name in names:
-        train(name)
+        train(name, options.seed, options.into, options.start)
     return 0
 
 

@@ -32,10 +32,10 @@ class SequenceClassifier(nn.Module):
 
     def classify(
         self, input_ids: torch.Tensor, attention_mask: torch.Tensor, token_type_ids: torch.Tensor | None = None
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Logits [n, classes] and the last hidden states [n, length, hidden size], for training."""
+    ) -> tuple[torch.Tensor, tuple[torch.Tensor, ...]]:
+        """Logits [n, classes] and the hidden states [n, length, hidden size] before and after each layer."""
         output = self._run(input_ids, attention_mask, token_type_ids, output_hidden_states=True)
-        return output.logits, output.hidden_states[-1]
+        return output.logits, output.hidden_states
 
     def _run(
         self,
