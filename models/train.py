@@ -64,8 +64,8 @@ RECIPES: Final = {
     "resnet": Recipe(DigitPairs, epochs=6, learning_rate=0.002, weight_decay=0.02),
     "resnext": Recipe(DigitPairs, epochs=6, learning_rate=0.002, weight_decay=0.02),
     "mobilenet": Recipe(DigitPairs, epochs=10, learning_rate=0.004, weight_decay=0.02),
-    "bert": Recipe(Paraphrases, epochs=1, learning_rate=0.0007, weight_decay=0.01, batch=16),
-    "roberta": Recipe(Paraphrases, epochs=1, learning_rate=0.0005, weight_decay=0.01, batch=16),
+    "bert": Recipe(Paraphrases, epochs=4, learning_rate=0.0007, weight_decay=0.01, batch=24),
+    "roberta": Recipe(Paraphrases, epochs=4, learning_rate=0.0005, weight_decay=0.01, batch=24),
 }
 
 
