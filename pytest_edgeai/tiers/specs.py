@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal, Self, TypeAlias
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from pytest_edgeai.tiers.addresses import check_engine, check_model_name, check_url
+from pytest_edgeai.tiers.addresses import check_engine, check_model_name, check_url, is_encrypted
 from pytest_edgeai.tiers.quantities import parse_quantity
 from pytest_edgeai.wire.links import LinkShape
 
@@ -111,8 +111,8 @@ class TierSpec(Spec):
         for name in given if self.pipeline == "server" else ["pipeline", *given]:
             if self.url is None:
                 raise ValueError(f"{name} needs url beside it")
-        if self.ca_file is not None and self.url is not None and not self.url.startswith("https://"):
-            raise ValueError("ca_file needs an address that begins with https://")
+        if self.ca_file is not None and self.url is not None and not is_encrypted(self.url):
+            raise ValueError("ca_file needs an address that begins with https:// or grpcs://")
         return self
 
     @property

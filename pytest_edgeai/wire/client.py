@@ -31,7 +31,19 @@ Wire: TypeAlias = Literal["binary", "json", "base64"]
 
 
 class RequestError(EdgeAIError, RuntimeError):
-    """A request without an answer, or with an answer that cannot be read; says why in one sentence."""
+    """A request without an answer, or with an answer that cannot be read; says why in one sentence.
+
+    Parameters
+    ----------
+    sentence
+        Why.
+    status
+        The HTTP status that it was refused with, or that says the same; None where there was no answer, or no other.
+    """
+
+    def __init__(self, sentence: str, status: int | None = None) -> None:
+        super().__init__(sentence)
+        self.status = status
 
 
 class CertificateError(RequestError):
@@ -302,7 +314,7 @@ class Client:
             raise RequestError(f"the connection to {connection.address} failed: {error}") from None
         if response.status != 200:
             sentence = _sentence(bytes(response.content[:10_000]))
-            raise RequestError(f"{connection.address} answered {response.status}: {sentence}")
+            raise RequestError(f"{connection.address} answered {response.status}: {sentence}", response.status)
         return response
 
 
