@@ -16,7 +16,7 @@ import pytest
 from onnx import helper, numpy_helper
 
 from pytest_edgeai.arrays import Array
-from pytest_edgeai.commands import cli
+from pytest_edgeai.commands import cli, mlserver
 from pytest_edgeai.commands.triton import configuration
 from pytest_edgeai.operators.chains import SEPARATOR
 from pytest_edgeai.serving.pipeline import Classification, NextPart, Pipeline
@@ -140,6 +140,7 @@ def test_the_triton_layout_has_the_graph_its_configuration_and_what_is_the_clien
         "toy-sptq/client/notes.txt",
         "toy-sptq/client/pipeline.json",
         "toy-sptq/config.pbtxt",
+        "toy-sptq/model-settings.json",
     ]
     assert Pipeline.read(target / "toy-sptq" / "client") == Pipeline(postprocess=CLASSIFICATION)
     np.testing.assert_array_equal(_run(target / "toy-sptq" / "1" / "model.onnx", {"x": X})["y"], X)
@@ -152,6 +153,28 @@ def test_the_triton_layout_has_the_graph_its_configuration_and_what_is_the_clien
     assert (parsed.name, parsed.platform, parsed.backend) == ("toy-sptq", "onnxruntime_onnx", "onnxruntime")
     assert (parsed.max_batch_size, parsed.default_model_filename) == (4, "model.onnx")
     assert [(one.name, list(one.dims)) for one in (*parsed.input, *parsed.output)] == [("x", [3]), ("y", [3])]
+
+    assert json.loads((target / "toy-sptq" / "model-settings.json").read_text(encoding="utf-8")) == {
+        "name": "toy-sptq",
+        "platform": "onnxruntime_onnx",
+        "inputs": [{"name": "x", "datatype": "FP32", "shape": [-1, 3]}],
+        "outputs": [{"name": "y", "datatype": "FP32", "shape": [-1, 3]}],
+        "parameters": {"uri": "1/model.onnx"},
+    }
+
+
+@pytest.mark.parametrize(
+    ("element", "expected"), [("STRING", "BYTES"), ("FLOAT16", "FP16"), ("BOOL", "BOOL"), ("BFLOAT16", None)]
+)
+def test_mlserver_gets_its_own_names_of_datatypes_and_nothing_that_it_has_none_for(
+    tmp_path: Path, element: str, expected: str | None
+) -> None:
+    tensors = [helper.make_tensor_value_info(name, getattr(onnx.TensorProto, element), ["n", 2]) for name in "xy"]
+    graph = helper.make_graph([helper.make_node("Identity", ["x"], ["y"])], "g", tensors[:1], tensors[1:])
+    onnx.save(helper.make_model(graph), tmp_path / "model.onnx")
+    written = json.loads(mlserver.settings("m", tmp_path / "model.onnx", "model.onnx"))
+
+    assert [one["datatype"] for one in written.get("inputs", [])] == ([] if expected is None else [expected])
 
 
 def test_our_server_answers_from_the_plain_layout_as_from_the_artifact(

@@ -115,6 +115,7 @@ def _explain_triton(written: Sequence[Written], target: Path) -> Iterator[str]:
         yield "The client asks part after part: the outputs of each are the inputs of the next, by their names."
     yield from _explain_nodes(written)
     yield f"To serve it: tritonserver --model-repository={shlex.quote(str(target.absolute()))}"
+    yield "MLServer takes the folder too, with MLSERVER_MODEL_IMPLEMENTATION naming a runtime for ONNX."
 
 
 def _explain_nodes(written: Sequence[Written]) -> Iterator[str]:
