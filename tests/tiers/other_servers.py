@@ -85,7 +85,8 @@ def other_server(name: str, python: Path, models: Path) -> Iterator[OtherServer]
     """A server of the models in a folder, `NAME/1/model.onnx` each, with what else it needs beside them."""
     with socket.create_server(("127.0.0.1", 0)) as first, socket.create_server(("127.0.0.1", 0)) as second:
         server = OtherServer(name, first.getsockname()[1], second.getsockname()[1])
-    command = [python, "-E", _SCRIPTS / f"serve_{name}.py", str(server.http_port), str(server.grpc_port), models]
+    command = [str(python), "-E", str(_SCRIPTS / f"serve_{name}.py")]
+    command += [str(server.http_port), str(server.grpc_port), str(models)]
     log = models.with_suffix(f".{name}.log")
     with log.open("wb") as output:
         process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, env={**os.environ, **_ENVIRONMENT})

@@ -6,7 +6,7 @@ It shares no code with the package.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -35,6 +35,8 @@ class GrpcStock:
         What it wants, if anything.
     refusal
         A status and a sentence that it answers to each inference instead.
+    live
+        What it says of itself.
     """
 
     graphs: Mapping[str, Path]
@@ -43,6 +45,7 @@ class GrpcStock:
     refusal: tuple[Any, str] | None = None
     live: bool = True
     port: int = 0
+    stop: Callable[[], object] = lambda: None
     requests: list[Any] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -130,6 +133,7 @@ def grpc_server(stock: GrpcStock, certificate: Path | None = None, *options: tup
             credentials = grpc.ssl_server_credentials([(key, chain)])
             stock.port = server.add_secure_port("127.0.0.1:0", credentials)
         server.start()
+        stock.stop = lambda: server.stop(None)
         try:
             yield stock
         finally:
