@@ -50,23 +50,8 @@ def main() -> int:
     """Measure, print and write."""
     options = _parser().parse_args()
     console = Console()
-    about = {
-        "load": os.getloadavg()[0],
-        "wake_up_s": wake_up_s(),
-        "cores": os.cpu_count(),
-        "commit": subprocess.run(
-            ["git", "rev-parse", "--short", "HEAD"],
-            capture_output=True,
-            text=True,
-            cwd=Path(__file__).parent,
-            check=False,
-        ).stdout.strip(),
-    }
-    console.print(
-        f"load {about['load']:.2f}, wakes up in {about['wake_up_s'] * 1e3:.2f} ms, {about['cores']} cores, "
-        f"commit {about['commit']}",
-        highlight=False,
-    )
+    load, wake_s = os.getloadavg()[0], wake_up_s()
+    console.print(f"load {load:.2f}, wakes up in {wake_s * 1e3:.2f} ms, {os.cpu_count()} cores", highlight=False)
     with tempfile.TemporaryDirectory(prefix="edgeai-stock-") as temporary, ExitStack() as stack:
         models = _write_repository(Path(temporary), options.graph)
         graph = models / MODEL / "1" / "model.onnx"
@@ -78,7 +63,7 @@ def main() -> int:
     if options.json is not None:
         ratios = {name: median / medians[OWN] for name, median in medians.items()}
         document = {
-            "about": about,
+            "about": {"load": load, "wake_up_s": wake_s, "cores": os.cpu_count()},
             "rounds": options.rounds,
             "medians_s": medians,
             "ratios": ratios,

@@ -21,7 +21,7 @@ PACKAGE: Final = "inference"
 SERVICE: Final = f"{PACKAGE}.GRPCInferenceService"
 
 # Fields that are not used here, such as parameters, are left out: protobuf passes over what it does not know.
-_MESSAGES: Final[Mapping[str, tuple[str, ...]]] = {
+MESSAGES: Final[Mapping[str, tuple[str, ...]]] = {
     "ServerLiveRequest": (),
     "ServerLiveResponse": ("bool live = 1",),
     "ServerMetadataRequest": (),
@@ -67,7 +67,7 @@ _MESSAGES: Final[Mapping[str, tuple[str, ...]]] = {
     ),
 }
 
-_CONTENTS: Final[Mapping[str, str]] = {
+CONTENTS: Final[Mapping[str, str]] = {
     "BOOL": "bool_contents",
     **dict.fromkeys(("INT8", "INT16", "INT32"), "int_contents"),
     "INT64": "int64_contents",
@@ -93,14 +93,14 @@ def _pool() -> Any:
     from google.protobuf import descriptor_pb2, descriptor_pool
 
     described = descriptor_pb2.FileDescriptorProto(name="open_inference.proto", package=PACKAGE, syntax="proto3")
-    for name, fields in _MESSAGES.items():
+    for name, fields in MESSAGES.items():
         message = described.message_type.add(name=name)
         for text in fields:
             declared, _, number = text.rpartition(" = ")
             label, kind, field = ["", *declared.split()][-3:]
             added = message.field.add(name=field, number=int(number))
             added.label = added.LABEL_REPEATED if label == "repeated" else added.LABEL_OPTIONAL
-            if kind in _MESSAGES:
+            if kind in MESSAGES:
                 added.type, added.type_name = added.TYPE_MESSAGE, f".{PACKAGE}.{kind}"
             else:
                 added.type = getattr(added, f"TYPE_{kind.upper()}")
@@ -175,7 +175,7 @@ def decode(name: str, content: bytes) -> Any:
 def _from_contents(described: Description, contents: Any) -> Array:
     """A tensor whose elements are a field of a message."""
     name, datatype, shape, *_ = described
-    field = _CONTENTS.get(datatype)
+    field = CONTENTS.get(datatype)
     if field is None:
         raise ProtocolError(
             f"tensor {name!r} of datatype {datatype} has no raw bytes, and there is no other form of it"

@@ -9,8 +9,10 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from onnx import TensorProto, helper
+from onnx import TensorProto, helper, numpy_helper
+from tokenizers import Tokenizer, models, pre_tokenizers
 
+from pytest_edgeai.serving.pipeline import Classification, Pipeline, TextPreprocess
 from pytest_edgeai.tiers import cgroups
 from pytest_edgeai.tiers.backend import BackendContext, DeploymentSpec
 from pytest_edgeai.tiers.placements import Placement
@@ -20,6 +22,11 @@ from pytest_edgeai.tiers.specs import Topology, allot
 from .peers import children_of
 
 INPUTS: Mapping[str, Any] = {"x": np.arange(6, dtype=np.float32).reshape(1, 6)}
+TEXT = {"pair": np.array([[b"one two", b"three"]], dtype=object)}
+PIPELINE = Pipeline(
+    TextPreprocess("pair", {"ids": "input_ids", "type_ids": "token_type_ids"}, max_length=8),
+    Classification("logits", k=2),
+)
 LINKS = {"mobile-edge": {"rate": "100 Mbit/s"}, "edge-cloud": {"rate": "10 Mbit/s"}}
 
 needs_cgroups = pytest.mark.skipif(cgroups.writable("tests") is not None, reason=str(cgroups.writable("tests")))
@@ -92,3 +99,26 @@ def groups_of(pid: int) -> list[str]:
         found += [f"{folder}/{name}" for name in named if name.startswith(f"edgeai-{pid}-")]
         folders[:] = [name for name in folders if name not in named]
     return sorted(found)
+
+
+@pytest.fixture(scope="module")
+def texts(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An artifact that tells pairs of sentences apart, with its pipeline; the graph takes one of two tensors made."""
+    folder = tmp_path_factory.mktemp("artifacts") / "texts-identity"
+    folder.mkdir()
+    weights = np.random.default_rng(0).normal(size=(8, 3)).astype(np.float32)
+    graph = helper.make_graph(
+        [helper.make_node("Cast", ["input_ids"], ["f"], to=1), helper.make_node("MatMul", ["f", "w"], ["logits"])],
+        "texts",
+        [helper.make_tensor_value_info("input_ids", TensorProto.INT64, ["n", 8])],
+        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["n", 3])],
+        [numpy_helper.from_array(weights, "w")],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    onnx.save(model, folder / "model.onnx")
+    words = {word: number for number, word in enumerate(("[PAD]", "[UNK]", "a", "one", "two", "three"))}
+    tokenizer = Tokenizer(models.WordLevel(words, unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    tokenizer.save(str(folder / "tokenizer.json"))
+    PIPELINE.write(folder)
+    return folder

@@ -1,7 +1,9 @@
 """Remote tiers that are reached over gRPC: servers from the service that Triton's client library has generated."""
 
+import json
 import shutil
 import socket
+import subprocess
 import sys
 import threading
 from collections.abc import Iterator
@@ -22,17 +24,17 @@ from pytest_edgeai.tiers.remote import RemoteBackend
 from pytest_edgeai.wire import grpc_messages
 from pytest_edgeai.wire.client import RequestError
 from pytest_edgeai.wire.grpc_client import GrpcClient
-from pytest_edgeai.wire.protocol import ProtocolError
+from pytest_edgeai.wire.protocol import DATATYPES, ProtocolError
 
-from .conftest import INPUTS, make_site, resources
-from .peers import peer, read_all
+from .conftest import INPUTS, TEXT, make_site, resources
+from .peers import peer, read_all, run_module
 from .stock import make_certificate
 from .stock_grpc import GrpcStock, grpc_server
-from .test_stock_servers import TEXT, ask, order_of, site_of, texts  # noqa: F401  # a fixture
+from .test_stock_servers import ask, order_of, site_of
 
 
 @pytest.fixture
-def stock(texts: Path, artifact: Path) -> Iterator[GrpcStock]:  # noqa: F811
+def stock(texts: Path, artifact: Path) -> Iterator[GrpcStock]:
     graphs = {"texts-identity": texts / "model.onnx", "tiny-identity": artifact / "model.onnx"}
     with grpc_server(GrpcStock(graphs)) as server:
         yield server
@@ -44,22 +46,18 @@ def client(stock: GrpcStock) -> Iterator[GrpcClient]:
         yield client
 
 
-@pytest.mark.parametrize("name", [name for name in grpc_messages._MESSAGES if name not in ("InferTensor", "TensorMetadata")])  # noqa: SLF001, E501  # fmt: skip
+@pytest.mark.parametrize("name", sorted({*grpc_messages.MESSAGES} - {"InferTensor", "TensorMetadata"}))
 def test_messages_are_those_of_the_generated_service(name: str) -> None:
     theirs = {field.number: field for field in service_pb2.DESCRIPTOR.message_types_by_name[name].fields}
     ours = grpc_messages.message_class(name).DESCRIPTOR
     assert ours.full_name == service_pb2.DESCRIPTOR.message_types_by_name[name].full_name
 
-    def described(field: Any, depth: int = 0) -> tuple[Any, ...]:
-        inner = {one.number: one for one in field.message_type.fields} if field.message_type else {}
-        return field.name, field.type, field.is_repeated, inner
-
     def compare(own: Any, other: Any) -> None:
-        *plain, inner = described(own)
-        *expected, fields = described(other)
-        assert plain == expected
-        for number, one in inner.items():
-            compare(one, fields[number])
+        assert (own.name, own.type, own.is_repeated) == (other.name, other.type, other.is_repeated)
+        if own.message_type is not None:
+            fields = {one.number: one for one in other.message_type.fields}
+            for one in own.message_type.fields:
+                compare(one, fields[one.number])
 
     for field in ours.fields:
         compare(field, theirs[field.number])
@@ -67,7 +65,7 @@ def test_messages_are_those_of_the_generated_service(name: str) -> None:
 
 def test_the_pipeline_runs_at_the_client_and_answers_as_a_tier_with_it_does(
     stock: GrpcStock,
-    texts: Path,  # noqa: F811
+    texts: Path,
     tmp_path: Path,
 ) -> None:
     answer = ask(site_of(tmp_path, stock.url, pipeline="client"), order_of(texts), TEXT)
@@ -82,7 +80,7 @@ def test_the_pipeline_runs_at_the_client_and_answers_as_a_tier_with_it_does(
 
 def test_spans_of_the_client_are_told_and_those_of_the_server_are_absent(
     stock: GrpcStock,
-    texts: Path,  # noqa: F811
+    texts: Path,
     artifact: Path,
     tmp_path: Path,
 ) -> None:
@@ -144,7 +142,7 @@ def test_names_and_versions_of_a_server_are_its_own(artifact: Path, tmp_path: Pa
 
 def test_metadata_are_compared_with_the_pipeline_before_the_trial(
     stock: GrpcStock,
-    texts: Path,  # noqa: F811
+    texts: Path,
     tmp_path: Path,
 ) -> None:
     with pytest.raises(TierError, match=r"takes input_ids and not pair, .*set topology\.tiers\.edge\.pipeline"):
@@ -153,6 +151,16 @@ def test_metadata_are_compared_with_the_pipeline_before_the_trial(
     with pytest.raises(TierError, match="takes x, where pre-processing at the client makes input_ids"):
         ask(site_of(tmp_path, stock.url, pipeline="client"), order_of(texts), TEXT)
     assert stock.requests == []
+
+
+def test_a_relay_in_front_of_a_server_lets_it_through(stock: GrpcStock, artifact: Path, tmp_path: Path) -> None:
+    with run_module("pytest_edgeai.tiers.relay", "--target", f"127.0.0.1:{stock.port}", "--rate-bps", "1e8") as relay:
+        assert relay.stdout is not None
+        port = json.loads(relay.stdout.readline())["port"]
+        answer = ask(site_of(tmp_path, f"grpc://127.0.0.1:{port}", "binary"), order_of(artifact), INPUTS)
+        relay.kill()
+
+    assert np.array_equal(answer.outputs["y"], INPUTS["x"])
 
 
 def test_of_a_server_everything_is_unproven(stock: GrpcStock, artifact: Path, tmp_path: Path) -> None:
@@ -311,17 +319,6 @@ def test_tls_to_a_server_without_it_is_said(stock: GrpcStock, tmp_path: Path) ->
 
 
 @pytest.mark.parametrize(
-    ("content", "said"), [(None, "cannot be read: No such file"), (b"secret", "holds no certificates in PEM format")]
-)
-def test_a_file_without_certificates_is_said(tmp_path: Path, content: bytes | None, said: str) -> None:
-    file = tmp_path / "ca.pem"
-    if content is not None:
-        file.write_bytes(content)
-    with pytest.raises(TierError, match=rf"^topology\.tiers\.edge\.ca_file: .*{said}"):
-        RemoteBackend(site_of(tmp_path, "grpcs://127.0.0.1:1", ca_file=file))
-
-
-@pytest.mark.parametrize(
     ("where", "said"),
     [
         ({"url": "grpc://lab"}, "expected grpc://HOST:PORT, because gRPC has no usual port"),
@@ -334,11 +331,8 @@ def test_addresses_that_make_no_sense_are_refused(tmp_path: Path, where: Any, sa
         make_site(tmp_path, edge=where)
 
 
-def test_the_address_of_the_newer_protocol_of_the_internet_is_taken(artifact: Path, tmp_path: Path) -> None:
+def test_the_address_of_the_newer_protocol_of_the_internet_is_taken(tmp_path: Path) -> None:
     make_site(tmp_path, edge={"url": "grpc://[::1]:8001"})
-
-
-RESPONSE = grpc_messages.message_class
 
 
 @pytest.mark.parametrize(
@@ -370,10 +364,10 @@ def test_bytes_that_are_no_message_are_refused() -> None:
 
 @pytest.mark.parametrize("datatype", ["BOOL", "INT8", "INT32", "INT64", "UINT8", "UINT64", "FP32", "FP64", "BYTES"])
 def test_lists_of_every_datatype_are_read(datatype: str) -> None:
-    dtype = grpc_messages.DATATYPES[datatype]
+    dtype = DATATYPES[datatype]
     array = np.array([b"a", b""], object) if datatype == "BYTES" else np.array([1, 0]).astype(dtype)
     response = service_pb2.ModelInferResponse()
-    contents = {grpc_messages._CONTENTS[datatype]: array.tolist()}  # noqa: SLF001
+    contents = {grpc_messages.CONTENTS[datatype]: array.tolist()}
     response.outputs.add(name="y", datatype=datatype, shape=[2, 1], contents=contents)
     read = grpc_messages.decode_response(response.SerializeToString())["y"]
 
@@ -383,7 +377,7 @@ def test_lists_of_every_datatype_are_read(datatype: str) -> None:
 
 @pytest.mark.parametrize("datatype", ["FP16", "BOOL", "INT8", "UINT64", "BYTES"])
 def test_requests_are_what_the_generated_service_reads(datatype: str) -> None:
-    dtype = grpc_messages.DATATYPES[datatype]
+    dtype = DATATYPES[datatype]
     array = np.array([[b"ab"]], object) if datatype == "BYTES" else np.array([[1, 0]]).astype(dtype)
     request = service_pb2.ModelInferRequest.FromString(grpc_messages.encode_request("m", "2", {"x": array}))
 
@@ -394,7 +388,5 @@ def test_requests_are_what_the_generated_service_reads(datatype: str) -> None:
 
 
 def test_grpc_is_not_imported_where_it_is_not_used() -> None:
-    import subprocess
-
     code = "import sys, pytest_edgeai.tiers.remote; sys.exit('grpc' in sys.modules or 'google.protobuf' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)

@@ -9,51 +9,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx
 import pytest
-from onnx import TensorProto, helper, numpy_helper
-from tokenizers import Tokenizer, models, pre_tokenizers
 
 from pytest_edgeai.measure.answers import spans_of
-from pytest_edgeai.serving.pipeline import Classification, ImagePreprocess, Pipeline, TextPreprocess
+from pytest_edgeai.serving.pipeline import Classification, ImagePreprocess, Pipeline
 from pytest_edgeai.serving.repository import Execution, Model
 from pytest_edgeai.tiers.backend import BackendContext, DeploymentSpec, TierError
 from pytest_edgeai.tiers.placements import Placement
 from pytest_edgeai.tiers.remote import RemoteBackend
 from pytest_edgeai.wire.client import Answer, RequestError
 
-from .conftest import INPUTS, make_site, resources
+from .conftest import INPUTS, PIPELINE, TEXT, make_site, resources
 from .stock import Stock, make_certificate, stock_server
 from .test_remote import tier_elsewhere
-
-TEXT = {"pair": np.array([[b"one two", b"three"]], dtype=object)}
-PIPELINE = Pipeline(
-    TextPreprocess("pair", {"ids": "input_ids", "type_ids": "token_type_ids"}, max_length=8),
-    Classification("logits", k=2),
-)
-
-
-@pytest.fixture(scope="module")
-def texts(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An artifact that tells pairs of sentences apart, with its pipeline; the graph takes one of two tensors made."""
-    folder = tmp_path_factory.mktemp("artifacts") / "texts-identity"
-    folder.mkdir()
-    weights = np.random.default_rng(0).normal(size=(8, 3)).astype(np.float32)
-    graph = helper.make_graph(
-        [helper.make_node("Cast", ["input_ids"], ["f"], to=1), helper.make_node("MatMul", ["f", "w"], ["logits"])],
-        "texts",
-        [helper.make_tensor_value_info("input_ids", TensorProto.INT64, ["n", 8])],
-        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["n", 3])],
-        [numpy_helper.from_array(weights, "w")],
-    )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
-    onnx.save(model, folder / "model.onnx")
-    words = {word: number for number, word in enumerate(("[PAD]", "[UNK]", "a", "one", "two", "three"))}
-    tokenizer = Tokenizer(models.WordLevel(words, unk_token="[UNK]"))
-    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
-    tokenizer.save(str(folder / "tokenizer.json"))
-    PIPELINE.write(folder)
-    return folder
 
 
 def graph_alone(artifact: Path, folder: Path) -> Path:
@@ -334,16 +302,17 @@ def test_https_to_a_server_without_tls_is_said(stock: Stock, tmp_path: Path) -> 
         RemoteBackend(site_of(tmp_path, https(stock)))
 
 
+@pytest.mark.parametrize("scheme", ["https", "grpcs"])
 @pytest.mark.parametrize(
     ("content", "said"), [(None, "cannot be read: No such file"), (b"secret", "holds no certificates in PEM format")]
 )
-def test_a_file_without_certificates_is_said(tmp_path: Path, content: bytes | None, said: str) -> None:
+def test_a_file_without_certificates_is_said(tmp_path: Path, content: bytes | None, said: str, scheme: str) -> None:
     file = tmp_path / "ca.pem"
     if content is not None:
         file.write_bytes(content)
 
     with pytest.raises(TierError, match=rf"^topology\.tiers\.edge\.ca_file: .*{said}"):
-        RemoteBackend(site_of(tmp_path, "https://127.0.0.1:1", ca_file=file))
+        RemoteBackend(site_of(tmp_path, f"{scheme}://127.0.0.1:1", ca_file=file))
 
 
 @pytest.mark.parametrize(
