@@ -37,6 +37,8 @@ class GrpcStock:
         A status and a sentence that it answers to each inference instead.
     live
         What it says of itself.
+    is_gateway
+        Whether it has the methods of models alone.
     """
 
     graphs: Mapping[str, Path]
@@ -44,6 +46,7 @@ class GrpcStock:
     token: str | None = None
     refusal: tuple[Any, str] | None = None
     live: bool = True
+    is_gateway: bool = False
     port: int = 0
     stop: Callable[[], object] = lambda: None
     requests: list[Any] = field(default_factory=list)
@@ -79,10 +82,14 @@ class _Servicer(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: ignore[
 
     def ServerLive(self, request: Any, context: Any) -> Any:  # noqa: N802  # as the service has it
         self._enter(context)
+        if self.stock.is_gateway:
+            return super().ServerLive(request, context)
         return service_pb2.ServerLiveResponse(live=self.stock.live)
 
     def ServerMetadata(self, request: Any, context: Any) -> Any:  # noqa: N802  # as the service has it
         self._enter(context)
+        if self.stock.is_gateway:
+            return super().ServerMetadata(request, context)
         return service_pb2.ServerMetadataResponse(name="stock", version="1")
 
     def ModelMetadata(self, request: Any, context: Any) -> Any:  # noqa: N802  # as the service has it

@@ -153,6 +153,13 @@ def test_metadata_are_compared_with_the_pipeline_before_the_trial(
     assert stock.requests == []
 
 
+def test_a_gateway_that_has_the_methods_of_models_alone_is_enough(artifact: Path, tmp_path: Path) -> None:
+    with grpc_server(GrpcStock({"tiny-identity": artifact / "model.onnx"}, is_gateway=True)) as server:
+        answer = ask(site_of(tmp_path, server.url), order_of(artifact), INPUTS)
+
+    assert np.array_equal(answer.outputs["y"], INPUTS["x"])
+
+
 def test_a_relay_in_front_of_a_server_lets_it_through(stock: GrpcStock, artifact: Path, tmp_path: Path) -> None:
     with run_module("pytest_edgeai.tiers.relay", "--target", f"127.0.0.1:{stock.port}", "--rate-bps", "1e8") as relay:
         assert relay.stdout is not None
