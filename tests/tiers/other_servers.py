@@ -22,6 +22,7 @@ from pytest_edgeai.wire.client import Client, RequestError, model_path
 
 NAMES: Final = ("mlserver", "kserve")
 _SCRIPTS = Path(__file__).with_name("others")
+_INSTALL_S = 600.0
 _PATIENCE_S = 180.0
 # What runs the models whose settings name no runtime, as those that are exported do not.
 _ENVIRONMENT = {"MLSERVER_MODEL_IMPLEMENTATION": "serve_mlserver.OnnxModel"}
@@ -72,7 +73,10 @@ def python_of(name: str, cache: Path) -> Path:
             # Versions are whole in the list; leaving out what resolves dependencies, and compiles, halves the work.
             command = [sys.executable, "-m", "pip", "--python", str(python), "install", "--quiet", "--no-compile"]
             command += ["--no-deps", "--only-binary=:all:", "--requirement", str(wanted)]
-            ended = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
+            try:
+                ended = subprocess.run(command, capture_output=True, text=True, timeout=_INSTALL_S, check=False)
+            except subprocess.TimeoutExpired:
+                raise NotInstalledError(f"{name} is not installed within {_INSTALL_S:g} s") from None
             if ended.returncode != 0:
                 lines = [line for line in ended.stderr.splitlines() if "ERROR" in line] or ["pip gives no reason"]
                 raise NotInstalledError(f"{name} cannot be installed: {lines[0]}")
@@ -89,7 +93,13 @@ def other_server(name: str, python: Path, models: Path) -> Iterator[OtherServer]
     command += [str(server.http_port), str(server.grpc_port), str(models)]
     log = models.with_suffix(f".{name}.log")
     with log.open("wb") as output:
-        process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, env={**os.environ, **_ENVIRONMENT})
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,  # it ends with this process, which holds the other end
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, **_ENVIRONMENT},
+        )
     try:
         for model in models.iterdir():
             _wait_until_ready(server, model.name, process, log)
@@ -101,6 +111,8 @@ def other_server(name: str, python: Path, models: Path) -> Iterator[OtherServer]
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait(30)
+        assert process.stdin is not None
+        process.stdin.close()
 
 
 def _wait_until_ready(server: OtherServer, model: str, process: subprocess.Popen[bytes], log: Path) -> None:

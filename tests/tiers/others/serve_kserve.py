@@ -17,6 +17,7 @@ import onnxruntime
 import uvicorn
 from kserve import InferOutput, InferRequest, InferResponse, Model, ModelServer
 from kserve.utils.numpy_codec import from_np_dtype
+from parent import exit_with_parent
 
 
 class _Config(uvicorn.Config):
@@ -59,4 +60,5 @@ def main(http_port: int, grpc_port: int, folder: Path) -> None:
 
 
 if __name__ == "__main__":
+    exit_with_parent()
     main(int(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3]))

@@ -17,6 +17,7 @@ from mlserver import MLModel, MLServer, ModelSettings, Settings
 from mlserver.codecs import NumpyCodec
 from mlserver.types import InferenceRequest, InferenceResponse
 from mlserver.utils import get_model_uri
+from parent import exit_with_parent
 
 
 class OnnxModel(MLModel):
@@ -49,4 +50,5 @@ async def main(http_port: int, grpc_port: int, folder: Path) -> None:
 
 
 if __name__ == "__main__":
+    exit_with_parent()
     asyncio.run(main(int(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3])))
