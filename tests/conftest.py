@@ -2,23 +2,44 @@
 
 from __future__ import annotations
 
-# Sessions inside this process forget what they import. What pickles by its name has to stay the same object.
-import concurrent.futures.process  # noqa: F401
+import compileall
+import concurrent.futures.process  # noqa: F401  # sessions inside this process forget it: what pickles by name has to stay
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, Final
 
 import pytest
 from hypothesis import settings
 
+import pytest_edgeai
 from pytest_edgeai.measure.session_lock import FOLDER_VARIABLE
 
+HERE: Final = Path(__file__).parent
 WITH_ENGINE: Final = ("tests/containers/", "tests/suite/test_backends_agree.py")
 SLOW: Final = ("commands", "containers", "examples", "models", "operators", "parallel", "plugin", "suite", "tiers")
-"""Folders of tests that train, start containers and servers, or run whole sessions."""
+"""Folders of tests that train, start containers and servers, or run whole sessions: `-m "not slow"` leaves them out."""
 
 # How long an example takes is the host's business.
 settings.register_profile("any host", deadline=None)
 settings.load_profile("any host")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Compile the package as pip does, where Python is told to write no bytecode.
+
+    Tests start hundreds of processes, and each of them would compile what it imports.
+    """
+    if sys.dont_write_bytecode and not hasattr(config, "workerinput"):
+        compileall.compile_dir(Path(pytest_edgeai.__file__).parent, quiet=2)
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Import nothing of what `-m "not slow"` leaves out, unless it is named."""
+    if config.option.markexpr != "not slow" or collection_path.parent != HERE or collection_path.name not in SLOW:
+        return None
+    named = [Path(one.partition("::")[0]).resolve() for one in config.args]
+    return True if all(one == HERE or one in HERE.parents for one in named) else None
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
