@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
@@ -51,6 +51,26 @@ class Registered:
         from pytest_edgeai.operators.chains import nodes_of
 
         return nodes_of(operator, self.operators)
+
+    def unusable(self, model: str, operator: str) -> str:
+        """Why an artifact cannot be made as things are set, in a sentence; empty where it can be tried."""
+        from pytest_edgeai.operators.chains import refusal
+
+        subject = self.subjects[model]
+        sentence = refusal(operator, subject, self.operators)
+        refused = (
+            f"operator {operator} cannot be used on model {model} (--edgeai-models): {sentence}" if sentence else ""
+        )
+        return subject.missing or refused
+
+    def in_order(self, artifacts: Iterable[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
+        """Sort models and operators into the order in which their artifacts are made.
+
+        They are in the order of models, so that parallel workers seldom wait for each other, and of each model in the
+        order of operators, in which those that others start from come first.
+        """
+        models, operators = list(self.subjects), list(self.operators)
+        return tuple(sorted(artifacts, key=lambda one: (models.index(one[0]), operators.index(one[1]))))
 
     def wanted_by(self, operator: str, origin: str) -> str:
         """The placement that an operator's artifacts are made for, as a sentence goes on that says what it needs."""

@@ -193,38 +193,21 @@ class MeasuringSession:
         SettingsError
             A line for each, which names the setting.
         """
-        lacking = dict.fromkeys(sentence for sentence in itertools.starmap(self._unusable, self.wanted) if sentence)
+        lacking = dict.fromkeys(filter(None, itertools.starmap(self.registered.unusable, self.wanted)))
         if lacking:
             raise SettingsError("\n".join(lacking))
 
-    def _unusable(self, model: str, operator: str) -> str:
-        """Why an artifact cannot be made as things are set, in a sentence; empty where it can be tried."""
-        from pytest_edgeai.operators.chains import refusal
-
-        subject = self.registered.subjects[model]
-        sentence = refusal(operator, subject, self.registered.operators)
-        refused = (
-            f"operator {operator} cannot be used on model {model} (--edgeai-models): {sentence}" if sentence else ""
-        )
-        return subject.missing or refused
-
     @property
     def wanted(self) -> tuple[tuple[str, str], ...]:
-        """Artifacts to make ready: those needed, and the baselines that drops are measured against.
-
-        They are in the order of models, so that parallel workers seldom wait for each other, and of each model in the
-        order of operators, in which those that others start from come first.
-        """
+        """Artifacts to make ready, in order: those needed, and the baselines that drops are measured against."""
         baselines = ((model, self.settings.baseline) for model, _ in self.artifacts)
-        every = set(itertools.chain(baselines, self.artifacts))
-        models, operators = list(self.registered.subjects), list(self.registered.operators)
-        return tuple(sorted(every, key=lambda one: (models.index(one[0]), operators.index(one[1]))))
+        return self.registered.in_order({*baselines, *self.artifacts})
 
     def prepare_one(self, wanted: tuple[str, str], report: Callable[[Progress], None]) -> Prepared | Failure:
         """Make one artifact ready."""
         from pytest_edgeai.operators.worker import Failure, prepare_all
 
-        unusable = self._unusable(*wanted)
+        unusable = self.registered.unusable(*wanted)
         if unusable:
             return Failure(unusable)
         return prepare_all(self.plan, [wanted], report)[wanted]

@@ -253,8 +253,8 @@ def _send(
         answers.append(answer)
         return answer
 
-    gc.collect()
-    gc.freeze()  # what pytest has piled up is not worth walking through in the middle of a request
+    gc.collect(1)  # what the last trial left; all that pytest has piled up takes as long to walk through as a trial
+    gc.freeze()  # so that nothing of it is walked through in the middle of a request
     try:
         timed_s = stopwatch(send, lambda: ((next(turn),), {}), profile.requests, profile.warmup)
     finally:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import importlib
 import pickle
 import subprocess
 import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -27,6 +29,12 @@ BY_GUESSING = {
     "f1": 100 * 2 * 0.6 / 1.6,  # whoever calls everything a paraphrase
 }
 ROOT = Path(__file__).parents[2]
+
+
+@functools.cache
+def generated(generate: Callable[[Split], Sequence[Example]], split: Split) -> Sequence[Example]:
+    """Examples, which several models have in common and which take seconds to draw."""
+    return generate(split)
 
 
 @pytest.fixture(params=SUBJECTS)
@@ -83,7 +91,8 @@ def test_accuracy_is_far_above_guessing(subject: SubjectModel) -> None:
     pytest.importorskip("torch")
     from models.train import accuracy
 
-    measured = accuracy(subject, subject.trained(), limit=300)
+    examples = dataclasses.replace(subject.examples, generate=functools.partial(generated, subject.examples.generate))
+    measured = accuracy(dataclasses.replace(subject, examples=examples), subject.trained(), limit=300)
     metric = str(subject.metrics[0])
     assert measured[metric] > BY_GUESSING[metric] + (100 - BY_GUESSING[metric]) / 2
     assert measured.get("top5", 100.0) >= measured[metric]
@@ -95,7 +104,7 @@ def test_students_are_half_of_their_teachers_and_answer_as_those_do(subject: Sub
 
     assert subject.training is not None
     assert subject.training.student is not None
-    inputs = graph_inputs(subject, subject.examples.generate("calibration")[:2])
+    inputs = graph_inputs(subject, generated(subject.examples.generate, "calibration")[:2])
     student, teacher = subject.training.student().eval(), subject.trained()
     with torch.no_grad():
         assert student(*inputs).shape == teacher(*inputs).shape
@@ -145,7 +154,7 @@ def test_training_learns(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     from models import train
 
     definition = importlib.import_module(f"models.{name}")
-    few = definition.SUBJECT.examples.generate("calibration")[:64]
+    few = generated(definition.SUBJECT.examples.generate, "calibration")[:64]
 
     def generate(split: Split) -> list[Example]:
         return list(few)

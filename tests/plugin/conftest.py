@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import importlib
 import json
+import pkgutil
 import shutil
 from collections.abc import Callable
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
-# pytester forgets what a run in this process imported; all of this is imported once and stays.
 import onnx  # noqa: F401  # stays imported
 import onnxruntime  # noqa: F401  # stays imported
 import pytest
@@ -18,8 +19,12 @@ import scikit_posthocs  # noqa: F401  # stays imported
 import scipy.stats  # noqa: F401  # stays imported
 from jsonschema import Draft202012Validator
 
-import pytest_edgeai.subjects.files
-import pytest_edgeai.subjects.metric_registry  # noqa: F401  # stays imported, since what it has is pickled by name
+import pytest_edgeai
+
+# pytester forgets what a run in this process imported, which takes half of a run of toys: what is imported here stays.
+for _module in pkgutil.walk_packages(pytest_edgeai.__path__, "pytest_edgeai."):
+    if not _module.name.endswith((".__main__", ".encoder")):  # the one runs a command, the other needs torch
+        importlib.import_module(_module.name)
 
 SCHEMA: dict[str, Any] = json.loads(
     resources.files("pytest_edgeai.reporting").joinpath("results.schema.json").read_text(encoding="utf-8")

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.operators.graph_subjects import WIDTH, Regression, write_regression
+from tests.operators.graph_subjects import WIDTH, write_houses
 from tests.plugin.conftest import PROCESSES, Project
 
 PRICE = """
@@ -35,13 +35,7 @@ def price(project: Project) -> Project:
     """A project without any Python of its own but the test."""
     folder = project.path / "models"
     folder.mkdir()
-    write_regression(folder / "price.onnx", 1)
-    examples = Regression()("validation")
-    np.savez(
-        folder / "houses.npz",
-        x=np.concatenate([one.inputs["x"] for one in examples]),
-        reference=np.array([one.reference for one in examples]),
-    )
+    write_houses(folder)
     project.path.joinpath("conftest.py").unlink()
     settings(project, PRICE)
     return project
