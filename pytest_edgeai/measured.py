@@ -183,6 +183,14 @@ class Measured:
     other: OtherVersion | None
     interrupted: str = ""
 
+    def why_unmade(self, strategy: Strategy) -> str:
+        """Which artifact the trials of a strategy were not made for want of, as a sentence goes on; else empty."""
+        lacking = lacking_artifact(strategy.artifact, self.plan.settings.baseline, self.failures)
+        if lacking is None:
+            return ""
+        role = ", its baseline," if lacking != strategy.artifact else ""
+        return f"artifact {'-'.join(lacking)}{role} could not be made"
+
     @property
     def own_records(self) -> dict[PlannedTrial, TrialRecord]:
         """The trials that were made of this version."""

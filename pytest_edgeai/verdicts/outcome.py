@@ -17,7 +17,7 @@ from pytest_edgeai.measure.attempts import InvalidTrial
 from pytest_edgeai.measure.contention import speed_remark
 from pytest_edgeai.measure.link_errors import floor_remark, link_remarks
 from pytest_edgeai.measure.records import TrialRecord
-from pytest_edgeai.measured import Measured, lacking_artifact
+from pytest_edgeai.measured import Measured
 from pytest_edgeai.settings import Settings
 from pytest_edgeai.subjects.metrics import PERCENT
 from pytest_edgeai.verdicts import Verdict, worst
@@ -198,12 +198,11 @@ def _result(
     latencies_s = np.concatenate([record.latencies_s for record in valid]) if valid else np.array([np.nan])
     artifact = measured.prepared.get(strategy.artifact)
     accuracy = accuracies[strategy.artifact]
-    lacking = lacking_artifact(strategy.artifact, settings.baseline, measured.failures)
+    unmade = measured.why_unmade(strategy)
     verdicts = [judge_trials(_invalid(planned, measured), len(planned), tries)]
     unmeasured = "" if artifact is None else artifact.evaluation.unmeasured
-    if lacking is not None:
-        role = ", its baseline," if lacking != strategy.artifact else ""
-        verdicts = [Verdict("invalid", f"not measured, since artifact {'-'.join(lacking)}{role} could not be made")]
+    if unmade:
+        verdicts = [Verdict("invalid", f"not measured, since {unmade}")]
     elif unmeasured:
         verdicts.append(
             Verdict("inconclusive", f"accuracy: not measured ({unmeasured}), so no accuracy budget could be judged")

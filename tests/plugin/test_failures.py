@@ -54,7 +54,7 @@ def test_an_operator_that_raises_is_told_once_and_its_trials_are_not_run(
     project: Project, builds: Callable[[], list[str]], fault: Fault
 ) -> None:
     fault("build")
-    result = project.run("--benchmark-only", "--junitxml=junit.xml")
+    result = project.run("--benchmark-only", "--junitxml=junit.xml", "--benchmark-save=it")
     assert result.ret == pytest.ExitCode.TESTS_FAILED
     assert _told(project, result) == ONCE
     result.assert_outcomes(passed=4, deselected=4)
@@ -64,6 +64,8 @@ def test_an_operator_that_raises_is_told_once_and_its_trials_are_not_run(
         f"toy-worse-{tier}": "not measured, since artifact toy-worse could not be made" for tier in ("mobile", "edge")
     }
     assert {trial["operator"] for trial in results["trials"]} == {"identity"}
+    (saved,) = project.path.glob(".benchmarks/*/*_it.json")
+    assert "artifact toy-worse could not be made" in saved.read_text(encoding="utf-8")
 
 
 def test_without_its_baseline_nothing_of_a_model_is_run_and_what_starts_from_it_is_not_tried(
