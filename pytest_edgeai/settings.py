@@ -32,12 +32,12 @@ class Settings(Spec):
         topology's tiers with the chains that the operators make parts for. Tiers may be chains (`mobile+edge`).
     baseline
         The operator that accuracy drops are measured against.
+    profiles
+        `quick`, `paper` and those of the user; a user's entry may also change some values of a known one.
     profile
         Name of an entry of `profiles`.
     replicates
         Trials of each strategy, or None for as many as the profile says.
-    profiles
-        `quick`, `paper` and those of the user; a user's entry may also change some values of a known one.
     topology
         Tiers and links.
     backend
