@@ -5,7 +5,7 @@ Statistics, verdicts, recordings and reports know this value and not the session
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -22,6 +22,21 @@ if TYPE_CHECKING:
 
 ArtifactName: TypeAlias = tuple[str, str]
 """Model and operator."""
+
+
+def lacking_artifact(artifact: ArtifactName, baseline: str, failures: Container[ArtifactName]) -> ArtifactName | None:
+    """The artifact for want of which a strategy is not measured, or None.
+
+    Parameters
+    ----------
+    artifact
+        The strategy's.
+    baseline
+        The baseline operator, whose artifact it is compared with.
+    failures
+        Artifacts that could not be made.
+    """
+    return next((one for one in (artifact, (artifact[0], baseline)) if one in failures), None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,6 +182,14 @@ class Measured:
     failures: Mapping[ArtifactName, str]
     other: OtherVersion | None
     interrupted: str = ""
+
+    def why_unmade(self, strategy: Strategy) -> str:
+        """Which artifact the trials of a strategy were not made for want of, as a sentence goes on; else empty."""
+        lacking = lacking_artifact(strategy.artifact, self.plan.settings.baseline, self.failures)
+        if lacking is None:
+            return ""
+        role = ", its baseline," if lacking != strategy.artifact else ""
+        return f"artifact {'-'.join(lacking)}{role} could not be made"
 
     @property
     def own_records(self) -> dict[PlannedTrial, TrialRecord]:

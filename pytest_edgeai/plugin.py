@@ -37,6 +37,10 @@ def pytest_configure(config: pytest.Config) -> None:
     ):
         config.addinivalue_line("markers", line)
     state = register(config)
+    if getattr(config.option, "dist", "no") != "no":
+        from pytest_edgeai.collection.planning import refuse_benchmarks_in_workers
+
+        refuse_benchmarks_in_workers(config, state.options)
     if state.options.prepares and not config.option.benchmark_only:
         config.option.benchmark_disable = True  # else pytest-benchmark warns that it is disabled by pytest-xdist
 
@@ -66,9 +70,13 @@ def pytest_sessionstart(session: pytest.Session) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node: Any) -> None:
-    """Hear from a worker of pytest-xdist that every trial was skipped."""
+    """Hear from a worker of pytest-xdist that it refused the session, or that every trial was skipped."""
+    from pytest_edgeai.collection.planning import refusal_in_worker
+
+    state = state_of(node.config)
+    state.refused = state.refused or refusal_in_worker(node)
     if getattr(node, "workeroutput", {}).get("edgeai_unmeasured"):
-        state_of(node.config).is_unmeasured = True
+        state.is_unmeasured = True
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -104,11 +112,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
             parametrization.parametrize(metafunc, axes, state.session)
     except EdgeAIError as error:
         sentence = str(error)
-    if sentence is None:
-        return
-    if state.options.prepares and state.options.is_worker:  # all that such a worker can hand to its controller
-        raise pytest.Collector.CollectError(sentence)
-    parametrization.refuse(metafunc, axes, sentence)
+    if sentence is not None:
+        parametrization.refuse(metafunc, axes, sentence)
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -139,15 +144,22 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     from pytest_edgeai.collection import parametrization
 
     state = state_of(session.config)
-    parametrization.refuse_unusable(session, state.options)
-    if state.options.hand_over is not None:
-        _hand_over_instead(session, state)
-    elif state.options.prepares:
-        _prepare_instead(session, state)
-    elif state.session is not None:
-        from pytest_edgeai.collection.planning import plan_trials
+    try:
+        parametrization.refuse_unusable(session, state.options)
+        if state.options.hand_over is not None:
+            _hand_over_instead(session, state)
+        elif state.options.prepares:
+            _prepare_instead(session, state)
+        elif state.session is not None:
+            from pytest_edgeai.collection.planning import plan_trials
 
-        plan_trials(session, state, state.session)
+            plan_trials(session, state, state.session)
+    except pytest.UsageError as error:
+        if not state.options.is_worker:
+            raise
+        from pytest_edgeai.collection.planning import refuse_in_worker
+
+        refuse_in_worker(session, str(error))
 
 
 def pytest_report_collectionfinish(config: pytest.Config) -> list[str]:
@@ -228,6 +240,9 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> Generator[
     """Run the statistics, judge, write the reports, and only then fail."""
     config = session.config
     state = find_state(config)
+    if state is not None and state.refused is not None:
+        yield
+        raise pytest.UsageError(state.refused)
     if state is not None and state.is_unmeasured:
         return (yield from _finish_unmeasured(session, state, exitstatus))
     if state is None or state.session is None or state.progress is None or not state.measures:
@@ -244,7 +259,7 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> Generator[
     if state.report is not None:
         outcome = conclusion.write_reports(state.report, measured, outcome)
     state.outcome = outcome
-    junit.add_to_report(config, junit.session_cases(outcome), outcome.comparison)
+    junit.add_to_report(config, junit.session_cases(outcome, measured.failures), outcome.comparison)
     result = yield
     if exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED) and outcome.fails:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
@@ -281,10 +296,17 @@ def _prepare_instead(session: pytest.Session, state: State) -> None:
     if edgeai is None:
         return
     from pytest_edgeai.collection import parametrization
+    from pytest_edgeai.collection.opening import baseline_of
     from pytest_edgeai.collection.preparation_items import items_for
+    from pytest_edgeai.errors import EdgeAIError
     from pytest_edgeai.reporting.preparation import CHANNEL, send_through
 
     edgeai.artifacts = parametrization.artifacts_of(item for item in needing if item.get_closest_marker("skip") is None)
+    try:
+        edgeai.refuse_unusable_subjects()
+        baseline_of(session.config, state)  # who prepares what is going to be compared hears of a wrong name now
+    except EdgeAIError as error:
+        raise pytest.UsageError(str(error)) from None
     if state.options.is_worker:
         channel = session.config.workerinput[CHANNEL]  # type: ignore[attr-defined]  # pytest-xdist's
         session.items[:] = items_for(session, edgeai, send_through(channel))

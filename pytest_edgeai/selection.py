@@ -8,11 +8,10 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
-from pytest_edgeai.errors import SettingsError
+from pytest_edgeai.errors import SettingsError, nearest
 from pytest_edgeai.matrix.names import parse_placements, select
 from pytest_edgeai.matrix.strategies import Strategy
 from pytest_edgeai.settings import Settings
-from pytest_edgeai.settings_tables import AccuracyBudgets, AccuracyFloors, MetricDrops
 from pytest_edgeai.tiers.backend import BackendFactory
 from pytest_edgeai.tiers.placements import Placement
 
@@ -97,25 +96,18 @@ class Selection:
         SettingsError
             A name is unknown.
         """
-        operators = select(
-            "operator", "operators (--edgeai-operators)", settings.operators, tuple(registered.operators)
-        )
+        where = settings.origins.of
+        operators = select("operator", where("operators"), settings.operators, tuple(registered.operators))
         placements = cls._placements(settings, registered, operators)
         if settings.baseline not in registered.operators:
-            select("operator", "baseline", (settings.baseline,), tuple(registered.operators))
-        budgets = settings.budgets
-        tables: Mapping[str, AccuracyBudgets | MetricDrops | AccuracyFloors] = {
-            "accuracy_drop_pp": budgets.accuracy_drop_pp,
-            "metric_drop": budgets.metric_drop,
-            "accuracy_floor": budgets.accuracy_floor,
-        }
-        for name, table in tables.items():
+            select("operator", where("baseline"), (settings.baseline,), tuple(registered.operators))
+        for name, table in settings.budgets.by_operator.items():
             for model in table.models:
-                select("model", f"budgets.{name}.models", (model,), tuple(registered.subjects))
+                select("model", where(f"{name}.models"), (model,), tuple(registered.subjects))
             for operator in itertools.chain(table.operators, *table.models.values()):
-                select("operator", f"budgets.{name}", (operator,), tuple(registered.operators))
+                select("operator", where(name), (operator,), tuple(registered.operators))
         return cls(
-            models=select("model", "models (--edgeai-models)", settings.models, tuple(registered.subjects)),
+            models=select("model", where("models"), settings.models, tuple(registered.subjects)),
             operators=operators,
             placements=placements,
         )
@@ -134,13 +126,14 @@ class Selection:
         for budget in settings.budgets.latency:
             if not any(fnmatchcase(name, budget.strategies) for name in ids):
                 raise SettingsError(
-                    f"budgets.latency: no strategy is named by {budget.strategies!r}; one is named {ids[0]!r}"
+                    f"{settings.origins.of('budgets.latency')}: no strategy is named by {budget.strategies!r}; did you "
+                    f"mean {nearest(budget.strategies, ids, least=0.0)!r}?"
                 )
 
     @staticmethod
     def _placements(settings: Settings, registered: Registered, operators: Sequence[str]) -> tuple[Placement, ...]:
         """The placements that are asked for; else all tiers, and the chains and nodes that operators make parts for."""
-        setting, topology = "tiers (--edgeai-tiers)", settings.topology
+        setting, topology = settings.origins.of("tiers"), settings.topology
         if settings.tiers is not None:
             placements = parse_placements(setting, settings.tiers, topology)
         else:

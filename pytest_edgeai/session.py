@@ -21,7 +21,7 @@ from pytest_edgeai.matrix.schedule import place_again, schedule
 from pytest_edgeai.matrix.strategies import PlannedTrial, Strategy
 from pytest_edgeai.measure.attempts import Attempts, Fate, TrialLog
 from pytest_edgeai.measure.host import Host, this_host
-from pytest_edgeai.measured import ArtifactName, Commit, Measured, OtherVersion, SessionPlan
+from pytest_edgeai.measured import ArtifactName, Commit, Measured, OtherVersion, SessionPlan, lacking_artifact
 from pytest_edgeai.selection import Registered, Selection
 from pytest_edgeai.settings import Settings
 from pytest_edgeai.store import default_root
@@ -207,10 +207,10 @@ class MeasuringSession:
         """Make one artifact ready."""
         from pytest_edgeai.operators.worker import Failure, prepare_all
 
-        unusable = self.registered.unusable(*wanted)
-        if unusable:
-            return Failure(unusable)
-        return prepare_all(self.plan, [wanted], report)[wanted]
+        result = prepare_all(self.plan, [wanted], report, self.failures)[wanted]
+        if isinstance(result, Failure):
+            self.failures[wanted] = result.sentence
+        return result
 
     def prepare(self, report: Callable[[Progress], None]) -> None:
         """Make the artifacts ready, and the baselines that drops are measured against.
@@ -227,6 +227,16 @@ class MeasuringSession:
                 self.failures[one] = result.sentence
             else:
                 self.prepared[one] = result
+
+    @property
+    def unmade_trials(self) -> tuple[PlannedTrial, ...]:
+        """Planned trials for which an artifact could not be made, that of the strategy or the baseline's."""
+        lacking = {
+            artifact: lacking_artifact(artifact, self.settings.baseline, self.failures)
+            for artifact in {trial.strategy.artifact for trial in self.trials}
+        }
+        every = (*self.trials, *self.baseline_trials)
+        return tuple(trial for trial in every if lacking.get(trial.strategy.artifact) is not None)
 
     def keep_comparable(self, other: OtherVersion) -> None:
         """Know what the other version has, and keep the trials that can tell the versions apart."""
@@ -260,12 +270,14 @@ class MeasuringSession:
             It could not be made; says why.
         """
         from pytest_edgeai.operators import BuildError
+        from pytest_edgeai.operators.worker import unmade
 
         if version:
             assert self.other is not None
             return self.other.prepared[wanted]
         if wanted in self.failures:
-            raise BuildError(f"artifact {'-'.join(wanted)}: {self.failures[wanted]}")
+            reason = ": see the verdicts" if self.trials else f": {self.failures[wanted]}"
+            raise BuildError(f"{unmade(wanted)}{reason}")
         return self.prepared[wanted]
 
     def deployment_spec(self, strategy: Strategy, version: str = "") -> DeploymentSpec:

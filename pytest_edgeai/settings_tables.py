@@ -217,6 +217,15 @@ class Budgets(Spec):
     accuracy_floor: AccuracyFloors = AccuracyFloors()
     latency: tuple[LatencyBudget, ...] = ()
 
+    @property
+    def by_operator(self) -> Mapping[str, AccuracyBudgets | MetricDrops | AccuracyFloors]:
+        """The tables whose entries are by model and operator, by the names of the settings."""
+        return {
+            "budgets.accuracy_drop_pp": self.accuracy_drop_pp,
+            "budgets.metric_drop": self.metric_drop,
+            "budgets.accuracy_floor": self.accuracy_floor,
+        }
+
     def allowance(self, model: str, operator: str, is_percent: bool) -> Allowance:  # one of two kinds
         """How much worse than the baseline's the first metric of an artifact may be."""
         drops = self.metric_drop
@@ -277,6 +286,9 @@ class Tolerances(Spec):
     ----------
     link_share
         By how much links may have changed a trial's latency, as a share of it.
+    link_floor_s
+        By how many seconds they may have changed it whatever share that is. A probe takes a message that is right to
+        50 µs for right, and a request and its answer are two messages, so that less cannot be told from no error.
     score
         Difference between a score through the tiers and the same score computed locally.
     output
@@ -294,6 +306,7 @@ class Tolerances(Spec):
     """
 
     link_share: float = Field(default=0.02, gt=0, lt=1)
+    link_floor_s: float = Field(default=1e-4, ge=0, le=1)
     score: float = Field(default=1e-3, gt=0)
     output: float = Field(default=1e-3, gt=0)
     cpu_wait: float = Field(default=0.10, gt=0)

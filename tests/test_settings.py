@@ -83,7 +83,7 @@ def test_every_wrong_setting_gets_a_line(tmp_path: Path) -> None:
     [
         ('[topology.links.mobile-moon]\nrate = "1 Mbit/s"', "a link is named by two tiers"),
         ('[topology.links.edge-edge]\nrate = "1 Mbit/s"', "only the origin's nodes have one"),
-        ('[topology]\norigin = "moon"', "origin 'moon' is not a tier"),
+        ('[topology]\norigin = "moon"', "origin: there is no tier 'moon'"),
         ('[topology.tiers.mobile]\nmemory = "4"', "expected a number with a unit"),
         ("[topology.tiers.mobile]\ncores = 0", "topology.tiers.mobile.cores"),
         ("[topology.links.edge-cloud]\nloss = 1.0", "topology.links.edge-cloud.loss"),
@@ -128,7 +128,7 @@ def test_the_most_specific_floor_holds_and_there_is_none_by_default() -> None:
 def test_relative_paths_start_at_the_folder_of_the_settings_file(tmp_path: Path) -> None:
     (tmp_path / "inner").mkdir()
     text = (
-        'store = "s"\nreport = "r"\n[data]\nilsvrc = "images"\nmrpc = "generated"\n'
+        'store = "s"\nreport = "r"\nscale = "paper"\n[data]\nilsvrc = "images"\nmrpc = "generated"\n'
         '[weights]\ndefault = "hub"\nresnet = "w.pth"\n[topology.tiers.cloud]\ntoken_file = "t"\nca_file = "c"\n'
         'url = "https://c:1"\n'
     )

@@ -33,12 +33,14 @@ def open_session(config: pytest.Config, state: State) -> MeasuringSession:
     from pytest_edgeai.session import MeasuringSession
     from pytest_edgeai.settings import validated
     from pytest_edgeai.settings_files import find_settings
+    from pytest_edgeai.tiers.registry import check_backend
 
     topologies = [one for one in config.hook.pytest_edgeai_tiers(config=config) if one is not None]
     file, content = find_settings(*_folders(config))
     settings = validated(file, content, state.options.overrides, topologies[0] if topologies else None)
     state.settings = settings
     registered = _registered(config, settings)
+    check_backend(settings.backend, settings.origins.of("backend"), registered.backends)
     root = config.rootpath if file is None else file.parent
     against, usual = _against(state, root), None
     if against is not None and settings.replicates is None:
@@ -93,7 +95,8 @@ def _expand(session: MeasuringSession, report: Callable[[Progress], None]) -> No
 
     settings, operators = session.settings, session.registered.operators
     if takes_every_cut(settings.baseline, operators):
-        raise SettingsError(f"baseline: {settings.baseline} with cut = 'all' is not one operator but many")
+        where = settings.origins.of("baseline")
+        raise SettingsError(f"{where}: {settings.baseline} with cut = 'all' is not one operator but many")
     if any(takes_every_cut(name, operators) for name in session.selection.operators):
         from pytest_edgeai.operators.every_cut import expand
 
@@ -142,16 +145,17 @@ def _progress(config: pytest.Config, state: State, session: MeasuringSession) ->
 def _against(state: State, root: Path) -> Commit | None:
     """The commit that is to be measured beside the working copy; preparing artifacts is not measuring."""
     wanted = state.options.against
-    if wanted is None or state.options.prepares:
+    if wanted is None:
         return None
     from pytest_edgeai.versions.checkouts import find_commit
 
     if state.options.compare is not None:
         raise SettingsError("--edgeai-against and --edgeai-compare: a session is compared with one version")
     try:
-        return find_commit(wanted, root)
+        commit = find_commit(wanted, root)
     except EdgeAIError as error:
         raise VersionError(f"--edgeai-against: {error}") from None
+    return None if state.options.prepares else commit
 
 
 def _folders(config: pytest.Config) -> list[Path]:

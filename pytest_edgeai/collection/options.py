@@ -11,6 +11,8 @@ from typing import Any, Final
 
 import pytest
 
+from pytest_edgeai.errors import unknown
+
 _NAMES: Final = ("models", "operators", "tiers")
 _SINGLE: Final = ("profile", "backend", "report", "store", "replicates", "scale")
 
@@ -109,7 +111,10 @@ def add_options(parser: pytest.Parser) -> None:
     )  # what --edgeai-against asks the revision for
     add("--edgeai-scale", metavar="NAME", help="small (default), or paper: the study's own models at full size")
     add(
-        "--edgeai-weights", metavar="FROM", help="of full-size models: hub (default), or random to measure latency only"
+        "--edgeai-weights",
+        type=_weights,
+        metavar="FROM",
+        help="of full-size models: hub (default), random to measure latency only, or a path",
     )
     add("--edgeai-prepare", action="store_true", help="build and evaluate all artifacts, also with -n; measure nothing")
     add(
@@ -129,6 +134,16 @@ def _duration(text: str) -> float:
         return parse_quantity(text, "duration")
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def _weights(text: str) -> str:
+    from pytest_edgeai.subjects.weights import HUB, RANDOM
+
+    if text in (HUB, RANDOM):
+        return text
+    if not Path(text).exists():
+        raise argparse.ArgumentTypeError(f"{unknown('source of weights', text, (HUB, RANDOM))}, and no such path")
+    return str(Path(text).absolute())
 
 
 def _overrides(config: pytest.Config) -> dict[str, Any]:

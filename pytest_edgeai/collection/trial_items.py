@@ -79,11 +79,29 @@ def follow_trials(session: pytest.Session, state: State) -> None:
     config.pluginmanager.register(progress, "edgeai-progress")
     config.pluginmanager.register(TrialItems(edgeai, progress), "edgeai-trials")
     edgeai.prepare(progress.artifact)
+    _leave_out_unmade(session, edgeai, trials)
     if edgeai.against is not None and edgeai.baseline_trials:
         prepare_other_version(session, edgeai, trials, progress)
         if edgeai.baseline_trials:
             state.undecided = UndecidedTrials()
             edgeai.suppliers.append(state.undecided)
+
+
+def _leave_out_unmade(session: pytest.Session, edgeai: MeasuringSession, trials: dict[str, PlannedTrial]) -> None:
+    """Do not run trials for which an artifact could not be made; verdicts and reports have them nevertheless."""
+    from pytest_edgeai.collection.planning import note
+
+    unmade = set(edgeai.unmade_trials)
+    idle = [item for item in session.items if item.stash.get(TRIAL, None) in unmade]
+    if not idle:
+        return
+    session.items[:] = [item for item in session.items if item not in idle]
+    session.testscollected -= len(idle)
+    for item in idle:
+        trials.pop(item.nodeid, None)
+    session.config.hook.pytest_deselected(items=idle)
+    names = ", ".join("-".join(artifact) for artifact in edgeai.failures)
+    note(session.config, f"{len(idle)} trials are not made, for want of artifacts that could not be made ({names})")
 
 
 class TrialItems:

@@ -198,7 +198,8 @@ def _judge_links(
     if errors is None:
         return None, "", ()
     latency_s = float(np.median([one.latency_s for one in measurements]))
-    return errors, *judge_link_errors(errors, latency_s, assignment.tolerances.link_share, probes)
+    tolerances = assignment.tolerances
+    return errors, *judge_link_errors(errors, latency_s, tolerances.link_share, tolerances.link_floor_s, probes)
 
 
 @contextlib.contextmanager

@@ -147,8 +147,8 @@ def _add(name: str, operators: dict[str, Operator[Any]]) -> None:
 
 def _flat(name: str, operators: Mapping[str, Operator[Any]], within: tuple[str, ...]) -> Iterator[Operator[Any]]:
     if name not in operators:
-        among = f"in {within[0]!r} " if within else ""
-        raise SettingsError(f"operator {among}{unknown('operator', name, tuple(operators))}")
+        among = f"in {within[0]!r}, " if within else ""
+        raise SettingsError(f"{among}{unknown('operator', name, [one for one in operators if SEPARATOR not in one])}")
     if name in within:
         raise SettingsError(f"operator {within[0]!r} cannot be made: {name} is a step of itself")
     operator = operators[name]

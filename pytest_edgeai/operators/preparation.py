@@ -97,6 +97,16 @@ class Plan:
         evaluation = store.find(self._evaluation_recipe(subject, artifact, splits["validation"], baseline))
         return None if evaluation is None else Prepared(artifact, accuracy.load(evaluation), splits["validation"])
 
+    def starts_from(self, wanted: tuple[str, str], other: tuple[str, str]) -> bool:
+        """Whether an artifact cannot be made where another one cannot be: it is made of that, or compared with it."""
+        (model, operator), (other_model, before) = wanted, other
+        if model != other_model or operator == before:
+            return False
+        if before == chains.EXPORTER and self._compares(self.subjects[model], operator):
+            return True
+        base = chains.steps(before, self.operators)
+        return chains.steps(operator, self.operators)[: len(base)] == base
+
     def evaluation_recipe(self, model: str, operator: str, prepared: Prepared) -> Recipe:
         """What decided the evaluation of an artifact that is ready."""
         subject = self.subjects[model]

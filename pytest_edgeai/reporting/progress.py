@@ -72,7 +72,9 @@ class ProgressLines:
             self._line(f"edgeai: {progress.note}")
         elif progress.done:
             self._over("")
-            failure = f": {progress.failure}" if progress.failure else ""
+            # With trials, the reason is told with the verdicts; of cuts, where the artifact cannot be made for it.
+            is_told_here = what == "artifact" and progress.failure and not self._session.trials
+            failure = f": {progress.failure}" if is_told_here else ""
             self._line(f"{line}{progress.stage} after {progress.elapsed_s:.1f} s{failure}")
         elif self._writer.hasmarkup:
             self._over(f"{line}{progress.stage}, {progress.elapsed_s:.0f} s")

@@ -255,9 +255,23 @@ def tokenizer_of(weights: Weights, hub_id: str, stand_in: Path, *, fetch: bool) 
     if not fetch:
         return Tokenizer(None, f"{weights.model} is not among the models that the settings name")
     try:
-        from huggingface_hub import hf_hub_download
-
-        path = Path(hf_hub_download(hub_id, "tokenizer.json"))
+        path = _from_hub(hub_id, "tokenizer.json")
         return Tokenizer(path, revision=path.parent.name)  # the cache has a folder for each revision
     except Exception as error:  # noqa: BLE001  # no library, no network, no such file: each with classes of its own
         return Tokenizer(None, str(weights.refused(f"the hub ({hub_id})", error)))
+
+
+def _from_hub(hub_id: str, name: str) -> Path:
+    """A file of the hub: that in the cache, or a download.
+
+    The hub is asked for the file's length first, since that is given up at once where the hub cannot be reached; the
+    download itself is tried six times in half a minute.
+    """
+    from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    try:
+        return Path(hf_hub_download(hub_id, name, local_files_only=True))
+    except LocalEntryNotFoundError:
+        get_hf_file_metadata(hf_hub_url(hub_id, name))
+        return Path(hf_hub_download(hub_id, name))

@@ -205,7 +205,10 @@ def serve(asked: socket.socket) -> None:
 
 def _request(asked: socket.socket) -> tuple[bytes, list[int]]:
     """The next request with its four descriptors; empty where the other end is closed."""
-    data, descriptors, _, _ = socket.recv_fds(asked, _LARGEST_REQUEST_BYTES, 4)
+    try:
+        data, descriptors, _, _ = socket.recv_fds(asked, _LARGEST_REQUEST_BYTES, 4)
+    except ConnectionResetError:  # closed before anything was asked for, as where no artifact could be made
+        return b"", []
     if not data:
         return b"", []
     length = int.from_bytes(data[:4], "little")

@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal, Self, TypeAlias
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from pytest_edgeai.errors import unknown
 from pytest_edgeai.tiers.addresses import check_engine, check_model_name, check_url, is_encrypted
 from pytest_edgeai.tiers.quantities import parse_quantity
 from pytest_edgeai.wire.links import LinkShape
@@ -206,7 +207,7 @@ class Topology(Spec):
     @model_validator(mode="after")
     def _check(self) -> Self:
         if self.origin not in self.tiers:
-            raise ValueError(f"origin {self.origin!r} is not a tier; tiers are {', '.join(self.tiers)}")
+            raise ValueError(f"origin: {unknown('tier', self.origin, self.tiers)}")
         for name in self.tiers:
             if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
                 raise ValueError(f"the name of a tier is small letters, digits and underscores, not {name!r}")

@@ -15,7 +15,7 @@ import numpy as np
 from pytest_edgeai.matrix.strategies import PlannedTrial, Strategy
 from pytest_edgeai.measure.attempts import InvalidTrial
 from pytest_edgeai.measure.contention import speed_remark
-from pytest_edgeai.measure.link_errors import link_remarks
+from pytest_edgeai.measure.link_errors import floor_remark, link_remarks
 from pytest_edgeai.measure.records import TrialRecord
 from pytest_edgeai.measured import Measured
 from pytest_edgeai.settings import Settings
@@ -155,6 +155,8 @@ def judge(measured: Measured) -> SessionOutcome:
     valid = [record for record in measured.own_records.values() if record.status == "valid"]
     uneven = speed_remark([record.reference for record in valid])
     remarks += [uneven] if uneven else []
+    small = floor_remark(_link_shares(valid), settings.tolerances.link_share)
+    remarks += [small] if small else []
     remarks += link_remarks(
         [
             (record.probes, record.link_errors.largest_s / float(np.median(record.latencies_s)))
@@ -172,6 +174,17 @@ def judge(measured: Measured) -> SessionOutcome:
     return SessionOutcome(results, analysis, tuple(remarks), _accuracy_pairs(results))
 
 
+def _link_shares(valid: Sequence[TrialRecord]) -> dict[str, tuple[float, float]]:
+    """Of each strategy, the largest error of links in seconds and as a share of that trial's median."""
+    found: dict[str, tuple[float, float]] = {}
+    for record in valid:
+        if record.link_errors is not None:
+            error_s, name = abs(record.link_errors.largest_s), record.trial.strategy.id
+            share = error_s / float(np.median(record.latencies_s))
+            found[name] = max(found.get(name, (0.0, 0.0)), (error_s, share), key=lambda one: one[1])
+    return found
+
+
 def _result(
     strategy: Strategy,
     planned: Sequence[PlannedTrial],
@@ -185,9 +198,12 @@ def _result(
     latencies_s = np.concatenate([record.latencies_s for record in valid]) if valid else np.array([np.nan])
     artifact = measured.prepared.get(strategy.artifact)
     accuracy = accuracies[strategy.artifact]
+    unmade = measured.why_unmade(strategy)
     verdicts = [judge_trials(_invalid(planned, measured), len(planned), tries)]
     unmeasured = "" if artifact is None else artifact.evaluation.unmeasured
-    if unmeasured:
+    if unmade:
+        verdicts = [Verdict("invalid", f"not measured, since {unmade}")]
+    elif unmeasured:
         verdicts.append(
             Verdict("inconclusive", f"accuracy: not measured ({unmeasured}), so no accuracy budget could be judged")
         )

@@ -252,13 +252,17 @@ def _digits(evaluation: Evaluation) -> str | None:
 
 
 def _trials(measured: Measured, trials: Sequence[PlannedTrial]) -> list[dict[str, Any]]:
-    unfinished = measured.waiting
-    return [_trial(measured.records.get(trial)) | ({"cause": ""} if trial in unfinished else {}) for trial in trials]
+    described = []
+    for trial in trials:
+        record = measured.records.get(trial)
+        if record is None:
+            described.append({"invalid": measured.why_unmade(trial.strategy) or "no trial was made"})
+        else:
+            described.append(_trial(record) | ({"cause": ""} if trial in measured.waiting else {}))
+    return described
 
 
-def _trial(record: TrialRecord | None) -> dict[str, Any]:
-    if record is None:
-        return {"invalid": "no trial was made"}
+def _trial(record: TrialRecord) -> dict[str, Any]:
     if record.status != "valid":
         return {"invalid": record.reason, "cause": record.cause}
     peaks = [said["after"].get("peak_memory_bytes") for said in list(record.tiers.values())[:1]]

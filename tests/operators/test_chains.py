@@ -79,7 +79,7 @@ def test_a_chain_is_exported_where_a_graph_is_needed(
         ("pruned>distilled", "distilled would not keep the zeros of pruned, since it trains another network"),
         ("pruned_structured>dsptq", "distilled would not keep the structure of pruned_structured, since it trains"),
         ("distilled>pruned>pruned_structured", "pruned_structured would not keep the zeros of pruned, since what has"),
-        ("distiled>sptq", "operator in 'distiled>sptq' there is no operator 'distiled'; did you mean 'distilled'"),
+        ("distiled>sptq", "in 'distiled>sptq', there is no operator 'distiled'; did you mean 'distilled'"),
         ("distilled>", "there is no operator ''"),
         ("pruned>endless", "endless is a step of itself"),
     ],

@@ -64,8 +64,8 @@ def test_a_subject_that_lacks_something_is_refused_before_anything_is_built(proj
     result.stderr.fnmatch_lines(["ERROR: data.toys: there is no folder toys"])
     assert not (project.path / "reports").exists()
     prepared = project.run("--edgeai-prepare")
-    assert prepared.ret == pytest.ExitCode.TESTS_FAILED
-    prepared.stdout.fnmatch_lines(["*toy-identity: failed after * s: data.toys: there is no folder toys"])
+    assert prepared.ret == pytest.ExitCode.USAGE_ERROR
+    prepared.stderr.fnmatch_lines(["ERROR: data.toys: there is no folder toys"])
 
 
 def test_a_subject_that_lacks_something_and_is_not_selected_is_in_nobodys_way(project: Project) -> None:
@@ -107,8 +107,11 @@ def test_the_suite_names_what_full_scale_lacks() -> None:
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["--edgeai-scale=papr"], "scale: Input should be 'small' or 'paper' (got 'papr')"),
-        (["--edgeai-weights=random"], "--edgeai-weights: only full-size models let their weights be chosen"),
+        (
+            ["--edgeai-scale=papr"],
+            "--edgeai-scale: there is no scale 'papr'; did you mean 'paper'? (known: ",
+        ),
+        (["--edgeai-weights=random"], "--edgeai-weights: no subject model of the scale 'small' uses it"),
     ],
 )
 def test_a_choice_that_there_is_not_is_one_sentence(arguments: list[str], sentence: str) -> None:
@@ -123,3 +126,62 @@ def test_the_suites_matrix_is_the_same_at_full_scale() -> None:
     ids = [line for line in small.stdout.splitlines() if line.startswith("suites/")]
     assert len(ids) == 120
     assert ids == [line for line in full.stdout.splitlines() if line.startswith("suites/")]
+
+
+@pytest.mark.parametrize("mode", [["--collect-only"], ["--edgeai-prepare"], ["--benchmark-only"]])
+def test_a_subject_that_lacks_something_is_refused_whatever_is_asked_for(project: Project, mode: list[str]) -> None:
+    _change(project, missing="data.toys: there is no folder toys")
+    result = project.run(*mode)
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["ERROR: data.toys: there is no folder toys"])
+
+
+def test_a_hub_that_cannot_be_reached_is_given_up_at_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    import huggingface_hub
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    from pytest_edgeai.subjects.weights import Weights, tokenizer_of
+
+    asked: list[str] = []
+
+    def download(hub_id: str, name: str, *, local_files_only: bool = False) -> str:
+        asked.append("cache" if local_files_only else "hub")
+        raise LocalEntryNotFoundError("it is not in the cache")
+
+    def unreachable(url: str) -> None:
+        asked.append("length")
+        raise OSError("Name or service not known")
+
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", download)
+    monkeypatch.setattr(huggingface_hub, "get_hf_file_metadata", unreachable)
+    tokenizer = tokenizer_of(Weights("bert"), "someone/bert", tmp_path / "stand-in.json", fetch=True)
+    assert tokenizer.missing.startswith("the weights of bert cannot be loaded from the hub (someone/bert): Name or")
+    assert asked == ["cache", "length"]  # the download itself would be tried six times in half a minute
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ('[data]\nmrpc = "generated"', "data.mrpc: none of the selected models uses it; bert and roberta would"),
+        ("[data]\nimages = 200", ""),
+        ('[weights]\nbert_student = "random"', "weights.bert_student: none of the selected models uses it; bert would"),
+        ('[weights]\nresnet_student = "random"', ""),
+    ],
+)
+def test_data_and_weights_of_models_that_the_settings_leave_out_are_refused(
+    tmp_path: Path, text: str, sentence: str
+) -> None:
+    from models import paper
+    from pytest_edgeai import SettingsError
+    from pytest_edgeai.settings import load_settings
+
+    (tmp_path / "edgeai.toml").write_text(f'scale = "paper"\nmodels = ["resnet"]\n{text}\n', encoding="utf-8")
+    if not sentence:
+        paper.refuse_unused(load_settings(tmp_path, {}))
+        return
+    with pytest.raises(SettingsError) as caught:
+        paper.refuse_unused(load_settings(tmp_path, {}))
+    assert str(caught.value).startswith(f"{tmp_path / 'edgeai.toml'}: {sentence}")
+    # What the command line leaves out for once may stay in the file.
+    (tmp_path / "edgeai.toml").write_text(f'scale = "paper"\n{text}\n', encoding="utf-8")
+    paper.refuse_unused(load_settings(tmp_path, {"models": ("resnet",)}))

@@ -66,7 +66,7 @@ def test_nodes_are_chosen_as_tiers_are(nodes: Project) -> None:
 @pytest.mark.parametrize(
     ("tiers", "sentence"),
     [
-        ("mobile", "*tiers (--edgeai-tiers): operator twins needs 2 nodes of a tier, for example mobile[*]2"),
+        ("mobile", "*--edgeai-tiers: operator twins needs 2 nodes of a tier, for example mobile[*]2"),
         ("mobile*2", "*operator identity needs a single tier"),
         ("mobile,edge*3", "*operator twins needs 2 nodes of a tier*"),
         ("mobile,mobile*1", "*'mobile[*]1' is not a tier and a number of nodes from 2*"),

@@ -64,7 +64,7 @@ def test_settings_may_be_in_pyproject(project: Project) -> None:
         ("[[budgets.latency]]\nstrategies = 'x'", "*budgets.latency.0.max_median_s: Field required*"),
         (
             "[[budgets.latency]]\nstrategies = 'toi-*'\nmax_median_s = 1",
-            "*budgets.latency: no strategy is named by 'toi-[*]'*",
+            "*budgets.latency: no strategy is named by 'toi-[*]'; did you mean 'toy-*",
         ),
     ],
 )
@@ -164,16 +164,21 @@ def test_disabled_benchmarks_are_refused(project: Project) -> None:
     result.stderr.fnmatch_lines(["ERROR: 8 trials are selected but benchmarks are disabled, so nothing would be*"])
 
 
-def test_parallel_workers_measure_nothing_and_fail(project: Project) -> None:
+@pytest.mark.parametrize("arguments", [[], ["--benchmark-only"], ["--collect-only"]], ids=" ".join)
+def test_parallel_workers_are_refused_in_one_sentence(project: Project, arguments: list[str]) -> None:
+    result = project.run("-n2", *arguments, subprocess=True)
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    errors = [line for line in result.errlines if line.startswith("ERROR: ")]
+    assert len(errors) == 1
+    assert errors[0].startswith("ERROR: -n (pytest-xdist): nothing is measured in several processes at once")
+    assert "nothing is measured" not in result.stdout.str()
+    assert not (project.path / "reports").exists()
+
+
+def test_tests_that_measure_nothing_run_in_parallel_workers(project: Project) -> None:
+    project.pytester.makepyfile(test_suite="def test_plain(): pass\ndef test_named(strategy): assert strategy.model")
     result = project.run("-n2", subprocess=True)
-    assert result.ret == pytest.ExitCode.TESTS_FAILED
-    result.stdout.fnmatch_lines(["*nothing was measured: benchmarks are disabled (by -n of pytest-xdist*"])
-
-
-def test_parallel_workers_with_benchmark_only_are_refused(project: Project) -> None:
-    result = project.run("-n2", "--benchmark-only", subprocess=True)
-    assert result.ret not in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED)
-    assert "Can't have both --benchmark-only and --benchmark-disable" in result.stderr.str() + result.stdout.str()
+    result.assert_outcomes(passed=5)
 
 
 def test_a_missing_cell_is_invalid(project: Project) -> None:
