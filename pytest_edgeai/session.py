@@ -199,14 +199,14 @@ class MeasuringSession:
 
     def _unusable(self, model: str, operator: str) -> str:
         """Why an artifact cannot be made as things are set, in a sentence; empty where it can be tried."""
-        from pytest_edgeai.operators.chains import refusal
+        from pytest_edgeai.operators.chains import lacking_torch, refusal
 
         subject = self.registered.subjects[model]
         sentence = refusal(operator, subject, self.registered.operators)
         refused = (
             f"operator {operator} cannot be used on model {model} (--edgeai-models): {sentence}" if sentence else ""
         )
-        return subject.missing or refused
+        return subject.missing or refused or lacking_torch(operator, subject, self.registered.operators)
 
     @property
     def wanted(self) -> tuple[tuple[str, str], ...]:
