@@ -14,9 +14,17 @@ for needed in ("neural_compressor", "onnxscript", "safetensors", "sklearn"):
     pytest.importorskip(needed)
 
 ROOT = Path(__file__).parents[2]
-HIDDEN = (
-    "import sys\nfor name in ('torch', 'torch_pruning', 'torchvision', 'transformers'):\n    sys.modules[name] = None\n"
-)
+HIDDEN = """
+import sys
+
+class Hidden:
+    @staticmethod
+    def find_spec(name, path=None, target=None):
+        if name.partition(".")[0] in ("torch", "torch_pruning", "torchvision", "transformers"):
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+sys.meta_path.insert(0, Hidden)
+"""
 """For `sitecustomize`: also the process that builds, and those of tiers, can import none of them."""
 
 
