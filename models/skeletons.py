@@ -57,6 +57,7 @@ def write(name: str) -> Path:
         export(subject.trained(), example, whole, IdentityParameters().opset, fold=False)
         graph = onnx.load(whole)
         skeletons.empty(graph, checkpoint.path_of(name))
+        graph.producer_version = graph.producer_version.partition("+")[0]  # the same by every build of torch
         path.write_bytes(graph.SerializeToString(deterministic=True))
         skeletons.fill(path, whole)
     return path
