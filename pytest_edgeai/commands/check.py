@@ -148,11 +148,11 @@ def _loaded(subject: SubjectModel, folder: Path) -> Model:
     import shutil
 
     from pytest_edgeai.serving.repository import GRAPH_NAME, Execution, Model
-    from pytest_edgeai.subjects.graphs import copy_graph
+    from pytest_edgeai.subjects.skeletons import put_graph
 
     assert subject.graph is not None
     folder.mkdir()
-    copy_graph(subject.graph, folder / GRAPH_NAME)
+    put_graph(subject.graph, folder / GRAPH_NAME)
     for asset in subject.assets:
         shutil.copy(asset, folder)
     if subject.pipeline.preprocess is not None or subject.pipeline.postprocess is not None:
@@ -239,11 +239,14 @@ def _references(metric: Any, examples: Sequence[Example], predictions: Predictio
 
 def _operators(selection: Selection, registered: Registered) -> Iterator[Finding]:
     """Which of the selected operators can be used on which model."""
-    from pytest_edgeai.operators.chains import refusal
+    from pytest_edgeai.operators.chains import lacking_torch, refusal
 
     for operator in selection.operators:
         subjects = {name: registered.subjects[name] for name in selection.models}
-        reasons = {name: refusal(operator, one, registered.operators) for name, one in subjects.items()}
+        known = registered.operators
+        reasons = {
+            name: refusal(operator, one, known) or lacking_torch(operator, one, known) for name, one in subjects.items()
+        }
         refused = [f"cannot be used on {name}: {reason}" for name, reason in reasons.items() if reason]
         where = ", ".join(str(one) for one in selection.placements if registered.fits(operator, one))
         sentence = "; ".join(refused) or f"can be used; runs on {where}"

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 _EXTRAS = {
-    "operators": ("torch", "transformers", "neural-compressor", "onnxscript", "safetensors", "scikit-learn"),
+    "suite": ("neural-compressor", "onnxscript", "safetensors", "scikit-learn"),
+    "operators": ("torch", "torch-pruning", "transformers"),
     "docker": ("testcontainers",),
     "parallel": ("pytest-xdist",),
 }

@@ -174,6 +174,28 @@ class Operator(ABC, Generic[P]):
         """Files whose content decides the artifact: by default the one the class is in."""
         return (Path(inspect.getfile(cls)),)
 
+    def takes_network(self, subject: SubjectModel, *, first: bool) -> bool:  # noqa: ARG002  # for others
+        """Whether it starts from a torch network, and needs torch.
+
+        Parameters
+        ----------
+        subject
+            The subject model.
+        first
+            Whether no operator comes before it in a chain.
+        """
+        return self.takes == "network"
+
+    def libraries_for(self, subject: SubjectModel, *, first: bool) -> tuple[str, ...]:  # noqa: ARG002  # for others
+        """Distributions whose version decides the artifact of a subject model: by default `libraries`.
+
+        Parameters
+        ----------
+        subject, first
+            As in `takes_network`.
+        """
+        return self.libraries
+
     @property
     def tiers(self) -> tuple[str, ...]:
         """The tiers that the artifact's parts are made for; empty where it is whole."""

@@ -1,6 +1,6 @@
 """Operators by names that nobody registered: chains such as `distilled>sptq`, single cuts such as `partition.3`.
 
-Pure functions, which also say what steps an operator's artifact is made in.
+They also say what steps an operator's artifact is made in, and why it cannot be made.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from typing import Any
 
 from pytest_edgeai.errors import SettingsError, unknown
 from pytest_edgeai.operators import Composition, Form, Operator
+from pytest_edgeai.operators.extras import installing, is_installed
 from pytest_edgeai.operators.partition import Partition
 from pytest_edgeai.partition.cut_numbers import family_of, numbered, numbers_of
 from pytest_edgeai.subjects import SubjectModel
@@ -76,7 +77,8 @@ def steps(name: str, operators: Mapping[str, Operator[Any]]) -> tuple[Operator[A
 
 def incompatibility(step: Operator[Any], subject: SubjectModel) -> str:
     """Why a step of a chain can do nothing with a subject model, in a sentence; empty where it can be tried."""
-    if step.takes == "network" and step.name != EXPORTER and subject.graph is not None:
+    if step.takes == "network" and step.name != EXPORTER and subject.network is None:
+        assert subject.graph is not None
         return (
             f"{step.name} changes a torch network, and the model is the ONNX file {subject.graph.name}; operators that "
             "take a graph can be used (identity, sptq, partition)"
@@ -91,6 +93,17 @@ def incompatibility(step: Operator[Any], subject: SubjectModel) -> str:
 def refusal(name: str, subject: SubjectModel, operators: Mapping[str, Operator[Any]]) -> str:
     """Why an operator or chain cannot be used on a subject model, by its first step that cannot; empty where it can."""
     return next(filter(None, (incompatibility(step, subject) for step in steps(name, operators))), "")
+
+
+def lacking_torch(name: str, subject: SubjectModel, operators: Mapping[str, Operator[Any]]) -> str:
+    """What to install where a step of an operator or chain needs torch and there is none, in a sentence; else empty."""
+    if is_installed("torch"):
+        return ""
+    for number, step in enumerate(steps(name, operators)):
+        if step.takes_network(subject, first=number == 0):
+            what = f"model {subject.name} is" if step.name == EXPORTER else f"operator {step.name} changes"
+            return f"{what} a torch network, and torch is not installed: {installing('torch')}"
+    return ""
 
 
 def tiers_of(name: str, operators: Mapping[str, Operator[Any]]) -> tuple[str, ...]:

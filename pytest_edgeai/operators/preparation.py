@@ -184,6 +184,7 @@ class Plan:
         self, subject: SubjectModel, operator: Operator[Any], calibration: Examples, base: Entry | None
     ) -> Recipe:
         """Everything that decides what an operator makes of a base, or of the subject model itself."""
+        libraries = (subject.libraries or ()) if operator.takes_network(subject, first=base is None) else ()
         return Recipe(
             "networks" if operator.gives == "network" else "artifacts",
             {
@@ -191,7 +192,7 @@ class Plan:
                 "subject": {
                     "name": subject.name,
                     "sources": [source_digest(path) for path in (*subject.sources, *subject.assets)],
-                    "libraries": library_versions(subject.libraries or ()),
+                    "libraries": library_versions(libraries),
                     "pipeline": subject.pipeline.as_json(),
                     "graph_inputs": subject.graph_inputs,
                     **({"graph": _graph_digests(subject.graph)} if subject.graph is not None else {}),
@@ -200,7 +201,7 @@ class Plan:
                 "operator": {
                     "name": operator.name,
                     "sources": [source_digest(path) for path in operator.sources()],
-                    "libraries": library_versions(operator.libraries),
+                    "libraries": library_versions(operator.libraries_for(subject, first=base is None)),
                     "parameters": operator.parameters.model_dump(mode="json"),
                 },
                 "calibration": calibration.content,
@@ -283,7 +284,9 @@ class Plan:
                         earlier.check(folder / GRAPH_NAME, entry.provenance)
                     found = graph_size(job)
                     found = {**found, **operator.divide(job)}
-            return provenance.of_step(operator, told, cost, found, None if base is None else base.provenance)
+            libraries = library_versions(operator.libraries_for(subject, first=base is None))
+            before_it = None if base is None else base.provenance
+            return provenance.of_step(operator, libraries, told, cost, found, before_it)
 
         recipe = self.recipe(subject, operator, calibration, base)
         return self.store.find_or_build(recipe, build, note)

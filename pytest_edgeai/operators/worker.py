@@ -22,6 +22,7 @@ from typing import Any, Protocol, TypeAlias, TypeVar
 
 from pytest_edgeai import scratch
 from pytest_edgeai.errors import EdgeAIError
+from pytest_edgeai.operators.extras import installing
 from pytest_edgeai.operators.idleness import Watch, cpu_time_s, kill
 
 Wanted: TypeAlias = tuple[str, str]
@@ -289,7 +290,7 @@ def _work(plan: Preparing[Any], one: Wanted) -> str | None:
             return str(error)
         except ModuleNotFoundError as error:
             traceback.print_exc()
-            return f"it needs {error.name}, which is not installed: pip install 'pytest-edgeai[operators]'"
+            return f"it needs {error.name}, which is not installed: {installing(error.name or '')}"
         except Exception as error:  # noqa: BLE001  # libraries raise what they like; the log has the whole story
             traceback.print_exc()
             return f"{type(error).__name__}: {error} (log: {log})"

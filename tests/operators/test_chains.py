@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from pytest_edgeai.errors import SettingsError
-from pytest_edgeai.operators import Composition, Operator, registry
-from pytest_edgeai.operators.chains import steps, with_chains
+from pytest_edgeai.operators import Composition, Operator, chains, registry
+from pytest_edgeai.operators.chains import lacking_torch, steps, with_chains
 
 
 @pytest.fixture(scope="module")
@@ -93,3 +93,21 @@ def test_a_chain_that_cannot_be_made_says_why(operators: dict[str, Operator[Any]
 def test_only_chains_that_are_named_are_added(operators: dict[str, Operator[Any]]) -> None:
     known = {key: value for key, value in operators.items() if key != "endless"}
     assert list(with_chains(known, ["sptq", "distilled>sptq"])) == [*known, "distilled>sptq"]
+
+
+def test_without_torch_what_starts_from_a_network_says_what_to_install(
+    operators: dict[str, Operator[Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from models import bert
+    from tests.operators.small_subject import VECTORS
+
+    known = {name: one for name, one in operators.items() if name != "endless"}
+    everything = with_chains(known, ["pruned>sptq"])
+    assert not lacking_torch("qat", bert.SUBJECT, everything)
+    monkeypatch.setattr(chains, "is_installed", lambda module: module != "torch")
+    mend = "a torch network, and torch is not installed: pip install 'pytest-edgeai[operators]'"
+    for name, step in (("qat", "qat"), ("dsptq", "distilled"), ("pruned>sptq", "pruned")):
+        assert lacking_torch(name, bert.SUBJECT, everything) == f"operator {step} changes {mend}"
+    assert not lacking_torch("identity", bert.SUBJECT, everything)
+    assert not lacking_torch("sptq", bert.SUBJECT, everything)
+    assert lacking_torch("sptq", VECTORS, everything) == f"model vectors is {mend}"
