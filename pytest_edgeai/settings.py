@@ -14,6 +14,7 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, ValidationError, model_validator
 
+from pytest_edgeai.decisions.asked import Decide
 from pytest_edgeai.errors import SettingsError, unknown
 from pytest_edgeai.settings_files import find_settings
 from pytest_edgeai.settings_tables import PROFILES, Budgets, Data, DeclaredSubject, Gate, Profile, Tolerances
@@ -56,6 +57,8 @@ class Settings(Spec):
         What the tier image of the `docker` backend is made from.
     budgets, gate, tolerances
         What is asserted.
+    decide
+        Which strategy is to be chosen at the end, or None for no choice.
     operator_parameters
         Values for operators' parameters, by operator.
     scale
@@ -87,6 +90,7 @@ class Settings(Spec):
     budgets: Budgets = Budgets()
     gate: Gate = Gate()
     tolerances: Tolerances = Tolerances()
+    decide: Decide | None = None
     operator_parameters: Mapping[str, Mapping[str, Any]] = {}
     scale: Literal["small", "paper"] = "small"
     weights: Mapping[str, str] = {}
@@ -114,6 +118,9 @@ class Settings(Spec):
     def _check(self) -> Self:
         if self.profile not in self.profiles:
             raise ValueError(f"profile: {unknown('profile', self.profile, self.profiles)}")
+        for tier in () if self.decide is None else self.decide.tiers:
+            if tier not in self.topology.tiers:
+                raise ValueError(f"decide.tier: {unknown('tier', tier, self.topology.tiers)}")
         return self
 
     @property

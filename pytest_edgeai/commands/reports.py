@@ -1,0 +1,58 @@
+"""Reading `results.json` of a report: that of a folder, or of the newest session of a project."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from pytest_edgeai.errors import EdgeAIError
+from pytest_edgeai.reporting.files import RESULTS, RESULTS_FORMAT
+from pytest_edgeai.settings import load_settings
+
+
+class UnreadableReportError(EdgeAIError):
+    """There is no report, or it cannot be used; one sentence."""
+
+
+def read_report(named: Path | None, root: Path) -> tuple[Path, dict[str, Any]]:
+    """The folder of a report, and its `results.json`.
+
+    Parameters
+    ----------
+    named
+        The folder or the file; None for the newest report of the project.
+    root
+        The project.
+
+    Raises
+    ------
+    SettingsError
+        The project's settings cannot be used.
+    UnreadableReportError
+        There is no such report, it is not whole, or another version wrote it.
+    """
+    path = _newest(root) if named is None else named / RESULTS if named.is_dir() else named
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UnreadableReportError(f"{path} cannot be read: {error.strerror}; give the folder of a report") from None
+    except (ValueError, RecursionError):
+        raise UnreadableReportError(f"{path} is not JSON: give the folder of a report, or measure again") from None
+    if not isinstance(document, dict) or not {"format", "strategies", "trials"} <= document.keys():
+        raise UnreadableReportError(f"{path} is not the {RESULTS} of a report")
+    if document["format"] != RESULTS_FORMAT or "decisions" not in document:
+        raise UnreadableReportError(
+            f"{path} was written by version {document.get('version')} of pytest-edgeai, whose format is another one: "
+            "measure again"
+        )
+    return path.parent, document
+
+
+def _newest(root: Path) -> Path:
+    """The newest whole report of a project."""
+    reports = root / load_settings(root, {}).report
+    paths = [path for path in reports.glob(f"*/{RESULTS}") if not path.parent.is_symlink()]  # `latest` is a link
+    if not paths:
+        raise UnreadableReportError(f"{reports} has no report: measure first, or give the folder of a report")
+    return max(paths)
