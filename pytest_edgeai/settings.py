@@ -7,6 +7,7 @@ ones are known (`pytest_edgeai.matrix.strategies`).
 from __future__ import annotations
 
 import itertools
+import types
 import typing
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -205,7 +206,8 @@ def _known_keys(root: type[Spec], path: Sequence[int | str]) -> list[str]:
     for part in path:
         if table is not None:
             annotation = _fields(table).get(str(part))
-            table = annotation if _is_spec(annotation) else None
+            optional = typing.get_args(annotation) if isinstance(annotation, types.UnionType) else ()
+            table = next((one for one in (annotation, *optional) if _is_spec(one)), None)
         else:  # the key of a mapping or the number of an entry: its annotation names the type
             table = next((inner for inner in typing.get_args(annotation) if _is_spec(inner)), None)
     return list(_fields(table)) if table is not None else []

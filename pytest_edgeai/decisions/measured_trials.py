@@ -90,8 +90,7 @@ def measured_trials(
 
 
 def _trial(trial: Mapping[str, Any], strategy: str, origin: str) -> MeasuredTrial:
-    crossed = {name.partition(" ")[2] for name in trial["spans_s"] if name.startswith(("transmit ", "exchange "))}
-    crossed.discard("")
+    crossed = {name.partition(" ")[2] for name in trial["spans_s"] if name.startswith("transmit ")}
     lengths = trial["sent_bytes"].keys() & trial["received_bytes"].keys()
     told = {hop for hop in lengths if None not in (*trial["sent_bytes"][hop], *trial["received_bytes"][hop])}
     if not crossed <= told or "exchange" in trial["spans_s"]:
