@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from pytest_edgeai.commands import reports
+
 if TYPE_CHECKING:
     from pytest_edgeai.commands.what_if import Asked
 
@@ -29,14 +31,8 @@ exit code: 0 predicted, 1 one or more strategies cannot be predicted, or a file 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command line of `edgeai predict`."""
+    reports.add_arguments(parser)
     add = parser.add_argument
-    add(
-        "report",
-        nargs="?",
-        type=Path,
-        metavar="REPORT",
-        help="the folder of a report, or its results.json (default: the newest of the project)",
-    )
     add(
         "--link",
         action="append",
@@ -53,24 +49,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add("--payload", metavar="SIZE", help="another length of requests on the wire, heads included: 50kB")
     add("--percentile", type=float, default=50.0, metavar="P", help="of latency (default: 50, the median)")
-    add("--tier", metavar="TIER", help="only strategies on this tier, chain or these nodes")
-    add("--model", metavar="MODEL", help="only strategies of this model")
     add("--rates", metavar="A-B=LOW..HIGH", help="say which strategy is the best over a range of rates of a link")
     add("--csv", metavar="PATH", help="write latencies over the rates of --rates as CSV; - prints it")
     add("--vega", metavar="PATH", help="write them as a plot in Vega-Lite's JSON; - prints it")
-    add("--json", action="store_true", help="print JSON")
-    add("--root", type=Path, default=Path(), metavar="DIR", help="the project (default: here)")
 
 
 def run(options: argparse.Namespace) -> int:
     """Predict, and print; the exit code."""
-    from pytest_edgeai.commands.reports import read_report
     from pytest_edgeai.commands.what_if import predicted
     from pytest_edgeai.errors import EdgeAIError
     from pytest_edgeai.reporting import predictions
 
     try:
-        folder, document = read_report(options.report, options.root)
+        folder, document = reports.read_report(options.report, options.root)
         found = predicted(folder.resolve().name, document, _asked(options))
     except EdgeAIError as error:
         print(f"error: {error}", file=sys.stderr)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import argparse
 import sys
-from pathlib import Path
 from typing import Any, Final
+
+from pytest_edgeai.commands import reports
 
 DESCRIPTION: Final = """Choose a strategy of each model from what a session has measured.
 
@@ -24,31 +25,20 @@ exit code: 0 a strategy is chosen for every model, 1 for one or more models none
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command line of `edgeai recommend`."""
+    reports.add_arguments(parser)
     add = parser.add_argument
-    add(
-        "report",
-        nargs="?",
-        type=Path,
-        metavar="REPORT",
-        help="the folder of a report, or its results.json (default: the newest of the project)",
-    )
     add("--max-latency", dest="max_latency_s", metavar="TIME", help="limit of latency, for example 50ms")
     add("--percentile", type=float, metavar="P", help="of which percentile of latency (default: 50, the median)")
     add("--max-drop", type=float, metavar="X", help="limit of the drop, in percentage points or the metric's unit")
     add("--max-size", dest="max_size_bytes", metavar="SIZE", help="limit of the artifact's size, for example 50MB")
     add("--max-memory", dest="max_memory_bytes", metavar="SIZE", help="limit of the peak memory of a tier")
-    add("--tier", metavar="TIER", help="only strategies on this tier, chain or these nodes")
-    add("--model", metavar="MODEL", help="only strategies of this model")
     add("--objective", choices=("latency", "size", "accuracy"), help="what is best (default: latency)")
-    add("--json", action="store_true", help="print JSON")
-    add("--root", type=Path, default=Path(), metavar="DIR", help="the project (default: here)")
 
 
 def run(options: argparse.Namespace) -> int:
     """Choose, and print; the exit code."""
     import json
 
-    from pytest_edgeai.commands.reports import read_report
     from pytest_edgeai.errors import EdgeAIError
     from pytest_edgeai.reporting.decisions import decision_document, decision_record, decisions_of
     from pytest_edgeai.settings import load_settings
@@ -56,16 +46,15 @@ def run(options: argparse.Namespace) -> int:
     try:
         settings = load_settings(options.root, {}).decide
         asked = _asked({} if settings is None else settings.model_dump(exclude_unset=True), options)
-        folder, document = read_report(options.report, options.root)
-        _check_names(asked.model, asked.tier, document["strategies"])
-        decisions = decisions_of(asked, document["strategies"], document["trials"])
+        folder, document = reports.read_report(options.report, options.root)
+        decisions = decisions_of(asked, reports.selected(document, asked.model, asked.tier), document["trials"])
     except EdgeAIError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     if options.json:
         print(json.dumps([decision_document(one) for one in decisions], indent=1, allow_nan=False))
     else:
-        print("\n".join(decision_record(one, folder.name or str(folder.resolve().name)) for one in decisions), end="")
+        print("\n".join(decision_record(one, folder.resolve().name) for one in decisions), end="")
     return 0 if all(one.choice is not None for one in decisions) else 1
 
 
@@ -91,21 +80,3 @@ def _asked(settings: dict[str, Any], options: argparse.Namespace) -> Any:
         option = str(found["loc"][0]).removesuffix("_s").removesuffix("_bytes").replace("_", "-")
         message = found["msg"].removeprefix("Value error, ")
         raise SettingsError(f"--{option}: {message} (got {found['input']!r})") from None
-
-
-def _check_names(model: str | None, tier: str | None, strategies: list[dict[str, Any]]) -> None:
-    """Whether there is anything to choose from.
-
-    Raises
-    ------
-    SettingsError
-        No strategy is of this model or on this tier.
-    """
-    from pytest_edgeai.errors import SettingsError, unknown
-
-    for kind, wanted in (("model", model), ("tier", tier)):
-        known = dict.fromkeys(one[kind] for one in strategies)
-        if wanted is not None and wanted not in known:
-            raise SettingsError(f"--{kind}: {unknown(kind, wanted, known)} in this report")
-    if not any(model in (None, one["model"]) and tier in (None, one["tier"]) for one in strategies):
-        raise SettingsError(f"the report has no strategy of {model} on {tier}" if strategies else "the report is empty")

@@ -2,13 +2,31 @@
 
 from __future__ import annotations
 
+import argparse
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pytest_edgeai.errors import EdgeAIError
+from pytest_edgeai.errors import EdgeAIError, SettingsError, unknown
 from pytest_edgeai.reporting.files import RESULTS, RESULTS_FORMAT
 from pytest_edgeai.settings import load_settings
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare which report, and which of its strategies, a command takes."""
+    add = parser.add_argument
+    add(
+        "report",
+        nargs="?",
+        type=Path,
+        metavar="REPORT",
+        help="the folder of a report, or its results.json (default: the newest of the project)",
+    )
+    add("--tier", metavar="TIER", help="only strategies on this tier, chain or these nodes")
+    add("--model", metavar="MODEL", help="only strategies of this model")
+    add("--json", action="store_true", help="print JSON")
+    add("--root", type=Path, default=Path(), metavar="DIR", help="the project (default: here)")
 
 
 class UnreadableReportError(EdgeAIError):
@@ -47,6 +65,25 @@ def read_report(named: Path | None, root: Path) -> tuple[Path, dict[str, Any]]:
             "measure again"
         )
     return path.parent, document
+
+
+def selected(document: Mapping[str, Any], model: str | None, tier: str | None) -> list[Mapping[str, Any]]:
+    """The strategies of a report that are of a model and on a tier; None is all.
+
+    Raises
+    ------
+    SettingsError
+        There is none.
+    """
+    strategies = document["strategies"]
+    for kind, wanted in (("model", model), ("tier", tier)):
+        known = dict.fromkeys(one[kind] for one in strategies)
+        if wanted is not None and wanted not in known:
+            raise SettingsError(f"--{kind}: {unknown(kind, wanted, known)} in this report")
+    found = [one for one in strategies if model in (None, one["model"]) and tier in (None, one["tier"])]
+    if not found:
+        raise SettingsError(f"the report has no strategy of {model} on {tier}" if strategies else "the report is empty")
+    return found
 
 
 def _newest(root: Path) -> Path:

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from pytest_edgeai.commands.reports import selected
 from pytest_edgeai.decisions.measured_trials import MeasuredTrial, PredictionError, host_times, measured_trials
 from pytest_edgeai.decisions.predicting import Change, Surroundings, best_over_rates, latency_after, predict, scale_for
 from pytest_edgeai.errors import SettingsError, unknown
@@ -68,10 +69,6 @@ def predicted(source: str, document: Mapping[str, Any], asked: Asked) -> Predict
         A link, a tier or a model is not of this report, or cores cannot be predicted.
     """
     topology = document["settings"]["topology"]
-    for kind, wanted in (("model", asked.model), ("tier", asked.tier)):
-        known = dict.fromkeys(one[kind] for one in document["strategies"])
-        if wanted is not None and wanted not in known:
-            raise SettingsError(f"--{kind}: {unknown(kind, wanted, known)} in this report")
     links = {
         name: LinkShape(link["rate_bps"], link["delay_s"], link["jitter_s"], link["loss"])
         for name, link in topology["links"].items()
@@ -80,9 +77,7 @@ def predicted(source: str, document: Mapping[str, Any], asked: Asked) -> Predict
     holds = topology["shaping"] == "held" and document["backend"]["name"] in _HOLDING
     hosts = host_times(document["trials"]) if holds else {}
     rows, failures, kept = [], {}, dict[str, tuple[tuple[MeasuredTrial, ...], Surroundings]]()
-    for strategy in document["strategies"]:
-        if asked.tier not in (None, strategy["tier"]) or asked.model not in (None, strategy["model"]):
-            continue
+    for strategy in selected(document, asked.model, asked.tier):
         placement = tuple(strategy["tier"].partition("*")[0].split("+"))
         around = Surroundings(placement, _both_ways(links), hosts)
         try:

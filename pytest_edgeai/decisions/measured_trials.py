@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 
 from pytest_edgeai.arrays import Array
+from pytest_edgeai.errors import EdgeAIError
 
 
-class PredictionError(ValueError):
+class PredictionError(EdgeAIError, ValueError):
     """Something that cannot be known from what was measured; one sentence."""
 
 

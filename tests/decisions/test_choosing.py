@@ -113,7 +113,7 @@ def test_what_is_unproven_or_invalid_is_never_chosen(changed: dict[str, Any], re
 
 
 def test_what_is_not_known_is_not_met() -> None:
-    unknown = {"around_s": 0.001, "drop": None, "trial": {"tiers": {"edge": {"after": {}}}}}
+    unknown: dict[str, Any] = {"around_s": 0.001, "drop": None, "trial": {"tiers": {"edge": {"after": {}}}}}
     for constraints in (Constraints(max_drop=5.0), Constraints(max_memory_bytes=1e12)):
         decision = _decide({"m-sptq-edge": unknown}, constraints)
         assert _levels(decision) == {"m-sptq-edge": "may"}

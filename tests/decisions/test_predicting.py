@@ -142,7 +142,7 @@ def test_the_best_over_rates_is_the_best_at_every_rate_and_ranges_meet(
         assert before.name != after.name
     for rate in np.geomspace(low, low * ratio, 333):  # other rates than those that it looks at
         (best, *_) = [one for one in found if one.low <= rate * (1 + 1e-9) and rate <= one.high * (1 + 1e-9)]
-        least = min(predicted.values(), key=lambda latency, rate=rate: latency(rate))(rate)
+        least = min(latency(float(rate)) for latency in predicted.values())
         assert predicted[best.name](rate) <= least * (1 + 1e-3)
 
 
