@@ -23,7 +23,8 @@ import numpy as np
 
 from pytest_edgeai.commands.reports import read_report
 from pytest_edgeai.decisions.candidates import Candidate, candidates
-from pytest_edgeai.decisions.choosing import Constraints, Objective, decide
+from pytest_edgeai.decisions.choosing import decide
+from pytest_edgeai.decisions.constraints import Constraints, Objective
 from pytest_edgeai.errors import EdgeAIError
 
 _FEASIBLE_AIM, _REGRET_AIM = 0.95, 0.02

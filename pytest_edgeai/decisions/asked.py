@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import BeforeValidator, Field
 
-from pytest_edgeai.decisions.choosing import Constraints, Objective
+from pytest_edgeai.decisions.constraints import Constraints, Objective
 from pytest_edgeai.tiers.quantities import parse_quantity
 from pytest_edgeai.tiers.specs import Spec
 

@@ -10,11 +10,10 @@ from typing import Final, Literal, TypeAlias
 import numpy as np
 
 from pytest_edgeai.decisions.candidates import Candidate
+from pytest_edgeai.decisions.constraints import Constraints, Objective, Quantity
 from pytest_edgeai.decisions.quantiles import CONFIDENCE, Interval, effective_size, percentile_interval, requests_needed
 
-Objective: TypeAlias = Literal["latency", "size", "accuracy"]
 Level: TypeAlias = Literal["meets", "may", "fails"]
-Quantity: TypeAlias = Literal["latency", "drop", "size", "memory"]
 
 _ROUNDING: Final = 1e-9  # values are ratios of counts: a limit that is met exactly is met
 _ORDERS: Final[dict[Objective, tuple[Quantity, ...]]] = {
@@ -23,41 +22,6 @@ _ORDERS: Final[dict[Objective, tuple[Quantity, ...]]] = {
     "accuracy": ("drop", "latency", "size", "memory"),
 }
 _FRONT: Final[tuple[Quantity, ...]] = ("latency", "drop", "size")
-
-
-@dataclass(frozen=True, slots=True)
-class Constraints:
-    """What a strategy has to keep; None is no limit.
-
-    Parameters
-    ----------
-    max_latency_s
-        Of the percentile of latency.
-    percentile
-        Of the requests; latencies are compared by it, too.
-    max_drop
-        Of the model's first metric, in percentage points where it is a percentage, else in its unit.
-    max_size_bytes
-        Of the artifact.
-    max_memory_bytes
-        Of the peak of each tier that computes.
-    """
-
-    max_latency_s: float | None = None
-    percentile: float = 50.0
-    max_drop: float | None = None
-    max_size_bytes: float | None = None
-    max_memory_bytes: float | None = None
-
-    def limits(self) -> dict[Quantity, float]:
-        """The limits that there are."""
-        given: dict[Quantity, float | None] = {
-            "latency": self.max_latency_s,
-            "drop": self.max_drop,
-            "size": self.max_size_bytes,
-            "memory": self.max_memory_bytes,
-        }
-        return {name: limit for name, limit in given.items() if limit is not None}
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,8 @@ import numpy as np
 from pytest_edgeai.arrays import Array
 from pytest_edgeai.decisions.measured_trials import HostTimes, MeasuredTrial, PredictionError
 from pytest_edgeai.decisions.quantiles import Interval, percentile_interval
-from pytest_edgeai.wire.links import Exchange, LinkShape, round_trip_s
+from pytest_edgeai.wire.links import LinkShape
+from pytest_edgeai.wire.round_trips import Exchange, round_trip_s
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 
 from pytest_edgeai.partition.cuts import Cut
 from pytest_edgeai.partition.graph import PartitionError
-from pytest_edgeai.wire.links import Exchange, LinkShape, round_trip_s
+from pytest_edgeai.wire.links import LinkShape
+from pytest_edgeai.wire.round_trips import Exchange, round_trip_s
 
 MESSAGE_BYTES = 380
 """Of a request or an answer between tiers besides its tensors: the head of HTTP, and names and shapes as JSON."""

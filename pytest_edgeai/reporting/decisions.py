@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from pytest_edgeai.decisions.asked import Decide
-    from pytest_edgeai.decisions.choosing import Assessment, Decision, Level, Quantity, Relaxation
+    from pytest_edgeai.decisions.choosing import Assessment, Decision, Level, Relaxation
+    from pytest_edgeai.decisions.constraints import Quantity
     from pytest_edgeai.decisions.quantiles import Interval
 
 SETTING_NAMES: Final[dict[Quantity, str]] = {

@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pytest_edgeai.wire.links import Exchange, LinkShape, round_trip_s
+from pytest_edgeai.wire.links import LinkShape
+from pytest_edgeai.wire.round_trips import Exchange, round_trip_s
 
 LINKS = {"mobile-edge": LinkShape(200e6), "edge-cloud": LinkShape(1e6)}
 SCALES = {"mobile": 4.0, "edge": 2.0, "cloud": 1.0}

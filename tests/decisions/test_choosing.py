@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_edgeai.decisions.candidates import candidates
-from pytest_edgeai.decisions.choosing import Constraints, Decision, Objective, decide
+from pytest_edgeai.decisions.choosing import Decision, decide
+from pytest_edgeai.decisions.constraints import Constraints, Objective
 from tests.decisions.reports import strategy, trial
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import io
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -273,3 +275,9 @@ def test_links_that_are_not_held_hide_nothing_of_the_host(tmp_path: Path, capsys
         predicted[shaping] = {row["id"]: row["predicted_s"] for row in _printed(capsys)["strategies"]}
     assert predicted["held"]["m-sptq-cloud"] > predicted["kernel"]["m-sptq-cloud"] + 0.005
     assert predicted["held"]["m-sptq-edge"] == pytest.approx(predicted["kernel"]["m-sptq-edge"])
+
+
+def test_the_settings_with_their_table_are_read_without_numpy() -> None:
+    """Projects that have the plugin installed and do not use it pay nothing."""
+    code = "import sys, pytest_edgeai.settings; sys.exit('numpy' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

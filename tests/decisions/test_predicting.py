@@ -21,7 +21,8 @@ from pytest_edgeai.decisions.measured_trials import (
     measured_trials,
 )
 from pytest_edgeai.decisions.predicting import Change, Surroundings, best_over_rates, latency_after, predict, scale_for
-from pytest_edgeai.wire.links import Exchange, LinkShape, round_trip_s
+from pytest_edgeai.wire.links import LinkShape
+from pytest_edgeai.wire.round_trips import Exchange, round_trip_s
 from tests.decisions.reports import LINKS, ROUTES, SCALES, model_latency_s, strategy, trial
 
 shapes = st.builds(LinkShape, st.floats(1e5, 1e9), st.floats(0, 0.1))
