@@ -200,3 +200,19 @@ def test_the_point_estimate_is_that_of_the_prediction() -> None:
     trials, around = _measured("cloud", 0.01, 3000), Surroundings(("cloud",), LINKS)
     change = Change({"edge-cloud": LinkShape(7e6)})
     assert latency_after(trials, around, change, 90) == predict(trials, around, change, 90).estimate
+
+
+@pytest.mark.parametrize(
+    ("placement", "hop"), [("mobile*5", "mobile-mobile"), ("edge*5", "mobile-edge")], ids=["of the origin", "elsewhere"]
+)
+def test_several_nodes_are_predicted_by_the_slowest(placement: str, hop: str) -> None:
+    tier = placement.partition("*")[0]
+    name, links = f"m-variants-{placement}", {**LINKS, "mobile-mobile": LinkShape(50e6)}
+    states = {f"{tier}[{node}]": {"after": {"compute_scale": 12.0}} for node in range(5)}
+    rows = [trial(name, [0.2] * 5, compute_s={tier: 0.01}, sent_bytes={hop: 5000}, tiers=states) for _ in range(6)]
+    trials = measured_trials(strategy(name), rows, "mobile")
+    change = Change({hop: LinkShape(1e6, 0.01)}, {tier: 6.0}, payload_bytes=9000)
+    before_s = (5000 + 400) * 8 / links[hop].rate_bps
+    after_s = (9000 + 400) * 8 / 1e6 + 0.02
+    found = predict(trials, Surroundings((tier,), links), change)
+    assert found.estimate == pytest.approx(0.2 - 6 * 0.01 + after_s - before_s)
