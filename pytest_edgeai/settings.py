@@ -7,6 +7,7 @@ ones are known (`pytest_edgeai.matrix.strategies`).
 from __future__ import annotations
 
 import itertools
+import types
 import typing
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import Any, Literal
 
 from pydantic import Field, PrivateAttr, ValidationError, ValidationInfo, field_validator, model_validator
 
+from pytest_edgeai.decisions.asked import Decide
 from pytest_edgeai.errors import SettingsError, unknown, wrong_value
 from pytest_edgeai.settings_files import Origins, find_settings
 from pytest_edgeai.settings_tables import PROFILES, Budgets, Data, DeclaredSubject, Gate, Profile, Tolerances
@@ -56,6 +58,8 @@ class Settings(Spec):
         What the tier image of the `docker` backend is made from.
     budgets, gate, tolerances
         What is asserted.
+    decide
+        Which strategy is to be chosen at the end, or None for no choice.
     operator_parameters
         Values for operators' parameters, by operator.
     scale
@@ -87,6 +91,7 @@ class Settings(Spec):
     budgets: Budgets = Budgets()
     gate: Gate = Gate()
     tolerances: Tolerances = Tolerances()
+    decide: Decide | None = None
     operator_parameters: Mapping[str, Mapping[str, Any]] = {}
     scale: Literal["small", "paper"] = "small"
     weights: Mapping[str, str] = {}
@@ -139,6 +144,15 @@ class Settings(Spec):
             return adjust.check_method(name)
         except ValueError:
             raise ValueError(unknown("adjustment", name, adjust.P_ADJUST_METHODS)) from None
+
+    @field_validator("decide")
+    @classmethod
+    def _check_decide(cls, decide: Decide | None, info: ValidationInfo) -> Decide | None:
+        topology = info.data.get("topology")  # missing where it is wrong, which is said already
+        for tier in () if decide is None or topology is None else decide.tiers:
+            if tier not in topology.tiers:
+                raise ValueError(unknown("tier", tier, topology.tiers))
+        return decide
 
     @property
     def origins(self) -> Origins:
@@ -243,7 +257,8 @@ def _known_keys(root: type[Spec], path: Sequence[int | str]) -> list[str]:
     for part in path:
         if table is not None:
             annotation = _fields(table).get(str(part))
-            table = annotation if _is_spec(annotation) else None
+            optional = typing.get_args(annotation) if isinstance(annotation, types.UnionType) else ()
+            table = next((one for one in (annotation, *optional) if _is_spec(one)), None)
         else:  # the key of a mapping or the number of an entry: its annotation names the type
             table = next((inner for inner in typing.get_args(annotation) if _is_spec(inner)), None)
     return list(_fields(table)) if table is not None else []

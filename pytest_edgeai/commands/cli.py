@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_edgeai import __version__
-from pytest_edgeai.commands import analyze, export, init
+from pytest_edgeai.commands import analyze, export, init, predict, recommend
 
 if TYPE_CHECKING:
     from pytest_edgeai.measure.findings import Finding
@@ -111,6 +111,20 @@ def _parser() -> argparse.ArgumentParser:
     compare.add_argument("--markdown", metavar="PATH", help="write Markdown for a pull request; - prints it instead")
     compare.add_argument("--junit", metavar="PATH", help="write a JUnit report; - prints it instead")
     compare.set_defaults(command=_compare)
+
+    for name, module, summary in (
+        ("recommend", recommend, "choose the strategy that meets constraints, from what was measured"),
+        ("predict", predict, "say how long requests would take on other links and cores"),
+    ):
+        asked = commands.add_parser(
+            name,
+            help=summary,
+            description=module.DESCRIPTION,
+            epilog=module.EPILOG,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        module.add_arguments(asked)
+        asked.set_defaults(command=module.run)
 
     clean = commands.add_parser(
         "clean",

@@ -76,6 +76,10 @@ class MeasuredRequest:
         CPU time of the computing threads in `compute`, or None where the tiers do not tell it.
     waited_s
         How much of pre-processing and compute passed while they waited for a core, or None.
+    computed_s
+        `compute` by tier, where a chain of tiers computes.
+    crossed_bytes
+        By hop, the lengths of the request and of the answer on it, heads included; of hops whose ends tell them.
     """
 
     run: int
@@ -86,6 +90,8 @@ class MeasuredRequest:
     late_s: float = 0.0
     cpu_s: float | None = None
     waited_s: float | None = None
+    computed_s: Mapping[str, float] = field(default_factory=dict)
+    crossed_bytes: Mapping[str, tuple[int, int]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,8 +182,22 @@ class TrialRecord:
             "spans_s": {name: [one.spans_s.get(name) for one in self.measurements] for name in names},
             "cpu_s": [one.cpu_s for one in self.measurements],
             "waited_s": [one.waited_s for one in self.measurements],
+            "computed_s": _columns([one.computed_s for one in self.measurements]),
+            "sent_bytes": _columns([_ends(one, 0) for one in self.measurements]),
+            "received_bytes": _columns([_ends(one, 1) for one in self.measurements]),
             **({"slowest": [one.slowest for one in self.measurements]} if strategy.placement.nodes > 1 else {}),
         }
+
+
+def _ends(one: MeasuredRequest, end: int) -> dict[str, int]:
+    """By hop, the length of the request (0) or of the answer (1)."""
+    return {hop: lengths[end] for hop, lengths in one.crossed_bytes.items()}
+
+
+def _columns(rows: Sequence[Mapping[str, float]]) -> dict[str, list[float | None]]:
+    """Values of requests by their names, None where a request has none."""
+    names = dict.fromkeys(name for row in rows for name in row)
+    return {name: [row.get(name) for row in rows] for name in names}
 
 
 def _span_columns(measurements: Sequence[MeasuredRequest]) -> list[str]:

@@ -22,7 +22,16 @@ import numpy as np
 from pytest_edgeai.arrays import Array
 from pytest_edgeai.matrix.strategies import PlannedTrial
 from pytest_edgeai.measure.accuracy import Evaluation
-from pytest_edgeai.measure.answers import check_nodes, check_parity, cpu_of, crossings_of, spans_of, wait_of
+from pytest_edgeai.measure.answers import (
+    check_nodes,
+    check_parity,
+    computed_of,
+    cpu_of,
+    crossed_of,
+    crossings_of,
+    spans_of,
+    wait_of,
+)
 from pytest_edgeai.measure.contention import judge_contention, judge_speed, marked
 from pytest_edgeai.measure.host_watch import HostWatch, needed_cores, reference
 from pytest_edgeai.measure.link_errors import LinkErrors, estimate_link_errors, judge_link_errors
@@ -272,7 +281,18 @@ def _send(
         spans_s, wait = spans_of(answer, latency_s), wait_of(answer, latency_s)
         waited_s = None if wait is None else wait.waited_s
         measurements.append(
-            MeasuredRequest(run, number, latency_s, spans_s, answer.slowest, answer.late_s, cpu_of(answer), waited_s)
+            MeasuredRequest(
+                run,
+                number,
+                latency_s,
+                spans_s,
+                answer.slowest,
+                answer.late_s,
+                cpu_of(answer),
+                waited_s,
+                computed_of(answer),
+                crossed_of(answer),
+            )
         )
     return tuple(measurements), tuple(answers)
 

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from pytest_edgeai import __version__
 from pytest_edgeai.errors import ReportError, SettingsError
 from pytest_edgeai.reporting.accuracy import accuracy_document, pairs_document
+from pytest_edgeai.reporting.decisions import decision_document
 from pytest_edgeai.settings import Settings
 from pytest_edgeai.store import library_versions
 from pytest_edgeai.wire.timing import SPAN_NAMES
@@ -200,7 +201,8 @@ def results_document(measured: Measured, outcome: SessionOutcome) -> dict[str, A
             {"model": model, "operator": operator, "reason": sentence}
             for (model, operator), sentence in measured.failures.items()
         ],
-        "strategies": [_strategy(result) for result in outcome.results],
+        "strategies": [strategy_document(result) for result in outcome.results],
+        "decisions": [decision_document(one) for one in outcome.decisions],
         "comparison": None if outcome.comparison is None else finite(outcome.comparison.as_json()),
         "statistics": None if outcome.analysis is None else outcome.analysis.as_json(),
         "accuracy_statistics": pairs_document(outcome),
@@ -229,7 +231,8 @@ def _against(measured: Measured, other: OtherVersion) -> dict[str, Any]:
     }
 
 
-def _strategy(result: StrategyResult) -> dict[str, Any]:
+def strategy_document(result: StrategyResult) -> dict[str, Any]:
+    """A strategy with its verdict and figures, as `results.json` has it."""
     strategy, accuracy = result.strategy, result.accuracy
     document: dict[str, Any] = finite(
         {

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from pytest_edgeai.reporting.accuracy import accuracy_section
+from pytest_edgeai.reporting.decisions import decisions_section
 from pytest_edgeai.reporting.header import header_lines
 from pytest_edgeai.reporting.nodes import HEADINGS as NODE_HEADINGS
 from pytest_edgeai.reporting.nodes import slowest_rows
@@ -40,6 +41,7 @@ def summary(measured: Measured, outcome: SessionOutcome) -> str:
             f"- artifact `{model}-{operator}` could not be made: {sentence}"
             for (model, operator), sentence in measured.failures.items()
         ]
+    lines += decisions_section(outcome.decisions)
     lines += accuracy_section(outcome)
     lines += _artifacts(measured)
     rows = tier_rows(measured.plan.settings.topology.tiers, measured.plan.allotments, measured.records.values())

@@ -9,6 +9,7 @@ import pytest
 
 from pytest_edgeai.reporting.accuracy import DROP_HEADINGS, drop_rows, pair_lines
 from pytest_edgeai.reporting.comparison import STYLES, write_comparison
+from pytest_edgeai.reporting.decisions import decision_lines
 from pytest_edgeai.reporting.drawing import drawn
 from pytest_edgeai.reporting.rows import HEADINGS, verdict_rows
 from pytest_edgeai.reporting.statistics import p_words, title
@@ -62,6 +63,8 @@ def write_summary(
         reporter.write_line(f"artifact {model}-{operator} could not be made: {sentence}", red=True)
     if outcome.comparison is not None:
         write_comparison(reporter, outcome.comparison)
+    for line in decision_lines(outcome.decisions):
+        reporter.write_line(f"choice for {line}")
     if outcome.unwritten:
         reporter.write_line(f"edgeai: {outcome.unwritten}", red=True)
     if report is not None:

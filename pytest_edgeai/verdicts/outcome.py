@@ -28,6 +28,7 @@ from pytest_edgeai.verdicts.latency import judge_latency
 from pytest_edgeai.verdicts.trials import blame_host, judge_trials, short_of_trials
 
 if TYPE_CHECKING:
+    from pytest_edgeai.decisions.choosing import Decision
     from pytest_edgeai.measure.accuracy import Score
     from pytest_edgeai.operators.preparation import Prepared
     from pytest_edgeai.stats import AccuracyPair, Analysis
@@ -100,6 +101,8 @@ class SessionOutcome:
         Operators compared over models, metrics and tiers.
     comparison
         With an earlier session, where one is named.
+    decisions
+        Which strategy is chosen for each model, where the settings ask for a choice.
     interrupted
         What ended the session before its last trial, as a sentence goes on, or empty.
     unwritten
@@ -111,6 +114,7 @@ class SessionOutcome:
     remarks: tuple[str, ...] = ()
     accuracy_pairs: tuple[AccuracyPair, ...] = ()
     comparison: Comparison | None = None
+    decisions: tuple[Decision, ...] = ()
     interrupted: str = ""
     unwritten: str = ""
 
