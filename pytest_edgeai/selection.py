@@ -12,7 +12,7 @@ from pytest_edgeai.errors import SettingsError
 from pytest_edgeai.matrix.names import parse_placements, select
 from pytest_edgeai.matrix.strategies import Strategy
 from pytest_edgeai.settings import Settings
-from pytest_edgeai.settings_tables import AccuracyBudgets, AccuracyFloors, MetricDrops
+from pytest_edgeai.settings_tables import ByOperator
 from pytest_edgeai.tiers.backend import BackendFactory
 from pytest_edgeai.tiers.placements import Placement
 
@@ -84,7 +84,7 @@ class Selection:
         if settings.baseline not in registered.operators:
             select("operator", "baseline", (settings.baseline,), tuple(registered.operators))
         budgets = settings.budgets
-        tables: Mapping[str, AccuracyBudgets | MetricDrops | AccuracyFloors] = {
+        tables: Mapping[str, ByOperator[Any]] = {
             "accuracy_drop_pp": budgets.accuracy_drop_pp,
             "metric_drop": budgets.metric_drop,
             "accuracy_floor": budgets.accuracy_floor,

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_edgeai.reporting.drawing import drawn
-from pytest_edgeai.reporting.rows import signed
 from pytest_edgeai.reporting.statistics import markdown_table
+from pytest_edgeai.subjects.figures import signed_points
 from pytest_edgeai.verdicts import Outcome
 from pytest_edgeai.verdicts.comparison import Comparison, Row
 
@@ -61,7 +61,7 @@ def cells(row: Row) -> tuple[str, ...]:
         row.outcome,
         *medians,
         *numbers,
-        "" if row.accuracy_gain is None else signed(row.accuracy_gain, row.accuracy_unit),
+        "" if row.accuracy_gain is None else signed_points(row.accuracy_gain, row.accuracy_unit),
         "" if row.size is None else f"{row.size:+.1%}",
         "" if row.control is None else f"{row.control:+.1%}",
     )

@@ -195,7 +195,7 @@ def _result(
         verdicts.append(Verdict("invalid", "there is no accuracy to compare with the baseline's"))
     else:
         verdicts.append(accuracy.verdict)
-        floor = settings.budgets.accuracy_floor.floor(strategy.model, strategy.operator)
+        floor = settings.budgets.accuracy_floor.of(strategy.model, strategy.operator)
         if artifact is not None and floor is not None:
             verdicts.append(judge_floor(artifact.evaluation.first, floor, alpha=settings.alpha))
     medians_s = [float(np.median(record.latencies_s)) for record in valid]
