@@ -31,6 +31,25 @@ HEADINGS = (
     "trials",
 )
 """Latencies in milliseconds, link errors in microseconds, size in megabytes, drop in the unit of the metric."""
+IMPORTANCE = (
+    "strategy",
+    "verdict",
+    "median",
+    "drop",
+    "trials",
+    "p95",
+    "compute",
+    "transmit",
+    "size",
+    "stretch",
+    "accuracy",
+    "IQR",
+    "load",
+    "link error",
+)
+"""The same, the most important first: a terminal shows as many as fit."""
+ESSENTIAL = 5
+"""How many of these every terminal shows."""
 
 
 @dataclass(frozen=True, slots=True)
