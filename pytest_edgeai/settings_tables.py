@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Generic, Literal, NamedTuple, TypeAlias, TypeVar
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from pytest_edgeai.partition.cut_numbers import family_of
 from pytest_edgeai.tiers.specs import Spec
@@ -179,11 +179,26 @@ class LatencyBudget(Spec):
     strategies
         A pattern of strategy ids, for example `bert-*-edge`.
     max_median_s
-        Limit of the median latency.
+        Limit of the median latency; at least one limit is given.
+    max_p95_s, max_p99_s
+        Limits of the 95th and of the 99th percentile.
     """
 
     strategies: str
-    max_median_s: float = Field(gt=0)
+    max_median_s: float | None = Field(default=None, gt=0)
+    max_p95_s: float | None = Field(default=None, gt=0)
+    max_p99_s: float | None = Field(default=None, gt=0)
+
+    @model_validator(mode="after")
+    def _limits_something(self) -> LatencyBudget:
+        if self.max_median_s is None and not self.tails_s:
+            raise ValueError("it has no limit: give max_median_s, max_p95_s or max_p99_s")
+        return self
+
+    @property
+    def tails_s(self) -> dict[int, float]:
+        """The limits of percentiles."""
+        return {rank: limit for rank, limit in ((95, self.max_p95_s), (99, self.max_p99_s)) if limit is not None}
 
 
 class Budgets(Spec):
