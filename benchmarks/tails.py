@@ -1,6 +1,6 @@
 """How often a tail budget passes though the percentile is at its limit, and how often where it is well below.
 
-    python -m benchmarks.tails --sessions 10000
+    python benchmarks/tails.py --sessions 10000
 
 Sessions are simulated: latencies are log-normal, requests of a trial depend on the one before, and trials have a level
 of their own. A pass at the limit is false.

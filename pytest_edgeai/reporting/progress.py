@@ -135,10 +135,11 @@ class ProgressLines:
             return
         is_last = len(self._settled) == len(self._trials)
         record = self._session.records.get(trial)
-        has_failed = not again and (record is None or record.status != "valid")
+        is_spoiled = record is None or record.status != "valid"
+        is_due = is_last or now - self._last_line_at >= _EVERY_S
         if self._says_all:
             self._writer.write(f"\n  {self._head(len(self._settled))}{trial.id}, {self._figures(trial)}", flush=True)
-        elif has_failed or (not self._is_live and (is_last or now - self._last_line_at >= _EVERY_S)):
+        elif (is_spoiled and not again) if self._is_live else (is_spoiled or is_due):
             self._reporter.ensure_newline()
             self._line(f"edgeai: {self._head(len(self._settled))}{trial.id}, {self._figures(trial)}")
             self._last_line_at = now
