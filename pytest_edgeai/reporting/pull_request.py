@@ -111,7 +111,7 @@ def _sections(document: Document) -> Iterable[_Section]:
             f"- artifact {_code('-'.join((one['model'], one['operator'])))} could not be made: {escaped(one['reason'])}"
             for one in document["failures"]
         ],
-        tail=["", *(f"To do about {kind}: {escaped(advice(kind))}." for kind in _kinds(bad) if advice(kind)), ""],
+        tail=["", *(f"What to do about {kind}: {escaped(advice(kind))}." for kind in _kinds(bad) if advice(kind)), ""],
     )
     comparison = document["comparison"]
     if comparison is not None:

@@ -81,7 +81,7 @@ def test_the_verdict_comes_first_then_what_is_broken_then_folded_tables() -> Non
     assert lines[1] == "### ❌ pytest-edgeai: not green: 1 pass, 1 fail, 1 invalid"
     assert lines[2].startswith("- <code>c-sptq-edge</code>: **invalid**")
     assert lines[3] == "- <code>b-sptq-edge</code>: **fail**: top1 is 2.5 pp below"
-    assert text.index("To do about fail: ") < text.index("<details><summary>All 3 strategies</summary>")
+    assert text.index("What to do about fail: ") < text.index("<details><summary>All 3 strategies</summary>")
     assert (
         "| <code>a-sptq-edge</code> | pass | 12.30 ms | – | +2.50 pp | 2 pp | top1 93.50 % | 1.50 MB | 5/5, 6 tries |"
         in text
