@@ -191,7 +191,7 @@ def test_output_to_a_file_has_no_colours(project: Project) -> None:
 
 def test_accuracy_is_tested_on_the_samples_of_each_model(project: Project) -> None:
     project.settings(SETTINGS.replace("default = 100", "default = 2"))
-    result = project.run("--benchmark-only")
+    result = project.run("--benchmark-only", "-v")
     rows = {row["id"]: row["accuracy"] for row in project.results["strategies"]}
     assert rows["toy-identity-edge"]["drop"] == 0
     worse = rows["toy-worse-edge"]
