@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,12 @@ if TYPE_CHECKING:
     from pytest_edgeai.reporting.files import ReportFolder
     from pytest_edgeai.verdicts.regression import Rule
     from pytest_edgeai.versions.recording import Recording
+
+
+def load_libraries() -> None:
+    """Import what judging needs: before the first trial, so that nobody waits for it after the last one."""
+    for name in ("rich.console", "rich.table", "scikit_posthocs", "scipy.stats"):
+        importlib.import_module(name)
 
 
 def conclude(measured: Measured, baseline: Recording | None, rule: Rule | None) -> SessionOutcome:

@@ -179,9 +179,13 @@ def pytest_report_collectionfinish(config: pytest.Config) -> list[str]:
             f"edgeai: {len(edgeai.wanted)} artifacts to prepare in {edgeai.plan.store_root}, and nothing to measure"
         )
     elif edgeai.trials:
+        from pytest_edgeai.reporting.drawing import Screen
         from pytest_edgeai.reporting.header import header_lines
 
-        lines += header_lines(edgeai.describe())
+        reporter = config.pluginmanager.get_plugin("terminalreporter")
+        if reporter is not None:
+            screen = Screen(reporter)
+            lines += [part for line in header_lines(edgeai.describe()) for part in screen.lines(line)]
     return lines
 
 
@@ -206,16 +210,31 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         pytest.fail(f"pytest-edgeai, whose fixtures this test asks for: {sentence}", pytrace=False)
 
 
+@pytest.hookimpl(wrapper=True)
 def pytest_report_teststatus(
     report: pytest.CollectReport | pytest.TestReport, config: pytest.Config
-) -> tuple[str, str, str] | None:
-    """Spare a trial or an artifact its dot: it gets a line of its own."""
+) -> Generator[None, tuple[str, str, str], tuple[str, str, str]]:
+    """Spare a trial or an artifact its letter: it gets a line of its own."""
     state = state_of(config)
+    status = yield
     if state.preparation is not None and config.option.verbose == 0 and isinstance(report, pytest.TestReport):
-        return state.preparation.status(report)
-    if state.progress is None or not state.progress.has_line(report):
-        return None
-    return ("passed", "", "PASSED") if report.passed else ("failed", "", "FAILED")
+        return state.preparation.status(report) or status
+    if state.progress is not None and state.progress.replaces(report):
+        return status[0], "", status[2]  # without a word pytest would not count it
+    return status
+
+
+@pytest.hookimpl(wrapper=True, optionalhook=True)
+def pytest_benchmark_group_stats(
+    config: pytest.Config,
+) -> Generator[None, list[tuple[Any, list[Any]]], list[tuple[Any, list[Any]]]]:
+    """Leave trials out of pytest-benchmark's table, unless it is asked for: there is a table of verdicts."""
+    groups = yield
+    state = state_of(config)
+    if not state.measures or state.options.shows_benchmarks:
+        return groups
+    others = [(name, [one for one in made if "edgeai" not in one["extra_info"]]) for name, made in groups]
+    return [(name, made) for name, made in others if made]
 
 
 @pytest.hookimpl(optionalhook=True)

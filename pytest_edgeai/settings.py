@@ -149,9 +149,10 @@ class Settings(Spec):
     @classmethod
     def _check_decide(cls, decide: Decide | None, info: ValidationInfo) -> Decide | None:
         topology = info.data.get("topology")  # missing where it is wrong, which is said already
-        for tier in () if decide is None or topology is None else decide.tiers:
-            if tier not in topology.tiers:
-                raise ValueError(unknown("tier", tier, topology.tiers))
+        if decide is not None and topology is not None:
+            for tier in decide.tiers:
+                if tier not in topology.tiers:
+                    raise ValueError(unknown("tier", tier, topology.tiers))
         return decide
 
     @property

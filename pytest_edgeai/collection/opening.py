@@ -137,9 +137,9 @@ def _progress(config: pytest.Config, state: State, session: MeasuringSession) ->
     """Where to tell about work that collection has to wait for; workers of pytest-xdist have no terminal."""
     from pytest_edgeai.reporting.progress import ProgressLines
 
-    told = not state.options.is_worker and state.options.hand_over is None
-    verbosity = config.option.verbose if told else -1
-    return ProgressLines(config.get_terminal_writer(), verbosity, session, {}).cuts
+    if state.options.is_worker or state.options.hand_over is not None:
+        return lambda _: None
+    return ProgressLines(config, session, {}).cuts
 
 
 def _against(state: State, root: Path) -> Commit | None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import os
 import secrets
-from collections.abc import Mapping
+import shlex
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -14,6 +16,9 @@ import pytest
 from pytest_edgeai.errors import unknown
 
 _NAMES: Final = ("models", "operators", "tiers")
+_ABOUT_THE_TABLE: Final = tuple(
+    f"--benchmark-{name}" for name in ("columns", "compare", "group-by", "histogram", "name", "sort", "verbose")
+)
 _SINGLE: Final = ("profile", "backend", "report", "store", "replicates", "scale")
 
 
@@ -41,6 +46,8 @@ class Options:
         Whether this is a worker process of pytest-xdist, where nothing is measured.
     restricts
         Whether an option restricts what the settings ask for.
+    shows_benchmarks
+        Whether trials are shown in pytest-benchmark's table: with `-v`, or where an option is about that table.
     """
 
     overrides: Mapping[str, Any]
@@ -53,6 +60,7 @@ class Options:
     storage: str | None
     is_worker: bool
     restricts: bool
+    shows_benchmarks: bool
 
     @classmethod
     def read(cls, config: pytest.Config) -> Options:
@@ -72,6 +80,8 @@ class Options:
             storage=given("benchmark_storage", None),
             is_worker=hasattr(config, "workerinput"),
             restricts=any(given(name, None) for name in restricting) or any("::" in one for one in config.args),
+            shows_benchmarks=config.get_verbosity() > 0
+            or any(one.startswith(_ABOUT_THE_TABLE) for one in _given(config)),
         )
 
 
@@ -125,6 +135,13 @@ def add_options(parser: pytest.Parser) -> None:
         help="how long to wait for another session that measures on this host, e.g. 10m (default: not at all)",
     )
     add("--edgeai-seed", type=int, metavar="N", help="seed of the order of trials (default: a new one, printed)")
+
+
+def _given(config: pytest.Config) -> Iterator[str]:
+    """All words of the command line, those of the configuration and of the environment included."""
+    yield from config.getini("addopts")
+    yield from shlex.split(os.environ.get("PYTEST_ADDOPTS", ""))
+    yield from map(str, config.invocation_params.args)
 
 
 def _duration(text: str) -> float:

@@ -68,6 +68,7 @@ def follow_trials(session: pytest.Session, state: State) -> None:
     """
     from pytest_edgeai.collection.further_trials import UndecidedTrials
     from pytest_edgeai.collection.planning import is_broken, prepare_other_version
+    from pytest_edgeai.conclusion import load_libraries
     from pytest_edgeai.reporting.progress import ProgressLines
 
     if is_broken(session):
@@ -75,11 +76,13 @@ def follow_trials(session: pytest.Session, state: State) -> None:
     config, edgeai = session.config, state.session
     assert edgeai is not None
     trials = {item.nodeid: item.stash[TRIAL] for item in session.items if TRIAL in item.stash and edgeai.trials}
-    progress = state.progress = ProgressLines(config.get_terminal_writer(), config.option.verbose, edgeai, trials)
+    progress = state.progress = ProgressLines(config, edgeai, trials)
     config.pluginmanager.register(progress, "edgeai-progress")
     config.pluginmanager.register(TrialItems(edgeai, progress), "edgeai-trials")
     edgeai.prepare(progress.artifact)
     _leave_out_unmade(session, edgeai, trials)
+    if edgeai.trials:
+        load_libraries()
     if edgeai.against is not None and edgeai.baseline_trials:
         prepare_other_version(session, edgeai, trials, progress)
         if edgeai.baseline_trials:
@@ -152,8 +155,7 @@ class TrialItems:
         """Count what is measured again, and what is done without, apart from tests that are skipped."""
         if not hasattr(report, _FATE):
             return None
-        category, letter, word = _STATUS[getattr(report, _FATE)]
-        return category, "" if self._progress.is_shown else letter, word
+        return _STATUS[getattr(report, _FATE)]
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, object, object]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_edgeai import __version__
-from pytest_edgeai.commands import analyze, export, init, predict, recommend
+from pytest_edgeai.commands import analyze, comment, export, init, predict, recommend
 
 if TYPE_CHECKING:
     from pytest_edgeai.measure.findings import Finding
@@ -125,6 +125,19 @@ def _parser() -> argparse.ArgumentParser:
         )
         module.add_arguments(asked)
         asked.set_defaults(command=module.run)
+    said = commands.add_parser(
+        "comment",
+        help="print a report as the comment on a pull request, or post it",
+        description=comment.comment.__doc__,
+    )
+    comment.add_comment_arguments(said)
+    said.set_defaults(command=comment.comment)
+
+    badge = commands.add_parser(
+        "badge", help="write a badge that says how many strategies are green", description=comment.badge.__doc__
+    )
+    comment.add_badge_arguments(badge)
+    badge.set_defaults(command=comment.badge)
 
     clean = commands.add_parser(
         "clean",
@@ -192,6 +205,7 @@ def _compare(options: argparse.Namespace) -> int:
     from pytest_edgeai.errors import EdgeAIError
     from pytest_edgeai.reporting import comparison as written
     from pytest_edgeai.reporting import junit
+    from pytest_edgeai.reporting.drawing import drawn
     from pytest_edgeai.reporting.files import finite
     from pytest_edgeai.settings import load_settings
     from pytest_edgeai.verdicts.comparison import compare, rules
@@ -222,7 +236,8 @@ def _compare(options: argparse.Namespace) -> int:
         console = Console(highlight=False)
         if not console.is_terminal:
             console.width = max(console.width, 170)
-        console.print(written.table(found))
+        text = drawn(written.table(found), console.width, colours=console.is_terminal, whole=True)
+        print(text)
         for sentence in written.sentences(found):
             console.print(sentence, markup=False, soft_wrap=True)
         console.print(

@@ -46,7 +46,7 @@ def test_strategy(trial):
     trial()
 '''
 _WORKFLOW_TEMPLATE: Final = """\
-# Measures compressed models at each pull request and keeps the report.
+# Measures compressed models at each pull request, keeps the report and says on the pull request what it found.
 name: edgeai
 
 on:
@@ -55,6 +55,7 @@ on:
 
 permissions:
   contents: read
+  pull-requests: write # for the comment; pull requests from forks do not get it, and do without
 
 jobs:
   measure:
@@ -66,9 +67,22 @@ jobs:
         with:
           python-version: "3.11"
       - run: pip install "pytest-edgeai[all]"
-      - run: pytest --benchmark-only
-      - uses: actions/upload-artifact@v4
+      # Artifacts are stored under the digest of all that decides them, so that an older store is never wrong.
+      - uses: actions/cache@v4
+        with:
+          path: .edgeai/store
+          key: edgeai-store-${{ runner.os }}-${{ github.run_id }}
+          restore-keys: edgeai-store-${{ runner.os }}-
+      - run: pytest --benchmark-only --edgeai-store .edgeai/store
+      - name: Say what was found
         if: always() # a report says why something is not green
+        env:
+          GITHUB_TOKEN: ${{ github.token }}
+        run: |
+          edgeai comment >> "$GITHUB_STEP_SUMMARY"
+          edgeai comment --post
+      - uses: actions/upload-artifact@v4
+        if: always()
         with:
           name: edgeai-report
           path: reports/

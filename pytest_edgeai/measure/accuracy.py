@@ -21,6 +21,7 @@ from pytest_edgeai.serving.repository import Execution, Model, infer_chain, part
 from pytest_edgeai.store import Artifact, Entry, Recipe, Store, library_versions, source_digest
 from pytest_edgeai.subjects import SubjectModel
 from pytest_edgeai.subjects.examples import Examples
+from pytest_edgeai.subjects.figures import amount
 from pytest_edgeai.subjects.metrics import PERCENT, Metric, metric_of
 from pytest_edgeai.subjects.predictions import MetricError, Output, Predictions, References, gathered
 
@@ -65,21 +66,6 @@ class Score:
     def __str__(self) -> str:
         """For example `top-1 95.8 %` or `MAE 0.0412`."""
         return f"{self.label} {amount(self.value, self.unit)}"
-
-
-def amount(value: float, unit: str, *, digits: int = 1) -> str:
-    """A value with its unit, as reports have it.
-
-    Parameters
-    ----------
-    value
-        The number.
-    unit
-        `%`, any other, or empty.
-    digits
-        Behind the point of percentages; other numbers have four that count.
-    """
-    return f"{value:.{digits}f} %" if unit == PERCENT else f"{value:.4g} {unit}".rstrip()
 
 
 @dataclass(frozen=True, slots=True)

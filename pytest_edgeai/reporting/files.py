@@ -1,4 +1,4 @@
-"""The folder of reports: `samples.csv` grows with every trial, `results.json` and `summary.md` come at the end.
+"""The folder of reports: `samples.csv` grows with every trial, the other files come at the end.
 
 What was measured is on disk before anything can fail.
 """
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from pytest_edgeai.verdicts.outcome import SessionOutcome, StrategyResult
 
 SAMPLES, RESULTS, SUMMARY, COMPARISON = "samples.csv", "results.json", "summary.md", "comparison.md"
+METRICS = "metrics.txt"
 AGAINST_SAMPLES = "samples-against.csv"
 RESULTS_FORMAT = 1
 _LATEST = "latest"
@@ -124,10 +125,13 @@ class ReportFolder:
             They cannot be written.
         """
         from pytest_edgeai.reporting.markdown import summary
+        from pytest_edgeai.reporting.openmetrics import openmetrics
 
+        document = results_document(measured, outcome)
         texts = {
-            RESULTS: json.dumps(results_document(measured, outcome), indent=1, allow_nan=False) + "\n",
+            RESULTS: json.dumps(document, indent=1, allow_nan=False) + "\n",
             SUMMARY: summary(measured, outcome),
+            METRICS: openmetrics(document),
         }
         if outcome.comparison is not None:
             from pytest_edgeai.reporting.comparison import markdown

@@ -5,7 +5,7 @@ From records and evaluations to one frozen value that every report is written fr
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
@@ -25,12 +25,14 @@ from pytest_edgeai.verdicts.accuracy import AccuracyResult, judge_accuracy
 from pytest_edgeai.verdicts.benefit import judge_benefit
 from pytest_edgeai.verdicts.floor import judge_floor
 from pytest_edgeai.verdicts.latency import judge_latency
+from pytest_edgeai.verdicts.tails import judge_tail
 from pytest_edgeai.verdicts.trials import blame_host, judge_trials, short_of_trials
 
 if TYPE_CHECKING:
     from pytest_edgeai.decisions.choosing import Decision
     from pytest_edgeai.measure.accuracy import Score
     from pytest_edgeai.operators.preparation import Prepared
+    from pytest_edgeai.settings_tables import LatencyBudget
     from pytest_edgeai.stats import AccuracyPair, Analysis
     from pytest_edgeai.verdicts.comparison import Comparison
 
@@ -215,17 +217,15 @@ def _result(
         verdicts.append(Verdict("invalid", "there is no accuracy to compare with the baseline's"))
     else:
         verdicts.append(accuracy.verdict)
-        floor = settings.budgets.accuracy_floor.floor(strategy.model, strategy.operator)
+        floor = settings.budgets.accuracy_floor.of(strategy.model, strategy.operator)
         if artifact is not None and floor is not None:
             verdicts.append(judge_floor(artifact.evaluation.first, floor, alpha=settings.alpha))
-    medians_s = [float(np.median(record.latencies_s)) for record in valid]
     link_errors_s = [abs(record.link_errors.largest_s) for record in valid if record.link_errors is not None]
     link_error_s = max(link_errors_s, default=None)
-    verdicts += [
-        judge_latency(medians_s, budget.max_median_s, link_error_s or 0.0)
-        for budget in settings.budgets.latency
-        if medians_s and fnmatchcase(strategy.id, budget.strategies)
-    ]
+    if valid:
+        for budget in settings.budgets.latency:
+            if fnmatchcase(strategy.id, budget.strategies):
+                verdicts += _latency_verdicts(budget, valid, link_error_s or 0.0)
     quartiles = np.percentile(latencies_s, [25, 50, 75, 95])
     loads_s = [sum(record.load_s.values()) for record in valid if record.load_s]
     return StrategyResult(
@@ -245,6 +245,15 @@ def _result(
         scores={} if artifact is None else artifact.evaluation.scores,
         unmeasured=unmeasured,
     )
+
+
+def _latency_verdicts(budget: LatencyBudget, valid: Sequence[TrialRecord], error_s: float) -> Iterator[Verdict]:
+    """A verdict for each limit of a budget."""
+    if budget.max_median_s is not None:
+        medians_s = [float(np.median(record.latencies_s)) for record in valid]
+        yield judge_latency(medians_s, budget.max_median_s, error_s)
+    for percentile, limit_s in budget.tails_s.items():
+        yield judge_tail([record.latencies_s for record in valid], percentile, limit_s, error_s)
 
 
 def _compute_medians(records: Mapping[PlannedTrial, TrialRecord]) -> dict[Strategy, dict[int, float]]:

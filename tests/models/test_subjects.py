@@ -57,7 +57,7 @@ def test_there_is_one_of_each_family() -> None:
     ],
 )
 def test_mobilenet_is_there_where_a_setting_names_it(settings: Settings, expected: bool) -> None:
-    state = State(Options({}, 0, False, None, 0, None, None, None, False, False), settings=settings)
+    state = State(Options({}, 0, False, None, 0, None, None, None, False, False, False), settings=settings)
     plugins = SimpleNamespace(get_plugin=lambda name: state)
     config: Any = SimpleNamespace(pluginmanager=plugins, getoption=lambda name: None)
     found = [subject.name for subject in pytest_edgeai_subjects(config)]

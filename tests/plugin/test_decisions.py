@@ -67,7 +67,7 @@ def test_a_choice_among_nothing_is_a_remark(project: Project) -> None:
 @pytest.mark.parametrize(
     ("line", "sentence"),
     [
-        ('tier = "egde"', "decide.tier: there is no tier 'egde'; did you mean 'edge'?"),
+        ('tier = "egde"', "decide: there is no tier 'egde'; did you mean 'edge'?"),
         ('max_latency_s = "fast"', "decide.max_latency_s: expected a number with a unit"),
         ("percentile = 100", "decide.percentile: Input should be less than 100"),
         ("max_latency = 1", "decide.max_latency: there is no setting 'max_latency'; did you mean 'max_latency_s'?"),

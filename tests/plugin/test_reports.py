@@ -163,7 +163,7 @@ def test_pytest_benchmarks_comparison_works_unchanged(project: Project) -> None:
 
 
 def test_progress_says_which_trial_of_how_many_and_how_long_it_will_take(project: Project) -> None:
-    result = project.run("--benchmark-only")
+    result = project.run("--benchmark-only", "-v")
     result.stdout.re_match_lines([r"  trial 1/8, \d+:\d\d left: toy-\S+, median \d+\.\d\d ms"])
     result.stdout.re_match_lines([r"  trial 8/8, 0:00 left: .*"])
 
@@ -191,7 +191,7 @@ def test_output_to_a_file_has_no_colours(project: Project) -> None:
 
 def test_accuracy_is_tested_on_the_samples_of_each_model(project: Project) -> None:
     project.settings(SETTINGS.replace("default = 100", "default = 2"))
-    result = project.run("--benchmark-only")
+    result = project.run("--benchmark-only", "-v")
     rows = {row["id"]: row["accuracy"] for row in project.results["strategies"]}
     assert rows["toy-identity-edge"]["drop"] == 0
     worse = rows["toy-worse-edge"]
@@ -205,7 +205,7 @@ def test_accuracy_is_tested_on_the_samples_of_each_model(project: Project) -> No
 
 
 def test_operators_are_compared_over_models_with_the_caveat(project: Project) -> None:
-    result = project.run("--benchmark-only")
+    result = project.run("--benchmark-only", "-v")
     (pair,) = project.results["accuracy_statistics"]["pairs"]
     assert (pair["a"], pair["b"], pair["n"], pair["n_once"]) == ("identity", "worse", 2, 1)
     caveat = project.results["accuracy_statistics"]["caveat"]

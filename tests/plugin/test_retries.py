@@ -53,8 +53,8 @@ def test_a_trial_that_the_host_has_spoiled_is_measured_again_and_green(project: 
     result.assert_outcomes(passed=8)
     result.stdout.fnmatch_lines(
         [
-            "  trial *(1 to measure again), * left: toy-worse-edge-r*, to measure again: the host was busy for *",
-            "  trial 8/8, 0:00 left: *",
+            "edgeai: trial *(1 to measure again), * left: toy-worse-edge-r*, to measure again: the host was busy for *",
+            "edgeai: trial 8/8, 0:00 left: *",
             "toy-worse-edge *  2/2, 3 tries",
             "edgeai: 4 pass (green), 9 tries at 8 trials",
             "*8 passed, 1 retried in *",

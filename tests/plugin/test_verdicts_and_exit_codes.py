@@ -61,7 +61,7 @@ def test_settings_may_be_in_pyproject(project: Project) -> None:
         ("[budgets.accuracy_floor.operators]\nwurse = 1", "*there is no operator 'wurse'; did you mean 'worse'?*"),
         ("[operator_parameters.worse]\nsize = 1", "*operator_parameters.worse.size: there is no parameter 'size'*"),
         ("baseline = 'idetity'", "*there is no operator 'idetity'; did you mean 'identity'?*"),
-        ("[[budgets.latency]]\nstrategies = 'x'", "*budgets.latency.0.max_median_s: Field required*"),
+        ("[[budgets.latency]]\nstrategies = 'x'", "*budgets.latency.0: *give max_median_s, max_p95_s or max_p99_s*"),
         (
             "[[budgets.latency]]\nstrategies = 'toi-*'\nmax_median_s = 1",
             "*budgets.latency: no strategy is named by 'toi-[*]'; did you mean 'toy-*",
@@ -240,6 +240,22 @@ def test_a_latency_budget_is_judged_on_the_medians_of_trials(project: Project, l
     assert result.ret == (0 if verdict == "pass" else 1)
     assert project.verdicts()["toy-worse-edge"] == verdict
     assert project.verdicts()["toy-worse-mobile"] == "pass"
+
+
+@pytest.mark.parametrize(
+    ("limit", "verdict", "sentence"),
+    [
+        ("1e-9", "fail", "toy-worse-edge: fail: the 95th percentile is above 1e-06 ms: 50 of 50 requests take longer*"),
+        ("10", "inconclusive", "toy-worse-edge: inconclusive: 50 requests cannot show that the 95th percentile is *"),
+    ],
+)
+def test_a_tail_budget_is_judged_on_all_requests(project: Project, limit: str, verdict: str, sentence: str) -> None:
+    budget = f'[[budgets.latency]]\nstrategies = "toy-*-edge"\nmax_p95_s = {limit}\n'
+    project.settings(SETTINGS.replace("replicates = 2", "replicates = 5") + budget)
+    result = project.run("--benchmark-only", "--edgeai-tiers=edge")
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    assert project.verdicts()["toy-worse-edge"] == verdict
+    result.stdout.fnmatch_lines([sentence])
 
 
 def test_a_latency_budget_of_a_tier_that_is_not_measured_is_said(project: Project) -> None:
