@@ -164,7 +164,7 @@ class Operator(ABC, Generic[P]):
     """A frozen model of the operator's parameters with their defaults."""
 
     libraries: ClassVar[tuple[str, ...]] = ()
-    """Distributions whose version decides the artifact."""
+    """The distributions whose version decides the artifact."""
 
     def __init__(self, parameters: P) -> None:
         self.parameters = parameters
@@ -187,7 +187,7 @@ class Operator(ABC, Generic[P]):
         return self.takes == "network"
 
     def libraries_for(self, subject: SubjectModel, *, first: bool) -> tuple[str, ...]:  # noqa: ARG002  # for others
-        """Distributions whose version decides the artifact of a subject model: by default `libraries`.
+        """The distributions whose version decides the artifact of a subject model: by default `libraries`.
 
         Parameters
         ----------
