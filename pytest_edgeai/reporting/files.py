@@ -1,4 +1,4 @@
-"""The folder of reports: `samples.csv` grows with every trial, `results.json` and `summary.md` come at the end.
+"""The folder of reports: `samples.csv` grows with every trial, the other files come at the end.
 
 What was measured is on disk before anything can fail.
 """
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 SAMPLES, RESULTS, SUMMARY, COMPARISON = "samples.csv", "results.json", "summary.md", "comparison.md"
 AGAINST_SAMPLES = "samples-against.csv"
+PAGE = "report.html"
 RESULTS_FORMAT = 1
 _LATEST = "latest"
 _KEYS = ("model", "operator", "tier", "replicate", "run", "input", "latency_s")
@@ -65,6 +66,9 @@ class ReportFolder:
         SettingsError
             It cannot be made.
         """
+        from pytest_edgeai.reporting.page.bundle import javascript
+
+        javascript()  # where it is not there yet, it takes seconds, which the end of a session does not have
         now = datetime.now().astimezone()
         try:
             parent.mkdir(parents=True, exist_ok=True)
@@ -123,10 +127,13 @@ class ReportFolder:
             They cannot be written.
         """
         from pytest_edgeai.reporting.markdown import summary
+        from pytest_edgeai.reporting.page.rendering import render
 
+        document = results_document(measured, outcome)
         texts = {
-            RESULTS: json.dumps(results_document(measured, outcome), indent=1, allow_nan=False) + "\n",
+            RESULTS: json.dumps(document, indent=1, allow_nan=False) + "\n",
             SUMMARY: summary(measured, outcome),
+            PAGE: render(document),
         }
         if outcome.comparison is not None:
             from pytest_edgeai.reporting.comparison import markdown
@@ -170,6 +177,7 @@ def results_document(measured: Measured, outcome: SessionOutcome) -> dict[str, A
         "interrupted": outcome.interrupted or None,
         "remarks": list(outcome.remarks),
         "seed": plan.seed,
+        "arguments": list(plan.arguments),
         "backend": {"name": plan.backend, "description": plan.backend_description},
         "host": plan.host.as_json(),
         "libraries": library_versions(("onnxruntime", "numpy", "pytest", "pytest-benchmark")),

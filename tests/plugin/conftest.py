@@ -10,12 +10,14 @@ from pathlib import Path
 from typing import Any
 
 # pytester forgets what a run in this process imported; all of this is imported once and stays.
+import jinja2  # noqa: F401  # stays imported
 import onnx  # noqa: F401  # stays imported
 import onnxruntime  # noqa: F401  # stays imported
 import pytest
 import rich.table  # noqa: F401  # stays imported
 import scikit_posthocs  # noqa: F401  # stays imported
 import scipy.stats  # noqa: F401  # stays imported
+import vl_convert  # noqa: F401  # stays imported, since it can be imported once only
 from jsonschema import Draft202012Validator
 
 import pytest_edgeai.subjects.files

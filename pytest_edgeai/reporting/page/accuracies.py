@@ -23,9 +23,7 @@ _HEADINGS = ("artifact", "metric", "accuracy", "baseline", "drop", "interval", "
 
 def accuracies(results: Results) -> Section:
     """Once for each artifact: tiers run the same one."""
-    artifacts = {
-        (one["model"], one["operator"]): one for one in results.strategies if one["accuracy"] is not None
-    }
+    artifacts = {(one["model"], one["operator"]): one for one in results.strategies if one["accuracy"] is not None}
     dropped = [one for one in artifacts.values() if one["operator"] != one["accuracy"]["baseline"]]
     parts: list[Plot | Table] = [
         _plot([one for one in dropped if one["accuracy"]["unit"] == unit], unit)
@@ -54,7 +52,16 @@ def _plot(dropped: Sequence[Document], unit: str) -> Plot:
     )
 
     def along(field: str) -> dict[str, Any]:
-        return {"x": {"field": field, "type": "quantitative", "title": title}, "tooltip": tips}
+        return {
+            "x": {
+                "field": field,
+                "type": "quantitative",
+                "title": title,
+                "scale": {"padding": 10},
+                "axis": {"tickCount": 8},
+            },
+            "tooltip": tips,
+        }
 
     layers = [
         {
@@ -88,7 +95,9 @@ def _plot(dropped: Sequence[Document], unit: str) -> Plot:
         "broken it.",
         spec=specs.single({"layer": layers}, height={"step": 22}),
         rows=rows,
-        table=Table(name, "Accuracy drops and their tests", (*_HEADINGS, "budget"), list(map(_cells, dropped)), texts=2),
+        table=Table(
+            name, "Accuracy drops and their tests", (*_HEADINGS, "budget"), list(map(_cells, dropped)), texts=2
+        ),
     )
 
 

@@ -108,7 +108,7 @@ def _cuts(cut: Sequence[Document]) -> Plot:
     parts = list(dict.fromkeys(row["part"] for row in drawn))
     place = specs.rows_of("artifact", [_name(one) for one in cut])
     along = {"field": "share", "type": "quantitative", "title": "share of multiply-accumulates", "stack": "zero"}
-    shown = {"axis": {"format": "%"}, "scale": {"domain": [0, 1]}}
+    shown = {"axis": {"format": "%", "tickCount": 6}, "scale": {"domain": [0, 1]}}
     order = {"field": "part", "type": "ordinal"}
     tips = specs.told(
         ("artifact", "artifact"),

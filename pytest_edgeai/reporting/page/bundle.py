@@ -8,6 +8,9 @@ import os
 from importlib import metadata
 from pathlib import Path
 
+_KEPT = "window.vegaEmbed = vegaEmbed;"
+"""What of the libraries the page's own script sees."""
+
 
 @functools.cache
 def javascript() -> str:
@@ -20,7 +23,7 @@ def javascript() -> str:
         return path.read_text(encoding="utf-8")
     import vl_convert
 
-    text = str(vl_convert.javascript_bundle())
+    text = vl_convert.javascript_bundle(_KEPT)
     partial = path.with_name(f".{path.name}.{os.getpid()}")
     with contextlib.suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)

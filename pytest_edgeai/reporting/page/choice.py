@@ -42,7 +42,13 @@ def _plot(results: Results, unit: str, measured: Sequence[Document], number: int
     drops = "drop in percentage points" if unit == "%" else f"drop in {unit or 'the unit of the metric'}"
     position = {
         "x": specs.milliseconds("ms", [row["ms"] for row in rows], "median latency in ms"),
-        "y": {"field": "drop", "type": "quantitative", "title": drops},
+        "y": {
+            "field": "drop",
+            "type": "quantitative",
+            "title": drops,
+            "scale": {"padding": 14},
+            "axis": {"tickCount": 6},
+        },
     }
     colour = specs.coloured("model", results.models, "model")
     marks = {

@@ -37,7 +37,6 @@ _HEADINGS = (
     "accuracy",
     "size",
     "memory",
-    "why",
 )
 
 
@@ -51,6 +50,19 @@ def compared(results: Results) -> Section:
     said = [*comparison["differences"], *comparison["remarks"]]
     parts: list[Lines | Plot | Table] = [
         Lines("comparison-remarks", "Remarks", [Row(("", "", sentence), {}, "inconclusive") for sentence in said]),
+        Lines(
+            "reasons",
+            "Why strategies did not simply pass",
+            [
+                Row(
+                    (row["strategy"], row["outcome"], "; ".join(row["reasons"])),
+                    known.get(row["strategy"], {}),
+                    row["outcome"],
+                )
+                for row in rows
+                if row["reasons"]
+            ],
+        ),
         _changes(rows, known),
         _trials(rows, known, comparison["before"], comparison["after"]),
         _table(rows, known),
@@ -211,7 +223,6 @@ def _cells(row: Document) -> tuple[str, ...]:
         "–" if gain is None else signed(gain, row["accuracy_unit"]),
         _percent(row["size"]),
         _percent(row["memory"]),
-        "; ".join(row["reasons"]),
     )
 
 

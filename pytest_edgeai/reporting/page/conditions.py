@@ -75,6 +75,7 @@ def period(results: Results) -> str:
     if not spans:
         return "nothing was measured"
     first, last = (
-        datetime.fromtimestamp(moment, UTC) for moment in (min(begin for begin, _ in spans), max(end for _, end in spans))
+        datetime.fromtimestamp(moment, UTC)
+        for moment in (min(begin for begin, _ in spans), max(end for _, end in spans))
     )
     return f"{first:%Y-%m-%d %H:%M} to {last:%H:%M} UTC"

@@ -28,7 +28,7 @@ def drift(results: Results) -> Section:
 
 
 def _trials(results: Results) -> Plot:
-    rows = []
+    rows: list[dict[str, Any]] = []
     for name, trials in results.valid_trials.items():
         medians_s = [float(np.median(latencies_of(trial))) for trial in trials]
         usual_s = float(np.median(medians_s))
@@ -53,7 +53,7 @@ def _trials(results: Results) -> Plot:
                     "field": "ratio",
                     "type": "quantitative",
                     "title": "median, of its strategy's",
-                    "scale": {"zero": False},
+                    "scale": {"zero": False, "padding": 8},
                 },
                 "color": specs.coloured("model", results.models, "model"),
                 "shape": specs.shaped("tier", results.tiers, "tier"),
@@ -95,15 +95,15 @@ def _reference(results: Results) -> Plot:
             "x": {"field": "order", "type": "quantitative", "title": "place of the trial in the session"},
             "y": {"field": "ms", "type": "quantitative", "title": "CPU time in ms", "scale": {"zero": False}},
             "color": specs.coloured("place", places, "tier or node"),
-            "strokeDash": {"field": "place", "type": "nominal", "title": "tier or node"},
+            "strokeDash": {"field": "place", "type": "nominal", "scale": {"domain": places}, "legend": None},
             "tooltip": specs.told(("place", "tier or node"), ("order", "place"), ("ms", "CPU time in ms", ".4~g")),
         },
     }
     cells = []
     for place in places:
-        ms = [row["ms"] for row in found if row["place"] == place]
-        low, median, high = np.percentile(ms, [0, 50, 100])
-        cells.append(Row((place, str(len(ms)), *(milliseconds(value / 1e3) for value in (low, median, high)))))
+        times_s = np.array([row["ms"] for row in found if row["place"] == place]) / 1e3
+        middle = [np.min(times_s), np.median(times_s), np.max(times_s)]
+        cells.append(Row((place, str(times_s.size), *(milliseconds(float(value)) for value in middle))))
     headings = ("tier or node", "trials", "smallest", "median", "largest")
     return Plot(
         name="reference",
@@ -117,7 +117,7 @@ def _reference(results: Results) -> Plot:
 
 
 def _autocorrelations(results: Results) -> Plot:
-    rows = []
+    rows: list[dict[str, Any]] = []
     for name, trials in results.valid_trials.items():
         found = _of_strategy(trials)
         if found is not None:
@@ -139,7 +139,13 @@ def _autocorrelations(results: Results) -> Plot:
         {
             "mark": {"type": "point", "size": 45, "strokeWidth": 1.5},
             "encoding": {
-                "x": {"field": "operator", "type": "nominal", "title": None, "sort": results.operators},
+                "x": {
+                    "field": "operator",
+                    "type": "nominal",
+                    "title": None,
+                    "sort": results.operators,
+                    "axis": {"labelAngle": -30},
+                },
                 "xOffset": {"field": "tier", "type": "nominal", "sort": results.tiers},
                 "y": {"field": "value", "type": "quantitative", "title": "lag-1 autocorrelation"},
                 "color": specs.coloured("model", results.models, "model"),

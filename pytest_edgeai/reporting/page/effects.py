@@ -34,7 +34,12 @@ def _triangle(table: Mapping[str, Any]) -> Table:
         ):
             cells[row, column] = f"{pair['magnitude']} {delta:+.2f}{'*' if pair['significant'] else ''}"
     rows = [
-        Row((label, *(cells.get((label, other), "") if place < number else "" for place, other in enumerate(labels[:-1]))))
+        Row(
+            (
+                label,
+                *(cells.get((label, other), "") if place < number else "" for place, other in enumerate(labels[:-1])),
+            )
+        )
         for number, label in enumerate(labels)
         if number
     ]

@@ -25,6 +25,8 @@ _QUANTILES = (
 _MOST_OUTLIERS = 12
 _MOST_DOTS = 40
 _TAIL = 8
+_STEPS = 101
+_SHARES = (0.05, 0.25, 0.5, 0.75, 0.95)
 
 
 def distributions(results: Results) -> Section:
@@ -63,7 +65,10 @@ def box_plot(
         Of the plot, where it is not that of a model.
     """
     rows = [_box(strategy, latencies_s[strategy]) for strategy in strategies]
-    far = {"transform": [{"flatten": ["far"]}], "mark": {"type": "point", "size": 12, "filled": True, "opacity": 0.6}}
+    far: dict[str, Any] = {
+        "transform": [{"flatten": ["far"]}],
+        "mark": {"type": "point", "size": 12, "filled": True, "opacity": 0.6},
+    }
     values = [row[key] for row in rows for key in ("low", "high")] + [value for row in rows for value in row["far"]]
     place = {"y": specs.rows_of("strategy", [row["strategy"] for row in rows])}
     colour = {"color": specs.coloured("tier", tiers, "tier")}
@@ -83,7 +88,7 @@ def box_plot(
         x = specs.milliseconds(start, values, "latency in ms")
         return {"x": x, **({"x2": {"field": end}} if end else {})}
 
-    layers = [
+    layers: list[dict[str, Any]] = [
         {"mark": {"type": "rule"}, "encoding": {**place, **along("low", "high"), **tips}},
         {"mark": {"type": "bar", "size": 12}, "encoding": {**place, **along("q1", "q3"), **colour, **tips}},
         {
@@ -103,6 +108,58 @@ def box_plot(
     )
 
 
+def distribution_plot(
+    name: str, strategies: Sequence[StrategyName], latencies_s: Mapping[StrategyName, FloatArray]
+) -> Plot:
+    """The share of requests at or below each latency, a line for each strategy.
+
+    Parameters
+    ----------
+    name
+        Of the plot.
+    strategies, latencies_s
+        As for `box_plot`.
+    """
+    shares = np.linspace(0, 1, _STEPS)
+    rows = [
+        {
+            **keys_of(strategy),
+            "strategy": "-".join(strategy),
+            "share": shares.tolist(),
+            "ms": [_short(value) for value in np.quantile(latencies_s[strategy], shares, method="inverted_cdf") * 1e3],
+        }
+        for strategy in strategies
+    ]
+    names = ["-".join(strategy) for strategy in strategies]
+    content = {
+        "transform": [{"flatten": ["share", "ms"]}],
+        "mark": {"type": "line", "interpolate": "step-after"},
+        "encoding": {
+            "x": specs.milliseconds("ms", [value for row in rows for value in row["ms"]], "latency in ms"),
+            "y": {"field": "share", "type": "quantitative", "title": "share of requests at or below"},
+            "color": specs.coloured("strategy", names, "strategy"),
+            "strokeDash": {"field": "strategy", "type": "nominal", "scale": {"domain": names}, "legend": None},
+            "order": {"field": "share", "type": "quantitative"},
+        },
+    }
+    cells = [
+        Row(
+            (row["strategy"], *(milliseconds(float(np.quantile(latencies_s[one], share))) for share in _SHARES)),
+            keys_of(one),
+        )
+        for one, row in zip(strategies, rows, strict=True)
+    ]
+    headings = ("strategy", *(f"{share:.0%}" for share in _SHARES))
+    return Plot(
+        name=name,
+        title="Distributions of latencies",
+        caption="The share of requests at or below each latency.",
+        spec=specs.single(content, height=240),
+        rows=rows,
+        table=Table(name, "Latencies at or below which these shares of requests are", headings, cells),
+    )
+
+
 def quantile_plot(
     model: str,
     strategies: Sequence[StrategyName],
@@ -119,12 +176,18 @@ def quantile_plot(
         Shapiro–Wilk's W and p by strategy, where they are known.
     """
     rows = [_quantiles(strategy, latencies_s[strategy], normality.get(strategy)) for strategy in strategies]
-    x = {"field": "normal", "type": "quantitative", "title": "normal quantile"}
+    x = {"field": "normal", "type": "quantitative", "title": None}
     dots = {
         "mark": {"type": "point", "size": 10, "filled": True, "color": specs.MARK},
         "encoding": {
             "x": x,
-            "y": {"field": "ms", "type": "quantitative", "title": "ms", "scale": {"zero": False}},
+            "y": {
+                "field": "ms",
+                "type": "quantitative",
+                "title": "ms",
+                "scale": {"zero": False},
+                "axis": {"tickCount": 4},
+            },
             "tooltip": specs.told(("ms", "latency in ms", ".4~g"), ("normal", "normal quantile", ".2f")),
         },
     }
@@ -140,7 +203,7 @@ def quantile_plot(
         "facet": {"field": "label", "type": "nominal", "title": None, "sort": [row["label"] for row in rows]},
         "columns": 3,
         "spec": {"width": 170, "height": 120, "layer": [line, dots]},
-        "resolve": {"scale": {"y": "independent"}},
+        "resolve": {"scale": {"y": "independent"}, "axis": {"x": "independent"}},
         "config": specs.CONFIG,
     }
     cells = [

@@ -27,7 +27,6 @@ HEADINGS = (
     "accuracy",
     "drop",
     "trials",
-    "why",
 )
 
 
@@ -38,6 +37,7 @@ def overview(results: Results) -> Section:
         Lines("remarks", "Unproven, and other remarks", _remarks(results)),
         Lines("again", "Invalid, and tried again", _again(results)),
         verdict_table(results),
+        Lines("notes", "Notes on strategies that are green", _notes(results)),
     ]
     return Section("verdicts", "Verdicts", (), [part for part in parts if part.rows])
 
@@ -92,7 +92,6 @@ def _cells(one: Document) -> Sequence[str]:
         "–" if accuracy is None else metric_value(accuracy["value"], accuracy["unit"]),
         "–" if accuracy is None or accuracy["drop"] is None else signed(accuracy["drop"], accuracy["unit"]),
         f"{one['valid_trials']}/{one['trials']}" + (f", {one['tries']} tries" if one["tries"] > one["trials"] else ""),
-        one["reason"],
     )
 
 
@@ -113,6 +112,14 @@ def _broken(results: Results) -> list[Row]:
     if results.document["interrupted"]:
         found.insert(0, Row(("the session", "interrupted", str(results.document["interrupted"])), {}, "invalid"))
     return found
+
+
+def _notes(results: Results) -> list[Row]:
+    return [
+        Row((one["id"], one["verdict"], one["reason"]), keys_of(name_of(one)), one["verdict"])
+        for one in results.strategies
+        if one["verdict"] in GREEN and one["reason"]
+    ]
 
 
 def _remarks(results: Results) -> list[Row]:

@@ -57,7 +57,8 @@ class Results:
     @cached_property
     def valid_trials(self) -> Mapping[StrategyName, Sequence[Document]]:
         """By strategy, in the order of replicates."""
-        return _valid(self.document["trials"])
+        found = _valid(self.document["trials"])
+        return {name: found[name] for name in map(name_of, self.strategies) if name in found}
 
     @cached_property
     def latencies_s(self) -> Mapping[StrategyName, FloatArray]:

@@ -58,7 +58,7 @@ def _plot(
         "mark": {"type": "bar"},
         "encoding": {
             "y": specs.rows_of("strategy", [f"{name[1]} on {name[2]}" for name in strategies]),
-            "x": {**specs.milliseconds("ms", [], "mean latency in ms", zero=True), "stack": "zero"},
+            "x": {**specs.milliseconds("ms", (), "mean latency in ms", zero=True), "stack": "zero"},
             "color": specs.coloured("span", names, "span"),
             "order": {"field": "place", "type": "quantitative"},
             "tooltip": specs.told(("strategy", "strategy"), ("span", "span"), ("ms", "mean in ms", ".4~g")),

@@ -39,7 +39,7 @@ CONFIG: Spec = {
     "header": {"labelColor": _TEXT, "titleColor": _TEXT, "labelFontSize": 11},
     "title": {"color": _TEXT, "anchor": "start", "fontWeight": "normal", "fontSize": 13},
     "text": {"color": _TEXT},
-    "rule": {"color": _TEXT},
+    "rule": {"color": _TEXT, "strokeWidth": 1},
     "range": {"category": list(COLOURS), "symbol": list(SHAPES)},
 }
 
@@ -100,8 +100,10 @@ def milliseconds(field: str, values: Iterable[float], title: str, *, zero: bool 
     """
     found = [value for value in values if value == value]
     wide = not zero and bool(found) and min(found) > 0 and max(found) / min(found) >= WIDE_RANGE
-    scale = {"type": "log", "nice": False} if wide else {"zero": zero}
-    return {"field": field, "type": "quantitative", "title": title, "scale": scale}
+    scale = (
+        {"type": "log", "nice": False, "padding": 10} if wide else {"zero": zero, **({} if zero else {"padding": 10})}
+    )
+    return {"field": field, "type": "quantitative", "title": title, "scale": scale, "axis": {"tickCount": 8}}
 
 
 def told(*fields: tuple[str, str] | tuple[str, str, str]) -> list[dict[str, Any]]:

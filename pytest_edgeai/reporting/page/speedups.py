@@ -42,14 +42,14 @@ def _of_operators(results: Results) -> Iterator[Found]:
 
 def _of_tiers(results: Results) -> Iterator[Found]:
     for operator in results.operators:
-        tiers = [tier for tier in results.tiers if any((m, operator, tier) in results.latencies_s for m in results.models)]
+        tiers = [
+            tier for tier in results.tiers if any((m, operator, tier) in results.latencies_s for m in results.models)
+        ]
         for number, slower in enumerate(tiers):
             for tier in tiers[number + 1 :]:
                 found = _speedup(results, (operator, slower), (operator, tier))
                 if found is not None:
                     yield f"{operator}: {tier} against {slower}", {"operator": operator, "tier": tier}, found
-
-
 
 
 def _speedup(results: Results, before: tuple[str, str], after: tuple[str, str]) -> Speedup | None:
@@ -72,10 +72,11 @@ def _plot(name: str, title: str, found: Sequence[Found], results: Results) -> Pl
         ends = {key: float(f"{value:.5g}") for key, value in (("low", one.lowest), ("high", one.highest))}
         rows.append({**keys, "what": what, **ends, "mean": float(f"{one.mean:.5g}"), "models": len(one.ratios)})
         rows += [
-            {**keys, "model": model, "what": what, "ratio": float(f"{ratio:.5g}")} for model, ratio in one.ratios.items()
+            {**keys, "model": model, "what": what, "ratio": float(f"{ratio:.5g}")}
+            for model, ratio in one.ratios.items()
         ]
     place = {"y": specs.rows_of("what", [what for what, _, _ in found])}
-    scale = {"type": "log", "nice": False}
+    scale = {"type": "log", "nice": False, "padding": 12}
     title_x = "times as fast (ratio of medians)"
     tips = specs.told(
         ("what", "compared"),
@@ -88,8 +89,8 @@ def _plot(name: str, title: str, found: Sequence[Found], results: Results) -> Pl
     def along(field: str) -> dict[str, Any]:
         return {"x": {"field": field, "type": "quantitative", "title": title_x, "scale": scale}}
 
-    whole = {"transform": [{"filter": "isValid(datum.mean)"}]}
-    layers = [
+    whole: dict[str, Any] = {"transform": [{"filter": "isValid(datum.mean)"}]}
+    layers: list[dict[str, Any]] = [
         {
             "mark": {"type": "rule", "strokeDash": [4, 3], "opacity": 0.6},
             "encoding": {"x": {"datum": 1, "type": "quantitative", "scale": scale}},

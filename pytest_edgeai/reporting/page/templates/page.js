@@ -39,6 +39,8 @@
     views.set(id, null); // begun
     const { spec, panel } = data.plots[id];
     const adapted = { ...spec, datasets: { rows: rows(id) } };
+    const columns = Math.max(1, Math.floor(place.clientWidth / 200));
+    adapted.config = { ...spec.config, legend: { ...spec.config.legend, columns } };
     if (panel) adapted.columns = Math.max(1, Math.floor(place.clientWidth / panel));
     try {
       const { view } = await vegaEmbed(place, adapted, { actions: false, renderer: "svg" });
