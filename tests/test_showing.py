@@ -29,7 +29,12 @@ def test_the_newest_report_is_opened_and_gets_a_page_where_it_has_none(
     report(tmp_path, "2026-01-01T00-00-00")
     newest = report(tmp_path, "2026-01-02T00-00-00")
     opened: list[str] = []
-    monkeypatch.setattr(webbrowser, "open", lambda url: not opened.append(url))
+
+    def note(url: str) -> bool:
+        opened.append(url)
+        return True
+
+    monkeypatch.setattr(webbrowser, "open", note)
     assert main(["show", f"--root={tmp_path}"]) == 0
     page = newest / "report.html"
     assert capsys.readouterr().out == f"{page}\n"

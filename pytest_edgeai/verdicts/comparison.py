@@ -313,7 +313,7 @@ def _row(name: str, before: Recording, after: Recording, change: LatencyChange, 
 
 
 def _trial_medians(side: RecordedStrategy) -> tuple[float, ...]:
-    return tuple(np.median(side.latencies_s, axis=1).tolist())
+    return tuple(float(np.median(trial)) for trial in side.latencies_s)
 
 
 def _growth(was: RecordedStrategy, now: RecordedStrategy) -> float | None:

@@ -70,4 +70,5 @@ def opened(page: Path, *, width: int = 1400, scheme: Literal["light", "dark"] = 
 
 def errors(driver: Chrome) -> list[str]:
     """What the console calls errors."""
-    return [entry["message"] for entry in driver.get_log("browser") if entry["level"] == "SEVERE"]
+    log = driver.get_log("browser")  # type: ignore[no-untyped-call]  # Selenium has no types here
+    return [entry["message"] for entry in log if entry["level"] == "SEVERE"]

@@ -25,10 +25,13 @@ def javascript() -> str:
 
     text = vl_convert.javascript_bundle(_KEPT)
     partial = path.with_name(f".{path.name}.{os.getpid()}")
-    with contextlib.suppress(OSError):
+    try:
         path.parent.mkdir(parents=True, exist_ok=True)
         partial.write_text(text, encoding="utf-8")
         partial.replace(path)
+    except OSError:
+        with contextlib.suppress(OSError):
+            partial.unlink()
     return text
 
 

@@ -109,6 +109,14 @@ def _broken(results: Results) -> list[Row]:
         )
         for one in results.document["failures"]
     ]
+    comparison = results.document["comparison"]
+    if comparison is not None and not comparison["green"]:
+        counts = Counter(row["outcome"] for row in comparison["strategies"] if row["outcome"] not in GREEN)
+        words = ", ".join(f"{number} {outcome}" for outcome, number in counts.items()) or "nothing to compare"
+        against = f"{comparison['after']} against {comparison['before']}"
+        found.insert(
+            0, Row((against, words, "see the comparison"), {}, "fail" if comparison["fails"] else "inconclusive")
+        )
     if results.document["interrupted"]:
         found.insert(0, Row(("the session", "interrupted", str(results.document["interrupted"])), {}, "invalid"))
     return found

@@ -45,6 +45,7 @@
     try {
       const { view } = await vegaEmbed(place, adapted, { actions: false, renderer: "svg" });
       views.set(id, view);
+      place.querySelector("svg").setAttribute("aria-hidden", "true"); // the place itself has a label, and a table
       place.style.minHeight = "";
       // A region that scrolls has to be reachable by the keyboard.
       if (place.scrollWidth > place.clientWidth) place.tabIndex = 0;
