@@ -84,7 +84,7 @@ def _cuts(cut: Sequence[Document]) -> Plot:
                     **_keys(one),
                     "artifact": _name(one),
                     "part": f"part {number}",
-                    "share": float(f"{share:.4f}"),
+                    "share": specs.shortened(share),
                     "macs": _macs(amount),
                     "after": after,
                     "sends": sends,

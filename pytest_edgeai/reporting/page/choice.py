@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -104,8 +103,8 @@ def _rows(measured: Sequence[Document]) -> list[dict[str, Any]]:
                     **keys_of(name_of(one)),
                     "id": one["id"],
                     "verdict": one["verdict"],
-                    "ms": _rounded(one["median_s"] * 1e3),
-                    "p95": _rounded(one["p95_s"] * 1e3),
+                    "ms": specs.shortened(one["median_s"] * 1e3),
+                    "p95": specs.shortened(one["p95_s"] * 1e3),
                     "drop": one["accuracy"]["drop"],
                     "size": megabytes(one["size_bytes"]),
                     "trials": f"{one['valid_trials']} of {one['trials']}",
@@ -122,11 +121,6 @@ def _costs(one: Document) -> tuple[float, float]:
 
 def _beats(other: Document, one: Document) -> bool:
     return all(a <= b for a, b in zip(_costs(other), _costs(one), strict=True)) and _costs(other) != _costs(one)
-
-
-def _rounded(value: float) -> float:
-    """Six digits, which no plot can show."""
-    return float(f"{value:.6g}") if math.isfinite(value) else value
 
 
 def _table(rows: Sequence[Mapping[str, Any]], unit: str, number: int) -> Table:

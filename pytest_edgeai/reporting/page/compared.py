@@ -11,20 +11,8 @@ from pytest_edgeai.reporting.page.parts import Lines, Plot, Row, Section, Table
 from pytest_edgeai.reporting.page.results import Document, Results, keys_of, name_of
 from pytest_edgeai.reporting.rows import signed
 from pytest_edgeai.reporting.statistics import milliseconds, p_words
+from pytest_edgeai.verdicts import OUTCOMES
 
-GRAVITY = (
-    "incomparable",
-    "invalid",
-    "missing",
-    "regression",
-    "fail",
-    "inconclusive",
-    "no benefit",
-    "new",
-    "improvement",
-    "pass",
-)
-"""Outcomes, the gravest first."""
 _HEADINGS = (
     "strategy",
     "outcome",
@@ -81,7 +69,7 @@ def compared(results: Results) -> Section:
 
 def by_gravity(rows: Sequence[Document]) -> list[Document]:
     """The gravest outcome first, and within one the largest change."""
-    return sorted(rows, key=lambda row: (GRAVITY.index(row["outcome"]), -abs(_change(row))))
+    return sorted(rows, key=lambda row: (-OUTCOMES.index(row["outcome"]), -abs(_change(row))))
 
 
 def _change(row: Document) -> float:
@@ -159,7 +147,7 @@ def _trials(rows: Sequence[Document], known: Mapping[str, Mapping[str, str]], be
             **known.get(row["strategy"], {}),
             "strategy": row["strategy"],
             "version": version,
-            "ms": float(f"{median_s * 1e3:.5g}"),
+            "ms": specs.shortened(median_s * 1e3),
         }
         for row in rows
         for version, medians_s in zip((before, after), row.get("trial_medians_s") or ((), ()), strict=True)

@@ -38,8 +38,8 @@ def _trials(results: Results) -> Plot:
                     **keys_of(name),
                     "trial": trial["id"],
                     "order": trial["order"],
-                    "ms": _short(median_s * 1e3),
-                    "ratio": _short(median_s / usual_s),
+                    "ms": specs.shortened(median_s * 1e3),
+                    "ratio": specs.shortened(median_s / usual_s),
                 }
             )
     rows.sort(key=lambda row: row["order"])
@@ -85,7 +85,7 @@ def _reference(results: Results) -> Plot:
         for trial in trials:
             for place, times in trial["reference"].items():
                 if times["cpu_s"] is not None:
-                    ms = _short(times["cpu_s"] * 1e3)
+                    ms = specs.shortened(times["cpu_s"] * 1e3)
                     found.append({**keys_of(name), "place": place, "order": trial["order"], "ms": ms})
     found.sort(key=lambda row: (row["place"], row["order"]))
     places = list(dict.fromkeys(row["place"] for row in found))
@@ -126,8 +126,8 @@ def _autocorrelations(results: Results) -> Plot:
                 {
                     **keys_of(name),
                     "strategy": "-".join(name),
-                    "value": _short(value),
-                    "bound": _short(1.96 / math.sqrt(requests)),
+                    "value": specs.shortened(value),
+                    "bound": specs.shortened(1.96 / math.sqrt(requests)),
                     "requests": requests,
                 }
             )
@@ -211,7 +211,3 @@ def _level(value: float) -> dict[str, Any]:
 def _keys(row: Any) -> dict[str, str]:
     name: StrategyName = (row["model"], row["operator"], row["tier"])
     return keys_of(name)
-
-
-def _short(value: float) -> float:
-    return float(f"{value:.5g}")

@@ -126,7 +126,10 @@ def distribution_plot(
             **keys_of(strategy),
             "strategy": "-".join(strategy),
             "share": shares.tolist(),
-            "ms": [_short(value) for value in np.quantile(latencies_s[strategy], shares, method="inverted_cdf") * 1e3],
+            "ms": [
+                specs.shortened(value)
+                for value in np.quantile(latencies_s[strategy], shares, method="inverted_cdf") * 1e3
+            ],
         }
         for strategy in strategies
     ]
@@ -253,10 +256,10 @@ def _box(strategy: StrategyName, latencies_s: FloatArray) -> dict[str, Any]:
         "strategy": f"{strategy[1]} on {strategy[2]}",
         "n": int(ms.size),
         **{
-            key: _short(value)
+            key: specs.shortened(value)
             for key, value in (("low", low), ("q1", q1), ("median", median), ("q3", q3), ("high", high))
         },
-        "far": [_short(value) for value in outside],
+        "far": [specs.shortened(value) for value in outside],
     }
 
 
@@ -289,10 +292,10 @@ def _quantiles(
     return {
         **keys_of(strategy),
         "label": label if normality is None else f"{label}: p = {normality[1]:.2g}",
-        "normal": [_short(value, 4) for value in normal],
-        "ms": [_short(ordered[index]) for index in chosen],
-        "middle": _short((q1 + q3) / 2),
-        "slope": _short(slope),
+        "normal": [specs.shortened(value, 4) for value in normal],
+        "ms": [specs.shortened(ordered[index]) for index in chosen],
+        "middle": specs.shortened((q1 + q3) / 2),
+        "slope": specs.shortened(slope),
     }
 
 
@@ -302,7 +305,3 @@ def _kept(size: int) -> list[int]:
         return list(range(size))
     between = np.linspace(_TAIL, size - _TAIL - 1, _MOST_DOTS - 2 * _TAIL).round().astype(int).tolist()
     return [*range(_TAIL), *between, *range(size - _TAIL, size)]
-
-
-def _short(value: float, digits: int = 5) -> float:
-    return float(f"{value:.{digits}g}")

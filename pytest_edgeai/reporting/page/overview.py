@@ -11,8 +11,8 @@ from pytest_edgeai.reporting.page.parts import Lines, Row, Section, Table
 from pytest_edgeai.reporting.page.results import Document, Results, again, keys_of, name_of
 from pytest_edgeai.reporting.rows import signed
 from pytest_edgeai.reporting.statistics import milliseconds
+from pytest_edgeai.verdicts import is_green
 
-GREEN = ("pass", "improvement", "new", "no benefit")
 HEADINGS = (
     "strategy",
     "verdict",
@@ -99,7 +99,7 @@ def _broken(results: Results) -> list[Row]:
     found = [
         Row((one["id"], one["verdict"], one["reason"]), keys_of(name_of(one)), one["verdict"])
         for one in results.strategies
-        if one["verdict"] not in GREEN
+        if not is_green(one["verdict"])
     ]
     found += [
         Row(
@@ -111,7 +111,7 @@ def _broken(results: Results) -> list[Row]:
     ]
     comparison = results.document["comparison"]
     if comparison is not None and not comparison["green"]:
-        counts = Counter(row["outcome"] for row in comparison["strategies"] if row["outcome"] not in GREEN)
+        counts = Counter(row["outcome"] for row in comparison["strategies"] if not is_green(row["outcome"]))
         words = ", ".join(f"{number} {outcome}" for outcome, number in counts.items()) or "nothing to compare"
         against = f"{comparison['after']} against {comparison['before']}"
         found.insert(
@@ -126,7 +126,7 @@ def _notes(results: Results) -> list[Row]:
     return [
         Row((one["id"], one["verdict"], one["reason"]), keys_of(name_of(one)), one["verdict"])
         for one in results.strategies
-        if one["verdict"] in GREEN and one["reason"]
+        if is_green(one["verdict"]) and one["reason"]
     ]
 
 

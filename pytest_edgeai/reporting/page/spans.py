@@ -48,7 +48,7 @@ def _plot(
             "strategy": f"{name[1]} on {name[2]}",
             "span": span,
             "place": names.index(span),
-            "ms": float(f"{means_s[name][span] * 1e3:.5g}"),
+            "ms": specs.shortened(means_s[name][span] * 1e3),
         }
         for name in strategies
         for span in names

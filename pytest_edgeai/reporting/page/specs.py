@@ -116,3 +116,8 @@ def told(*fields: tuple[str, str] | tuple[str, str, str]) -> list[dict[str, Any]
         }
         for field, title, *rest in fields
     ]
+
+
+def shortened(value: float, digits: int = 5) -> float:
+    """A number with as many digits as a plot can show, so that the page stays small."""
+    return float(f"{value:.{digits}g}")

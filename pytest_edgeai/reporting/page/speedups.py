@@ -69,10 +69,10 @@ def _speedup(results: Results, before: tuple[str, str], after: tuple[str, str]) 
 def _plot(name: str, title: str, found: Sequence[Found], results: Results) -> Plot:
     rows: list[dict[str, Any]] = []
     for what, keys, one in found:
-        ends = {key: float(f"{value:.5g}") for key, value in (("low", one.lowest), ("high", one.highest))}
-        rows.append({**keys, "what": what, **ends, "mean": float(f"{one.mean:.5g}"), "models": len(one.ratios)})
+        ends = {key: specs.shortened(value) for key, value in (("low", one.lowest), ("high", one.highest))}
+        rows.append({**keys, "what": what, **ends, "mean": specs.shortened(one.mean), "models": len(one.ratios)})
         rows += [
-            {**keys, "model": model, "what": what, "ratio": float(f"{ratio:.5g}")}
+            {**keys, "model": model, "what": what, "ratio": specs.shortened(ratio)}
             for model, ratio in one.ratios.items()
         ]
     place = {"y": specs.rows_of("what", [what for what, _, _ in found])}
