@@ -128,6 +128,8 @@ class SessionPlan:
         Trials of a strategy that is not measured in both versions, where these are fewer.
     is_whole
         Whether all that the settings ask for was selected, so that what another version has in addition is missing.
+    arguments
+        What pytest was called with.
     """
 
     settings: Settings
@@ -145,6 +147,7 @@ class SessionPlan:
     against: Commit | None
     usual_replicates: int | None
     is_whole: bool
+    arguments: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -88,6 +88,8 @@ class MeasuringSession:
     """Trials of a strategy that is not measured in both versions, where these are fewer."""
     is_whole: bool = False
     """Whether all that the settings ask for was selected, so that what another version has in addition is missing."""
+    arguments: tuple[str, ...] = ()
+    """What pytest was called with."""
     log: TrialLog | None = None
     """Where the requests of each trial are kept as soon as it is over."""
     _backend: Backend | None = None
@@ -384,6 +386,7 @@ class MeasuringSession:
             against=self.against,
             usual_replicates=self.usual_replicates,
             is_whole=self.is_whole,
+            arguments=self.arguments,
         )
 
     def measured(self, interrupted: str = "") -> Measured:

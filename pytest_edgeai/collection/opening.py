@@ -50,6 +50,7 @@ def open_session(config: pytest.Config, state: State) -> MeasuringSession:
     session = MeasuringSession(
         settings, registered, state.options.seed, root, settings_file=file, against=against, usual_replicates=usual
     )
+    session.arguments = tuple(config.invocation_params.args)
     _expand(session, _progress(config, state, session))
     return session
 

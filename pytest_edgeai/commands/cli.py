@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_edgeai import __version__
-from pytest_edgeai.commands import analyze, comment, export, init, predict, recommend
+from pytest_edgeai.commands import analyze, comment, export, init, predict, recommend, showing
 
 if TYPE_CHECKING:
     from pytest_edgeai.measure.findings import Finding
@@ -80,6 +80,20 @@ def _parser() -> argparse.ArgumentParser:
     )
     export.add_arguments(written)
     written.set_defaults(command=export.run)
+
+    shown = commands.add_parser(
+        "show", help="open a report in the browser: the newest one, or the one named", description=showing.show.__doc__
+    )
+    showing.add_show_arguments(shown)
+    shown.set_defaults(command=showing.show)
+
+    figures = commands.add_parser(
+        "figures",
+        help="write a report's plots as SVG and its tables as CSV and LaTeX",
+        description=showing.figures.__doc__,
+    )
+    showing.add_figures_arguments(figures)
+    figures.set_defaults(command=showing.figures)
 
     image = commands.add_parser("image", help="the tier image of the docker backend")
     actions = image.add_subparsers(title="actions", required=True, metavar="ACTION")

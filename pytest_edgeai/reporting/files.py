@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 SAMPLES, RESULTS, SUMMARY, COMPARISON = "samples.csv", "results.json", "summary.md", "comparison.md"
 METRICS = "metrics.txt"
 AGAINST_SAMPLES = "samples-against.csv"
+PAGE = "report.html"
 RESULTS_FORMAT = 1
 _LATEST = "latest"
 _KEYS = ("model", "operator", "tier", "replicate", "run", "input", "latency_s")
@@ -67,6 +68,9 @@ class ReportFolder:
         SettingsError
             It cannot be made.
         """
+        from pytest_edgeai.reporting.page.bundle import javascript
+
+        javascript()  # where it is not there yet, it takes seconds, which the end of a session does not have
         now = datetime.now().astimezone()
         try:
             parent.mkdir(parents=True, exist_ok=True)
@@ -117,7 +121,7 @@ class ReportFolder:
         _write({path: text.getvalue()})
 
     def finish(self, measured: Measured, outcome: SessionOutcome) -> None:
-        """Write what was found: all of these files or none.
+        """Write what was found: all of these files or none, and then the page that is drawn from them.
 
         Raises
         ------
@@ -126,6 +130,7 @@ class ReportFolder:
         """
         from pytest_edgeai.reporting.markdown import summary
         from pytest_edgeai.reporting.openmetrics import openmetrics
+        from pytest_edgeai.reporting.page.rendering import render
 
         document = results_document(measured, outcome)
         texts = {
@@ -137,6 +142,10 @@ class ReportFolder:
             from pytest_edgeai.reporting.comparison import markdown
 
             texts[COMPARISON] = markdown(outcome.comparison)
+        self._write(texts)
+        self._write({PAGE: render(document)})
+
+    def _write(self, texts: Mapping[str, str]) -> None:
         try:
             _write({self.path / name: text for name, text in texts.items()})
         except OSError as error:
@@ -175,6 +184,7 @@ def results_document(measured: Measured, outcome: SessionOutcome) -> dict[str, A
         "interrupted": outcome.interrupted or None,
         "remarks": list(outcome.remarks),
         "seed": plan.seed,
+        "arguments": list(plan.arguments),
         "backend": {"name": plan.backend, "description": plan.backend_description},
         "host": plan.host.as_json(),
         "libraries": library_versions(("onnxruntime", "numpy", "pytest", "pytest-benchmark")),

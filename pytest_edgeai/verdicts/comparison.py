@@ -33,6 +33,8 @@ class Row:
         The change of its latency, where both sides have trials.
     medians_s
         Median latency before and after, NaN where it was not measured.
+    trial_medians_s
+        The median latency of each trial before and after, where both sides have trials.
     accuracy_gain, accuracy_unit
         By how much the first metric got better (below 0: worse), in its unit; None where it is not known on both
         sides.
@@ -58,6 +60,7 @@ class Row:
     same: bool = False
     control: float | None = None
     tolerated: bool = False
+    trial_medians_s: tuple[tuple[float, ...], tuple[float, ...]] = ((), ())
 
     @property
     def verdict(self) -> Verdict:
@@ -72,6 +75,7 @@ class Row:
             "outcome": self.outcome,
             "reasons": list(self.reasons),
             "median_s": medians,
+            "trial_medians_s": [list(side) for side in self.trial_medians_s],
             "latency": None if self.latency is None else self.latency.as_json(),
             "accuracy_gain": self.accuracy_gain,
             "accuracy_unit": self.accuracy_unit,
@@ -304,7 +308,12 @@ def _row(name: str, before: Recording, after: Recording, change: LatencyChange, 
         found.size,
         memory,
         tolerated=tolerated,
+        trial_medians_s=(_trial_medians(was), _trial_medians(now)),
     )
+
+
+def _trial_medians(side: RecordedStrategy) -> tuple[float, ...]:
+    return tuple(float(np.median(trial)) for trial in side.latencies_s)
 
 
 def _growth(was: RecordedStrategy, now: RecordedStrategy) -> float | None:

@@ -11,12 +11,14 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+import jinja2  # noqa: F401  # stays imported
 import onnx  # noqa: F401  # stays imported
 import onnxruntime  # noqa: F401  # stays imported
 import pytest
 import rich.table  # noqa: F401  # stays imported
 import scikit_posthocs  # noqa: F401  # stays imported
 import scipy.stats  # noqa: F401  # stays imported
+import vl_convert  # noqa: F401  # stays imported, since it can be imported once only
 from jsonschema import Draft202012Validator
 
 import pytest_edgeai

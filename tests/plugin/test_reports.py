@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from pytest_edgeai.commands.cli import main
+from pytest_edgeai.reporting.page.rendering import render
 from tests.plugin.conftest import SETTINGS, Project
 
 
@@ -239,3 +240,23 @@ def test_the_analysis_of_what_a_session_left_is_that_of_the_session(
         for table in found["tables"]:
             same = expected[table["dimension"], table["operator"], table["tier"]]
             assert (same["kruskal"], same["blocked"]["friedman"]) == (table["kruskal"], table["blocked"]["friedman"])
+
+
+def test_a_session_leaves_a_page_with_all_of_its_strategies(project: Project) -> None:
+    project.run("--benchmark-only", "--edgeai-seed=5", "--benchmark-save=first")
+    page = (project.report / "report.html").read_text(encoding="utf-8")
+    results = project.results
+    assert results["arguments"][-3:] == ["--benchmark-only", "--edgeai-seed=5", "--benchmark-save=first"]
+    assert page == render(results)
+    assert all(f'<th scope="row">{one["id"]}</th>' in page for one in results["strategies"])
+    assert "--benchmark-only --edgeai-seed=5 --benchmark-save=first" in page
+    assert 'id="comparison"' not in page
+
+    project.run("--benchmark-only", "--edgeai-compare=first")
+    page = (project.report / "report.html").read_text(encoding="utf-8")
+    assert 'id="comparison"' in page
+    assert "Trials of both versions" in page
+    for row in project.results["comparison"]["strategies"]:
+        before, after = row["trial_medians_s"]
+        assert [len(before), len(after)] == row["latency"]["trials"] == [2, 2]
+        assert min(after) <= row["median_s"][1] <= max(after)

@@ -1,0 +1,152 @@
+"""The first screen: what failed and by how much, what is not proven, and the verdict of every strategy."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pytest_edgeai.reporting.page.parts import Lines, Row, Section, Table
+from pytest_edgeai.reporting.page.results import Document, Results, again, keys_of, name_of
+from pytest_edgeai.reporting.statistics import milliseconds
+from pytest_edgeai.subjects.figures import signed_points
+from pytest_edgeai.verdicts import is_green
+
+HEADINGS = (
+    "strategy",
+    "verdict",
+    "median",
+    "p95",
+    "IQR",
+    "compute",
+    "stretch",
+    "transmit",
+    "load",
+    "size",
+    "accuracy",
+    "drop",
+    "trials",
+)
+
+
+def overview(results: Results) -> Section:
+    """What has to be known first."""
+    parts: list[Lines | Table] = [
+        Lines("broken", "What is not green", _broken(results)),
+        Lines("remarks", "Unproven, and other remarks", _remarks(results)),
+        Lines("again", "Invalid, and tried again", _again(results)),
+        verdict_table(results),
+        Lines("notes", "Notes on strategies that are green", _notes(results)),
+    ]
+    return Section("verdicts", "Verdicts", (), [part for part in parts if part.rows])
+
+
+def headline(results: Results) -> str:
+    """How many strategies have which verdict."""
+    counts = Counter(str(one["verdict"]) for one in results.strategies)
+    words = ", ".join(f"{number} {verdict}" for verdict, number in counts.most_common())
+    tries, trials = (sum(one[key] for one in results.strategies) for key in ("tries", "trials"))
+    return f"{words or 'nothing was measured'}; {tries} tries at {trials} trials"
+
+
+def verdict_table(results: Results) -> Table:
+    """A row for each strategy."""
+    rows = [Row(_cells(one), keys_of(name_of(one)), one["verdict"]) for one in results.strategies]
+    caption = "Verdicts of all strategies. Latencies are medians over all requests of the valid trials."
+    return Table("strategies", caption, HEADINGS, rows, texts=2)
+
+
+def number(value: float | None) -> float:
+    """NaN for null."""
+    return math.nan if value is None else value
+
+
+def percent(value: float) -> str:
+    """A share as a percentage."""
+    return f"{value:.1%}"
+
+
+def megabytes(size_bytes: int | None) -> str:
+    """The size of a file."""
+    return "–" if size_bytes is None else f"{size_bytes / 1e6:.2f} MB"
+
+
+def metric_value(value: float | None, unit: str) -> str:
+    """A value of a metric with its unit."""
+    return "–" if value is None else f"{value:.2f} {unit}".rstrip()
+
+
+def _cells(one: Document) -> Sequence[str]:
+    spans: Mapping[str, Any] = one["spans_s"]
+    crossing = [number(value) for name, value in spans.items() if name.startswith("transmit")]
+    accuracy = one["accuracy"]
+    return (
+        one["id"],
+        one["verdict"],
+        *(milliseconds(number(one[key])) for key in ("median_s", "p95_s", "iqr_s")),
+        *(milliseconds(number(spans.get(name))) for name in ("compute", "stretch")),
+        milliseconds(sum(crossing) if crossing else math.nan),
+        milliseconds(number(one["load_s"])),
+        megabytes(one["size_bytes"]),
+        "–" if accuracy is None else metric_value(accuracy["value"], accuracy["unit"]),
+        "–" if accuracy is None or accuracy["drop"] is None else signed_points(accuracy["drop"], accuracy["unit"]),
+        f"{one['valid_trials']}/{one['trials']}" + (f", {one['tries']} tries" if one["tries"] > one["trials"] else ""),
+    )
+
+
+def _broken(results: Results) -> list[Row]:
+    found = [
+        Row((one["id"], one["verdict"], one["reason"]), keys_of(name_of(one)), one["verdict"])
+        for one in results.strategies
+        if not is_green(one["verdict"])
+    ]
+    found += [
+        Row(
+            (f"{one['model']}-{one['operator']}", "not built", one["reason"]),
+            {"model": one["model"], "operator": one["operator"]},
+            "invalid",
+        )
+        for one in results.document["failures"]
+    ]
+    comparison = results.document["comparison"]
+    if comparison is not None and not comparison["green"]:
+        counts = Counter(row["outcome"] for row in comparison["strategies"] if not is_green(row["outcome"]))
+        words = ", ".join(f"{number} {outcome}" for outcome, number in counts.items()) or "nothing to compare"
+        against = f"{comparison['after']} against {comparison['before']}"
+        found.insert(
+            0, Row((against, words, "see the comparison"), {}, "fail" if comparison["fails"] else "inconclusive")
+        )
+    if results.document["interrupted"]:
+        found.insert(0, Row(("the session", "interrupted", str(results.document["interrupted"])), {}, "invalid"))
+    return found
+
+
+def _notes(results: Results) -> list[Row]:
+    return [
+        Row((one["id"], one["verdict"], one["reason"]), keys_of(name_of(one)), one["verdict"])
+        for one in results.strategies
+        if is_green(one["verdict"]) and one["reason"]
+    ]
+
+
+def _remarks(results: Results) -> list[Row]:
+    return [Row(("", "", remark), {}, "inconclusive") for remark in results.document["remarks"]]
+
+
+def _again(results: Results) -> list[Row]:
+    """Each reason once for each strategy, since a busy host spoils many attempts in the same way."""
+    counted = Counter((name_of(trial), trial["cause"]) for trial in again(results))
+    last = {(name_of(trial), trial["cause"]): trial["reason"] for trial in again(results)}
+    return [
+        Row(
+            ("-".join(name), _times(times), f"because of the {cause}: {last[name, cause]}"),
+            keys_of(name),
+            "inconclusive",
+        )
+        for (name, cause), times in counted.items()
+    ]
+
+
+def _times(times: int) -> str:
+    return "1 invalid attempt" if times == 1 else f"{times} invalid attempts"
