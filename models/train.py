@@ -1,4 +1,4 @@
-"""Trains the subject models and writes their weights: `python -m models.train [name ...]`.
+"""Trains the subject models and writes their weights: `python -m models.train [name ...] [--seed N] [--into FOLDER]`.
 
 One thread and one seed, so that the same libraries on the same processor give the same weights. Rerun it when a network
 or a sample generator changes; whoever uses the weights needs neither this nor the training samples.
@@ -12,7 +12,8 @@ import sys
 import time
 import warnings
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -129,17 +130,21 @@ def accuracy(subject: SubjectModel, network: torch.nn.Module, limit: int | None 
     return {metric.name: metric.score(predictions, truth) for metric in map(metric_of, subject.metrics)}
 
 
-def train(name: str) -> None:
+def train(name: str, seed: int = 0, folder: Path = checkpoint.FOLDER) -> None:
     """Train a subject model, write its weights (and its tokenizer, if it has one) and print its accuracy.
 
     Parameters
     ----------
     name
         Of the subject model.
+    seed
+        For the initial weights and the order of samples.
+    folder
+        Where the weights are written. The tokenizer has one place, since no seed changes it.
     """
     import torch
 
-    recipe = RECIPES[name]
+    recipe = replace(RECIPES[name], seed=seed)
     definition = importlib.import_module(f"models.{name}")
     subject: SubjectModel = definition.SUBJECT
     if name in vocabulary.MAKERS:
@@ -157,10 +162,11 @@ def train(name: str) -> None:
             left = (time.monotonic() - wall) / step * (steps - step)
             print(f"{name}: step {step} of {steps}, loss {recent:.3f}, {left:.0f} s left", flush=True)
     processor = time.process_time() - processor
-    checkpoint.save(network, checkpoint.path_of(name))
-    measured = accuracy(subject, subject.trained())
+    file = folder / checkpoint.path_of(name).name
+    checkpoint.save(network, file)
+    measured = accuracy(subject, checkpoint.load(definition.build(), file))
     report = ", ".join(f"{METRICS[metric].label} {percent:.1f} %" for metric, percent in measured.items())
-    print(f"{name}: validation {report} after {processor:.0f} CPU-seconds", flush=True)
+    print(f"{name}, seed {seed}: validation {report} after {processor:.0f} CPU-seconds", flush=True)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -169,7 +175,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     parser = argparse.ArgumentParser(prog="python -m models.train", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="name", help=f"of {', '.join(RECIPES)}; all if none is given")
-    names = parser.parse_args(arguments).names or RECIPES
+    parser.add_argument("--seed", type=int, default=0, help="of the initial weights and the order of samples")
+    parser.add_argument("--into", type=Path, default=checkpoint.FOLDER, metavar="FOLDER", help="for the weights")
+    options = parser.parse_args(arguments)
+    names = options.names or RECIPES
     unknown = set(names) - set(RECIPES)
     if unknown:
         parser.error(f"no subject model is called {', '.join(sorted(unknown))}; there are {', '.join(RECIPES)}")
@@ -178,7 +187,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     warnings.filterwarnings("ignore", "The value of the smallest subnormal", UserWarning)  # numpy notices
     torch.use_deterministic_algorithms(mode=True)
     for name in names:
-        train(name)
+        train(name, options.seed, options.into)
     return 0
 
 

@@ -128,8 +128,8 @@ class MeasuringSession:
 
         store = self.settings.store
         root = self.root / store if store is not None else default_root()
-        idle_s = self.settings.build_idle_s
-        return Plan(root, self.registered.subjects, self.registered.operators, self.host, build_idle_s=idle_s)
+        registered, seed, idle_s = self.registered, self.settings.training_seed, self.settings.build_idle_s
+        return Plan(root, registered.subjects, registered.operators, self.host, seed, idle_s)
 
     @property
     def backend(self) -> Backend:

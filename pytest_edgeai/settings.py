@@ -48,6 +48,8 @@ class Settings(Spec):
         Folder of the artifact store, or None for the user's cache folder.
     build_idle_s
         How long the process that builds artifacts may give no sign of progress: no message, no use of the processor.
+    training_seed
+        Of everything random in a build: the order of training examples, new weights of a student.
     report
         Folder in which each session's folder of reports is made.
     alpha
@@ -84,6 +86,7 @@ class Settings(Spec):
     backend: str = "auto"
     store: Path | None = None
     build_idle_s: float = Field(default=600.0, gt=0)
+    training_seed: int = Field(default=0, ge=0, lt=2**32)
     report: Path = Path("reports")
     alpha: float = Field(default=0.05, gt=0, lt=1)
     p_adjust: str = "holm"

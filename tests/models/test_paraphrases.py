@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping
+from importlib import import_module
+from typing import Any
 
 import pytest
 
 from fixtures import paraphrases
 from fixtures.paraphrases import Pair, Sentence
+
+benchmark: Any = import_module("benchmarks.paraphrases")
 
 
 @pytest.fixture(scope="module")
@@ -49,6 +53,22 @@ def test_some_pairs_differ_only_in_who_does_it_for_whom(validation: list[Pair]) 
         if not pair.label and sorted(_facts(pair.first).values()) == sorted(_facts(pair.second).values())
     ]
     assert swapped
+
+
+def test_a_rule_without_grammar_is_wrong_where_people_change_places_and_nowhere_else(validation: list[Pair]) -> None:
+    for pair in validation:
+        facts = [_facts(sentence) for sentence in (pair.first, pair.second)]
+        changed = {part for part in facts[0] if facts[0][part] != facts[1][part]}
+        swapped = changed == {"agent", "receiver"} and facts[0]["agent"] == facts[1]["receiver"]
+        assert benchmark.is_swapped(pair) == swapped
+        assert (benchmark.same_facts(pair) != pair.label) == swapped
+
+
+def test_scores_of_answers_without_a_network(validation: list[Pair]) -> None:
+    paraphrases_among = sum(pair.label for pair in validation)
+    everything = 200 * paraphrases_among / (len(validation) + paraphrases_among)
+    assert benchmark.score([1] * len(validation), validation) == pytest.approx(everything)
+    assert benchmark.score([pair.label for pair in validation], validation) == 100
 
 
 def test_the_larger_class_is_no_good_answer(validation: list[Pair]) -> None:

@@ -190,3 +190,31 @@ def test_the_training_script_knows_its_models(capsys: pytest.CaptureFixture[str]
         "no subject model is called resnot; there are resnet, resnext, mobilenet, bert, roberta"
         in capsys.readouterr().err
     )
+
+
+def test_a_seed_trains_other_weights_beside_the_committed_ones(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("torch")
+    from models import train
+    from pytest_edgeai.operators.training import reproducible
+
+    definition = importlib.import_module("models.mobilenet")
+    few = definition.SUBJECT.examples.generate("calibration")[:16]
+
+    def generate(split: Split) -> list[Example]:
+        return list(few)
+
+    samples = dataclasses.replace(definition.SUBJECT.examples, generate=generate)
+    monkeypatch.setattr(definition, "SUBJECT", dataclasses.replace(definition.SUBJECT, examples=samples))
+    recipe = dataclasses.replace(train.RECIPES["mobilenet"], epochs=10, batch=8)
+    monkeypatch.setattr(train, "RECIPES", {"mobilenet": recipe})
+    committed = checkpoint.path_of("mobilenet").read_bytes()
+    for folder, seed in (("one", "1"), ("again", "1"), ("two", "2")):
+        with reproducible(0):  # puts torch's switches back that a training sets
+            assert train.main(["mobilenet", "--seed", seed, "--into", str(tmp_path / folder)]) == 0
+        assert f"mobilenet, seed {seed}: validation" in capsys.readouterr().out
+    one, again, two = ((tmp_path / name / "mobilenet.safetensors").read_bytes() for name in ("one", "again", "two"))
+    assert one == again
+    assert one != two
+    assert checkpoint.path_of("mobilenet").read_bytes() == committed
