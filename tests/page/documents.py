@@ -76,6 +76,7 @@ def document(
         "failures": [],
         "strategies": strategies,
         "comparison": None,
+        "decisions": [],
         "statistics": analyze(model, operator, tier, latency_s, run=run, inputs=requests).as_json(),
         "accuracy_statistics": {"caveat": "", "pairs": []},
         "trials": trials,
@@ -132,6 +133,24 @@ def comparison(strategies: Sequence[str]) -> dict[str, Any]:
     }
 
 
+def decision(model: str, choice: str | None, reason: str) -> dict[str, Any]:
+    """A decision without the strategies that it was made among."""
+    return {
+        "model": model,
+        "objective": "latency",
+        "percentile": 50.0,
+        "confidence": 0.95,
+        "limits": {"max_latency_s": 0.05},
+        "choice": choice,
+        "reason": reason,
+        "ties": [],
+        "strategies": [],
+        "excluded": [],
+        "relaxations": [],
+        "trials_needed": None,
+    }
+
+
 def _latencies(chance: np.random.Generator, name: tuple[str, str, str], requests: int) -> list[float]:
     usual = 0.02 + 0.01 * (sum(map(ord, "".join(name))) % 13)
     found: list[float] = (usual * chance.lognormal(0.0, 0.1, requests)).tolist()
@@ -184,6 +203,9 @@ def _trial(name: tuple[str, str, str], replicate: int, place: int, latencies_s: 
         },
         "cpu_s": [0.5 * latency_s for latency_s in latencies_s],
         "waited_s": [0.0] * len(latencies_s),
+        "computed_s": {tier: [0.5 * latency_s for latency_s in latencies_s]},
+        "sent_bytes": {},
+        "received_bytes": {},
     }
 
 

@@ -21,7 +21,7 @@ from pytest_edgeai.reporting.page.parts import Plot, Section, Table
 from pytest_edgeai.reporting.page.rendering import render, script_safe
 from pytest_edgeai.reporting.page.results import Results
 from pytest_edgeai.reporting.page.sections import sections_of
-from tests.page.documents import comparison, document
+from tests.page.documents import comparison, decision, document
 
 HOSTILE = "</script><script>document.title='owned'</script><img src=x onerror=alert(1)>\u2028"
 VOID = {"meta", "input", "img", "br", "hr", "link"}
@@ -118,10 +118,20 @@ def test_what_is_not_green_and_what_is_unproven_stands_before_the_table(page: st
     assert first < page.index("unproven on tier cloud: memory") < page.index("Verdicts of all strategies")
 
 
+def test_the_choice_of_each_model_and_its_reason_are_on_the_first_screen() -> None:
+    chosen = [decision("bert", "bert-sptq-edge", "it is the fastest"), decision("resnet", None, "none is fast enough")]
+    page = render(document(changes={"decisions": chosen}))
+    assert (
+        page.index("it is the fastest") < page.index("none is fast enough") < page.index("Verdicts of all strategies")
+    )
+    assert "The choice" not in render(document())
+
+
 def test_names_of_a_session_cannot_become_markup_or_script() -> None:
     hostile = document(models=(HOSTILE,), operators=("identity", "sptq", "partition"), tiers=("mobile", HOSTILE))
     hostile["remarks"] = [HOSTILE]
     hostile["failures"] = [{"model": HOSTILE, "operator": "x", "reason": HOSTILE}]
+    hostile["decisions"] = [decision(HOSTILE, HOSTILE, HOSTILE)]
     hostile["comparison"] = comparison([HOSTILE, "b"])
     outline = Outline(render(hostile))
     assert outline.tags["script"] == 3

@@ -34,6 +34,7 @@ def overview(results: Results) -> Section:
     """What has to be known first."""
     parts: list[Lines | Table] = [
         Lines("broken", "What is not green", _broken(results)),
+        Lines("chosen", "The choice", _chosen(results)),
         Lines("remarks", "Unproven, and other remarks", _remarks(results)),
         Lines("again", "Invalid, and tried again", _again(results)),
         verdict_table(results),
@@ -120,6 +121,22 @@ def _broken(results: Results) -> list[Row]:
     if results.document["interrupted"]:
         found.insert(0, Row(("the session", "interrupted", str(results.document["interrupted"])), {}, "invalid"))
     return found
+
+
+def _chosen(results: Results) -> list[Row]:
+    """For each model, the strategy that meets the constraints of the settings, and why; empty without constraints."""
+    return [
+        Row(
+            (one["model"], one["choice"] or "none", one["reason"]),
+            {"model": one["model"]},
+            _choice_state(one["choice"]),
+        )
+        for one in results.document["decisions"]
+    ]
+
+
+def _choice_state(choice: str | None) -> str:
+    return "inconclusive" if choice is None else "pass"
 
 
 def _notes(results: Results) -> list[Row]:
