@@ -32,7 +32,18 @@ FIRST: Final = (
     "tests/plugin/",
 )
 """The files that take longest, and where they are, longest first."""
-SLOW: Final = ("commands", "containers", "examples", "models", "operators", "parallel", "plugin", "suite", "tiers")
+SLOW: Final = (
+    "commands",
+    "containers",
+    "examples",
+    "models",
+    "operators",
+    "page",
+    "parallel",
+    "plugin",
+    "suite",
+    "tiers",
+)
 """Folders of tests that train, start containers and servers, or run whole sessions: `-m "not slow"` leaves them out."""
 
 # torch's threads would spin while they wait, which takes three times the CPU time where two workers share the cores.

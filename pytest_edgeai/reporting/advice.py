@@ -12,7 +12,10 @@ _ADVICE: Final[Mapping[Outcome, str]] = {
         "give the operator other parameters ([operator_parameters]), leave the strategy out, or change the limit "
         "([budgets])"
     ),
-    "inconclusive": "measure more trials (--edgeai-replicates), or set a limit that is further from what was measured",
+    "inconclusive": (
+        "measure more trials (--edgeai-replicates), or set a limit that is further from what was measured; where "
+        "accuracy is not measured, give the model trained weights and labelled examples, or set no budget of it"
+    ),
     "invalid": (
         "remove the cause that the reason names and measure again; edgeai doctor says how well this host measures"
     ),

@@ -312,7 +312,9 @@ def test_the_action_compares_with_the_base_of_the_pull_request(project: Path, hu
     git("clone", "--quiet", "--depth=1", f"file://{project}", str(clone), folder=project.parent)
     assert base not in git("rev-list", "--all", folder=clone)
 
-    workflow = Workflow(clone, hub.environment, {"arguments": "--collect-only", "against": "base"})
+    workflow = Workflow(
+        clone, hub.environment, {"arguments": "--collect-only --edgeai-replicates 5", "against": "base"}
+    )
     workflow.values["github.event.pull_request.base.sha"] = base
     measured = workflow.run("Measure")["Measure"]
     assert measured.returncode == 0

@@ -140,6 +140,8 @@ class Project:
 def project(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, store: Path) -> Project:
     """A project of toys, with a backend that takes no time and budgets that nothing breaks."""
     monkeypatch.setenv("EDGEAI_STORE", str(store))
+    # pytester's home is empty, and what the page keeps there takes seconds to make.
+    monkeypatch.setenv("XDG_CACHE_HOME", str(store.parent / "cache"))
     monkeypatch.delenv("TOY_FAULT", raising=False)
     shutil.copy(Path(__file__).with_name("toy_models.py"), pytester.path)
     pytester.makeini("[pytest]\npythonpath = .\n")

@@ -50,7 +50,7 @@ def settings(project: Project, text: str) -> None:
 
 
 def test_a_file_in_the_settings_is_measured_and_judged_in_its_own_unit(price: Project) -> None:
-    result = price.run("--benchmark-only")
+    result = price.run("--benchmark-only", "-v")
     assert result.ret == 0, result.stdout.str()
     rows = {row["id"]: row for row in price.results["strategies"]}
     assert set(rows) == {"price-identity-mobile", "price-sptq-mobile"}

@@ -62,7 +62,7 @@ def pytest_sessionfinish(session):
     assert result.ret == pytest.ExitCode.TESTS_FAILED
     result.stdout.fnmatch_lines(
         [
-            "edgeai: results.json, summary.md, report.html cannot be written in *: File too large",
+            "edgeai: results.json, summary.md, metrics.txt cannot be written in *: File too large",
             "edgeai: 4 pass (not green)",
         ]
     )
