@@ -193,6 +193,7 @@ def trial(
 
     def measure() -> TrialRecord:
         benchmark.group = f"{strategy.model} on {strategy.placement}"
+        benchmark.extra_info["edgeai"] = {}  # what says that it is a trial, also where it ends before it is measured
         spoiled: TrialInvalid | None = None
         record: TrialRecord | None = None
         try:

@@ -100,6 +100,7 @@ def test_an_invalid_trial_is_never_a_number_and_never_green(
     result = project.run("--benchmark-only", "--benchmark-json=out.json")
     assert result.ret == pytest.ExitCode.TESTS_FAILED
     result.stdout.fnmatch_lines([sentence, "edgeai: nothing was measured: no trial is valid"])
+    assert "benchmark 'toy on" not in result.stdout.str()
     assert set(project.verdicts().values()) == {"invalid"}
     assert all(row["median_s"] is None for row in project.results["strategies"])
     assert (project.report / "samples.csv").read_text(encoding="utf-8").count("\n") == 1
