@@ -36,8 +36,8 @@ def overview(results: Results) -> Section:
         Lines("broken", "What is not green", _broken(results)),
         Lines("chosen", "The choice", _chosen(results)),
         Lines("remarks", "Unproven, and other remarks", _remarks(results)),
-        Lines("again", "Invalid, and tried again", _again(results)),
         verdict_table(results),
+        Lines("again", "Invalid, and tried again", _again(results)),
         Lines("notes", "Notes on strategies that are green", _notes(results)),
     ]
     return Section("verdicts", "Verdicts", (), [part for part in parts if part.rows])
