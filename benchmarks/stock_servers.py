@@ -9,6 +9,7 @@ measured. How to run it: README.md beside this file.
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import os
 import random
@@ -163,7 +164,7 @@ def _start(models: Path, cache: Path, stack: ExitStack, console: Console) -> dic
             continue
         client = stack.enter_context(GrpcClient(f"127.0.0.1:{server.grpc_port}"))
         asks[f"{name}, JSON"] = over_http(server.http_port, "json")
-        asks[f"{name}, gRPC"] = lambda example, client=client: client.infer(MODEL, example)  # type: ignore[misc]
+        asks[f"{name}, gRPC"] = functools.partial(client.infer, MODEL)
     return asks
 
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; the exit code: 0 all is well, 1 something is not, 2 the command line is wrong."""
-    parser = _parser()
+    parser = command_parser()
     options = parser.parse_args(arguments)
     try:
         code: int = options.command(options)
@@ -28,7 +28,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return code
 
 
-def _parser() -> argparse.ArgumentParser:
+def command_parser() -> argparse.ArgumentParser:
+    """The options of every command."""
     parser = argparse.ArgumentParser(
         prog="edgeai",
         description="Commands of pytest-edgeai that run no trials. To measure: pytest suites/ --benchmark-only",
@@ -139,6 +140,7 @@ def _parser() -> argparse.ArgumentParser:
         )
         module.add_arguments(asked)
         asked.set_defaults(command=module.run)
+
     said = commands.add_parser(
         "comment",
         help="print a report as the comment on a pull request, or post it",

@@ -45,7 +45,7 @@ _TEST_TEMPLATE: Final = '''\
 def test_strategy(trial):
     trial()
 '''
-_WORKFLOW_TEMPLATE: Final = """\
+WORKFLOW_TEMPLATE: Final = """\
 # Measures compressed models at each pull request, keeps the report and says on the pull request what it found.
 name: edgeai
 
@@ -280,7 +280,7 @@ def contents(folder: Path, answers: Answers) -> dict[str, str]:
     return {
         FILE_NAME: _SETTINGS_TEMPLATE.substitute(written, budget=budget),
         TEST: _TEST_TEMPLATE,
-        WORKFLOW: _WORKFLOW_TEMPLATE,
+        WORKFLOW: WORKFLOW_TEMPLATE,
     }
 
 

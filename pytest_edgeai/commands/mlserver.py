@@ -16,7 +16,7 @@ _UNKNOWN = "BF16"  # to MLServer, whose settings may be without tensors
 
 
 def settings(name: str, graph: Path, uri: str) -> str:
-    """The content of `model-settings.json`; who starts MLServer says which runtime runs the model.
+    """The content of `model-settings.json`; the runtime is chosen where MLServer is started.
 
     Parameters
     ----------

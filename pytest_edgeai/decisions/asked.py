@@ -26,7 +26,8 @@ class Decide(Spec):
     percentile
         Of the requests.
     max_drop
-        Limit of the drop of the model's first metric: in percentage points, or in the unit of a metric that is none.
+        Limit of the drop of the model's first metric: in percentage points, or in the metric's own unit where it is no
+        percentage.
     max_size_bytes, max_memory_bytes
         Limits of the artifact's size and of the peak memory of each tier that computes, in bytes or written `"50 MB"`.
     tier, model

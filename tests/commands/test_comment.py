@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 import yaml
@@ -43,7 +44,7 @@ class GitHub:
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
-                page = int(re.search(r"[?&]page=(\d+)", self.path)[1])  # type: ignore[index]
+                page = int(parse_qs(urlsplit(self.path).query)["page"][0])
                 self._answer(200, hub.comments[100 * (page - 1) : 100 * page])
 
             def do_POST(self) -> None:
@@ -335,11 +336,11 @@ def test_the_page_about_continuous_integration_names_every_input_and_no_other() 
 def test_the_workflow_of_init_comments_and_keeps_the_report(tmp_path: Path) -> None:
     from pytest_edgeai.commands import init
 
-    workflow = yaml.safe_load(init._WORKFLOW_TEMPLATE)  # noqa: SLF001  # what it writes as it is
+    workflow = yaml.safe_load(init.WORKFLOW_TEMPLATE)
     assert workflow["permissions"] == {"contents": "read", "pull-requests": "write"}
     steps = workflow["jobs"]["measure"]["steps"]
     said = next(step for step in steps if "edgeai comment" in step.get("run", ""))
     assert said["if"] == "always()"
     for line in said["run"].splitlines():
-        options = cli._parser().parse_args(line.partition(" >> ")[0].split()[1:])  # noqa: SLF001
+        options = cli.command_parser().parse_args(line.partition(" >> ")[0].split()[1:])
         assert options.command.__name__ == "comment"

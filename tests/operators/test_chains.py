@@ -105,9 +105,9 @@ def test_without_torch_what_starts_from_a_network_says_what_to_install(
     everything = with_chains(known, ["pruned>sptq"])
     assert not lacking_torch("qat", bert.SUBJECT, everything)
     monkeypatch.setattr(chains, "is_installed", lambda module: module != "torch")
-    mend = "a torch network, and torch is not installed: pip install 'pytest-edgeai[operators]'"
+    remedy = "a torch network, and torch is not installed: pip install 'pytest-edgeai[operators]'"
     for name, step in (("qat", "qat"), ("dsptq", "distilled"), ("pruned>sptq", "pruned")):
-        assert lacking_torch(name, bert.SUBJECT, everything) == f"operator {step} changes {mend}"
+        assert lacking_torch(name, bert.SUBJECT, everything) == f"operator {step} changes {remedy}"
     assert not lacking_torch("identity", bert.SUBJECT, everything)
     assert not lacking_torch("sptq", bert.SUBJECT, everything)
-    assert lacking_torch("sptq", VECTORS, everything) == f"model vectors is {mend}"
+    assert lacking_torch("sptq", VECTORS, everything) == f"model vectors is {remedy}"

@@ -2,6 +2,7 @@
 
 import gc
 import os
+import shutil
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from pytest_edgeai.tiers.process import ProcessBackend
 from pytest_edgeai.tiers.specs import Topology, allot
 
 from .peers import children_of
+from .stock import make_certificate
 
 INPUTS: Mapping[str, Any] = {"x": np.arange(6, dtype=np.float32).reshape(1, 6)}
 TEXT = {"pair": np.array([[b"one two", b"three"]], dtype=object)}
@@ -122,3 +124,11 @@ def texts(tmp_path_factory: pytest.TempPathFactory) -> Path:
     tokenizer.save(str(folder / "tokenizer.json"))
     PIPELINE.write(folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A certificate of this host, with its key."""
+    if shutil.which("openssl") is None:
+        pytest.skip("there is no openssl to make a certificate with")
+    return make_certificate(tmp_path_factory.mktemp("certificates") / "stock.pem", "IP:127.0.0.1")

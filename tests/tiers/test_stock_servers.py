@@ -247,13 +247,6 @@ def test_files_of_a_model_with_another_name_are_still_proven(artifact: Path, tmp
     assert state.unproven == ("links",)
 
 
-@pytest.fixture(scope="module")
-def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    if shutil.which("openssl") is None:
-        pytest.skip("there is no openssl to make a certificate with")
-    return make_certificate(tmp_path_factory.mktemp("certificates") / "stock.pem", "IP:127.0.0.1")
-
-
 @pytest.fixture
 def secure(artifact: Path, certificate: Path) -> Iterator[Stock]:
     with stock_server(Stock({"tiny-identity": artifact / "model.onnx"}), certificate) as server:

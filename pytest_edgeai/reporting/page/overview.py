@@ -7,27 +7,14 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from pytest_edgeai.reporting import rows
 from pytest_edgeai.reporting.page.parts import Lines, Row, Section, Table
 from pytest_edgeai.reporting.page.results import Document, Results, again, keys_of, name_of
 from pytest_edgeai.reporting.statistics import milliseconds
 from pytest_edgeai.subjects.figures import signed_points
 from pytest_edgeai.verdicts import is_green
 
-HEADINGS = (
-    "strategy",
-    "verdict",
-    "median",
-    "p95",
-    "IQR",
-    "compute",
-    "stretch",
-    "transmit",
-    "load",
-    "size",
-    "accuracy",
-    "drop",
-    "trials",
-)
+HEADINGS = tuple(heading for heading in rows.HEADINGS if heading != "link error")  # which the proofs have
 
 
 def overview(results: Results) -> Section:
@@ -53,9 +40,9 @@ def headline(results: Results) -> str:
 
 def verdict_table(results: Results) -> Table:
     """A row for each strategy."""
-    rows = [Row(_cells(one), keys_of(name_of(one)), one["verdict"]) for one in results.strategies]
+    verdicts = [Row(_cells(one), keys_of(name_of(one)), one["verdict"]) for one in results.strategies]
     caption = "Verdicts of all strategies. Latencies are medians over all requests of the valid trials."
-    return Table("strategies", caption, HEADINGS, rows, texts=2)
+    return Table("strategies", caption, HEADINGS, verdicts, texts=2)
 
 
 def number(value: float | None) -> float:
