@@ -127,7 +127,7 @@ def test_connections_and_threads_are_gone_after_a_deployment(stock: GrpcStock, a
     for _ in range(3):
         ask(site, order, INPUTS)
     # The server of this test is in this process and closes its ends a little later.
-    assert wait_until(lambda: resources() == before), (resources(), before)
+    assert wait_until(lambda: not resources() - before), resources() - before
 
 
 def test_names_and_versions_of_a_server_are_its_own(artifact: Path, tmp_path: Path) -> None:
