@@ -8,14 +8,13 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
+from urllib.parse import quote
 
 from pytest_edgeai.reporting.advice import advice
 from pytest_edgeai.reporting.statistics import milliseconds
 from pytest_edgeai.subjects.figures import amount, points_limit, signed_points
 from pytest_edgeai.verdicts import OUTCOMES, is_green
 
-MARKER: Final = "<!-- pytest-edgeai: this comment is replaced by the next session's -->"
-"""By which a comment of an earlier session is found."""
 LIMIT: Final = 65_000
 """Characters; GitHub takes 65,536."""
 _CUT: Final = "*{count} more {what} left out here: {where}.*"
@@ -46,20 +45,35 @@ class _Section:
     tail: Sequence[str] = field(default=())
 
 
-def comment(document: Document, *, limit: int = LIMIT, where: str = "see the report") -> str:
+def marker(name: str = "") -> str:
+    """The first line of a comment, by which that of an earlier session of the same name is found.
+
+    Parameters
+    ----------
+    name
+        Of the comment, or empty.
+    """
+    # Quoted, nothing in a name ends the HTML comment.
+    named = f" {quote(name, safe='')}" if name else ""
+    return f"<!-- pytest-edgeai{named}: this comment is replaced by the next session's -->"
+
+
+def comment(document: Document, *, name: str = "", limit: int = LIMIT, where: str = "see the report") -> str:
     """The comment in Markdown.
 
     Parameters
     ----------
     document
         The content of `results.json`.
+    name
+        What tells it from the comments of other jobs on the same pull request.
     limit
         The most characters it may have.
     where
         Where rows are that are left out.
     """
     sections = [section for section in _sections(document) if section.rows]
-    start = [MARKER, f"### {_title(document)}", ""]
+    start = [marker(name), f"### {_title(document, name)}", ""]
     end = ["", f"<sub>{_methods(document)}</sub>"]
     left = limit - _size(start) - _size(end)
     left -= sum(_size(section.head) + _size(section.tail) + _RESERVED for section in sections)
@@ -91,12 +105,13 @@ def _size(lines: Iterable[str]) -> int:
     return sum(len(line) + 1 for line in lines)
 
 
-def _title(document: Document) -> str:
+def _title(document: Document, name: str) -> str:
     counts = Counter(str(one["verdict"]) for one in document["strategies"])
     words = ", ".join(f"{counts[kind]} {kind}" for kind in OUTCOMES if counts[kind]) or "nothing was measured"
     sign, colour = ("✅", "green") if document["green"] else ("❌", "not green")
     interrupted = f"; interrupted {escaped(str(document['interrupted'])[:_LONGEST])}" if document["interrupted"] else ""
-    return f"{sign} pytest-edgeai: {colour}: {words}{interrupted}"
+    named = f" ({escaped(name[:_LONGEST])})" if name else ""
+    return f"{sign} pytest-edgeai{named}: {colour}: {words}{interrupted}"
 
 
 def _sections(document: Document) -> Iterable[_Section]:
