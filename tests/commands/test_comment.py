@@ -141,7 +141,11 @@ def test_a_comment_replaces_only_that_of_its_own_name(hub: GitHub, report: Path)
             assert cli.main(["comment", str(report), "--post", f"--name={name}"]) == 0
     assert len(hub.comments) == 1 + len(names)
     titles = [comment["body"].splitlines()[1].partition(": ")[0] for comment in hub.comments[1:]]
-    assert titles[:3] == ["### ❌ pytest-edgeai", "### ❌ pytest-edgeai (measure bert)", "### ❌ pytest-edgeai (measure)"]
+    assert titles[:3] == [
+        "### ❌ pytest-edgeai",
+        "### ❌ pytest-edgeai (measure bert)",
+        "### ❌ pytest-edgeai (measure)",
+    ]
     markers = [comment["body"].splitlines()[0] for comment in hub.comments[1:]]
     assert len(set(markers)) == len(names)
     assert all(one.count("-->") == 1 and one.endswith("-->") for one in markers)

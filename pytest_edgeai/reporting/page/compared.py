@@ -25,6 +25,7 @@ _HEADINGS = (
     "accuracy",
     "size",
     "memory",
+    "reference",
 )
 
 
@@ -33,7 +34,19 @@ def compared(results: Results) -> Section:
     comparison = results.document["comparison"]
     if comparison is None:
         return Section("comparison", "", (), ())
-    known = {one["id"]: keys_of(name_of(one)) for one in results.strategies}
+    return comparison_of(comparison, {one["id"]: keys_of(name_of(one)) for one in results.strategies})
+
+
+def comparison_of(comparison: Document, known: Mapping[str, Mapping[str, str]]) -> Section:
+    """What a comparison says.
+
+    Parameters
+    ----------
+    comparison
+        As `results.json` has it.
+    known
+        By strategy, the keys by which the page filters it.
+    """
     rows = by_gravity(comparison["strategies"])
     said = [*comparison["differences"], *comparison["remarks"]]
     parts: list[Lines | Plot | Table] = [
@@ -54,17 +67,23 @@ def compared(results: Results) -> Section:
         _changes(rows, known),
         _trials(rows, known, comparison["before"], comparison["after"]),
         _table(rows, known),
+        _views(rows, known),
     ]
-    verdict = "green" if comparison["green"] else "not green" if comparison["fails"] else "not green, tolerated"
     return Section(
         "comparison",
-        f"{comparison['after']} against {comparison['before']}: {verdict}",
+        title_of(comparison),
         (
             "Changes of latency are those of the typical request, with their intervals; right of 0 is slower. The "
             "gravest stand first.",
         ),
         [part for part in parts if part.rows],
     )
+
+
+def title_of(comparison: Document) -> str:
+    """Which versions they are, and whether all is green."""
+    verdict = "green" if comparison["green"] else "not green" if comparison["fails"] else "not green, tolerated"
+    return f"{comparison['after']} against {comparison['before']}: {verdict}"
 
 
 def by_gravity(rows: Sequence[Document]) -> list[Document]:
@@ -211,7 +230,29 @@ def _cells(row: Document) -> tuple[str, ...]:
         "–" if gain is None else signed_points(gain, row["accuracy_unit"]),
         _percent(row["size"]),
         _percent(row["memory"]),
+        _percent(row["reference"]),
     )
+
+
+def _views(rows: Sequence[Document], known: Mapping[str, Mapping[str, str]]) -> Table:
+    """In which requests a latency changed: those of all trials, seen in several ways."""
+    cells = [
+        Row(
+            (
+                row["strategy"],
+                view["view"],
+                _percent(view["change"]),
+                "–" if view["p_adjusted"] is None else p_words(view["p_adjusted"]),
+                f"{view['delta']:+.2f}",
+            ),
+            known.get(row["strategy"], {}),
+        )
+        for row in rows
+        if row["latency"] is not None
+        for view in row["latency"]["views"]
+    ]
+    headings = ("strategy", "requests", "change", "p adjusted", "delta")
+    return Table("views", "In which requests latencies changed", headings, cells, texts=2)
 
 
 def _percent(value: float | None) -> str:

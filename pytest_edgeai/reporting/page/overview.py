@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from pytest_edgeai.reporting import rows
@@ -32,10 +32,14 @@ def overview(results: Results) -> Section:
 
 def headline(results: Results) -> str:
     """How many strategies have which verdict."""
-    counts = Counter(str(one["verdict"]) for one in results.strategies)
-    words = ", ".join(f"{number} {verdict}" for verdict, number in counts.most_common())
     tries, trials = (sum(one[key] for one in results.strategies) for key in ("tries", "trials"))
-    return f"{words or 'nothing was measured'}; {tries} tries at {trials} trials"
+    return f"{outcomes(results.strategies, 'verdict') or 'nothing was measured'}; {tries} tries at {trials} trials"
+
+
+def outcomes(rows: Iterable[Document], key: str = "outcome") -> str:
+    """How many rows have which outcome, the most frequent first; empty where there are no rows."""
+    counts = Counter(str(row[key]) for row in rows)
+    return ", ".join(f"{number} {outcome}" for outcome, number in counts.most_common())
 
 
 def verdict_table(results: Results) -> Table:
@@ -99,8 +103,9 @@ def _broken(results: Results) -> list[Row]:
     ]
     comparison = results.document["comparison"]
     if comparison is not None and not comparison["green"]:
-        counts = Counter(row["outcome"] for row in comparison["strategies"] if not is_green(row["outcome"]))
-        words = ", ".join(f"{number} {outcome}" for outcome, number in counts.items()) or "nothing to compare"
+        words = (
+            outcomes(row for row in comparison["strategies"] if not is_green(row["outcome"])) or "nothing to compare"
+        )
         against = f"{comparison['after']} against {comparison['before']}"
         found.insert(
             0, Row((against, words, "see the comparison"), {}, "fail" if comparison["fails"] else "inconclusive")
