@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
+from pytest_edgeai.reporting.cells import megabytes
+
 if TYPE_CHECKING:
     from _pytest._io import TerminalWriter  # pytest has no public name for the type of its public method's result
 
@@ -192,4 +194,4 @@ class PreparationLines:
 def _words(properties: Mapping[str, Any], duration_s: float) -> str:
     built = f"ready after {duration_s:.1f} s" if properties["edgeai_built"] else "in the store"
     accuracy = ", ".join(properties["edgeai_scores"]) or "accuracy: not measured"
-    return f"{built}, {properties['edgeai_size_bytes'] / 1e6:.2f} MB, {accuracy}"
+    return f"{built}, {megabytes(properties['edgeai_size_bytes'])}, {accuracy}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,8 +10,16 @@ from typing import Any, Final
 from urllib.parse import quote
 
 from pytest_edgeai.reporting.advice import advice
+from pytest_edgeai.reporting.cells import (
+    megabytes,
+    metric_change,
+    metric_value,
+    number,
+    signed_percent,
+    trial_counts,
+)
 from pytest_edgeai.reporting.statistics import milliseconds
-from pytest_edgeai.subjects.figures import amount, points_limit, signed_points
+from pytest_edgeai.subjects.figures import points_limit, signed_points
 from pytest_edgeai.verdicts import OUTCOMES, is_green
 
 LIMIT: Final = 65_000
@@ -182,18 +189,16 @@ def _cells(one: Document) -> list[str]:
         numbers = [
             signed_points(accuracy["drop"], unit),
             points_limit(accuracy["limit"], unit),
-            f"{accuracy['metric']} {amount(accuracy['value'], unit, digits=2)}",
+            f"{accuracy['metric']} {metric_value(accuracy['value'], unit)}",
         ]
-    size = "–" if one["size_bytes"] is None else f"{one['size_bytes'] / 1e6:.2f} MB"
-    tries = f", {one['tries']} tries" if one["tries"] > one["trials"] else ""
     return [
         _code(one["id"]),
         one["verdict"],
         _time(one["median_s"]),
         _time(one["p95_s"]),
         *map(escaped, numbers),
-        size,
-        f"{one['valid_trials']}/{one['trials']}{tries}",
+        megabytes(one["size_bytes"]),
+        trial_counts(one["valid_trials"], one["trials"], one["tries"]),
     ]
 
 
@@ -201,16 +206,16 @@ def _change(one: Document) -> list[str]:
     latency, gain = one["latency"], one["accuracy_gain"]
     change = interval = "same artifact" if one["same_artifact"] else "–"
     if latency is not None:
-        change = _share(latency["change"])
-        interval = f"{_share(latency['low'])} to {_share(latency['high'])}"
+        change = signed_percent(latency["change"])
+        interval = f"{signed_percent(latency['low'])} to {signed_percent(latency['high'])}"
     return [
         _code(one["strategy"]),
         one["outcome"],
         *map(_time, one["median_s"]),
         change,
         interval,
-        "–" if gain is None else escaped(signed_points(gain, str(one["accuracy_unit"]))),
-        _share(one["size"]),
+        escaped(metric_change(gain, str(one["accuracy_unit"]))),
+        signed_percent(one["size"]),
     ]
 
 
@@ -233,8 +238,4 @@ def _code(name: str) -> str:
 
 
 def _time(seconds: float | None) -> str:
-    return milliseconds(math.nan if seconds is None else seconds)
-
-
-def _share(value: float | None) -> str:
-    return "–" if value is None else f"{value:+.1%}"
+    return milliseconds(number(seconds))

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from pytest_edgeai.reporting.cells import metric_change, number, signed_percent
 from pytest_edgeai.reporting.page import specs
-from pytest_edgeai.reporting.page.overview import number
 from pytest_edgeai.reporting.page.parts import Lines, Plot, Row, Section, Table
 from pytest_edgeai.reporting.page.results import Document, Results, keys_of, name_of
 from pytest_edgeai.reporting.statistics import milliseconds, p_words
-from pytest_edgeai.subjects.figures import signed_points
 from pytest_edgeai.verdicts import OUTCOMES
 
 _HEADINGS = (
@@ -143,7 +142,7 @@ def _changes(rows: Sequence[Document], known: Mapping[str, Mapping[str, str]]) -
     ]
     cells = [
         Row(
-            (row["strategy"], row["outcome"], _percent(row["change"]), _interval(row)),
+            (row["strategy"], row["outcome"], signed_percent(row["change"]), _interval(row)),
             known.get(row["strategy"], {}),
             row["outcome"],
         )
@@ -216,7 +215,7 @@ def _cells(row: Document) -> tuple[str, ...]:
     if latency is not None:
         p = latency["p_adjusted"]
         numbers = (
-            _percent(latency["change"]),
+            signed_percent(latency["change"]),
             _interval(latency),
             "–" if p is None else p_words(p),
             "–" if latency["delta"] is None else f"{latency['delta']:+.2f}",
@@ -227,10 +226,10 @@ def _cells(row: Document) -> tuple[str, ...]:
         row["outcome"],
         *(milliseconds(number(value)) for value in row["median_s"]),
         *numbers,
-        "–" if gain is None else signed_points(gain, row["accuracy_unit"]),
-        _percent(row["size"]),
-        _percent(row["memory"]),
-        _percent(row["reference"]),
+        metric_change(gain, row["accuracy_unit"]),
+        signed_percent(row["size"]),
+        signed_percent(row["memory"]),
+        signed_percent(row["reference"]),
     )
 
 
@@ -241,7 +240,7 @@ def _views(rows: Sequence[Document], known: Mapping[str, Mapping[str, str]]) -> 
             (
                 row["strategy"],
                 view["view"],
-                _percent(view["change"]),
+                signed_percent(view["change"]),
                 "–" if view["p_adjusted"] is None else p_words(view["p_adjusted"]),
                 f"{view['delta']:+.2f}",
             ),
@@ -253,10 +252,6 @@ def _views(rows: Sequence[Document], known: Mapping[str, Mapping[str, str]]) -> 
     ]
     headings = ("strategy", "requests", "change", "p adjusted", "delta")
     return Table("views", "In which requests latencies changed", headings, cells, texts=2)
-
-
-def _percent(value: float | None) -> str:
-    return "–" if value is None else f"{value:+.1%}"
 
 
 def _interval(ends: Document) -> str:

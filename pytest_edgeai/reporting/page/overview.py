@@ -8,10 +8,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from pytest_edgeai.reporting import rows
+from pytest_edgeai.reporting.cells import NONE, megabytes, metric_change, metric_value, number, trial_counts
 from pytest_edgeai.reporting.page.parts import Lines, Row, Section, Table
 from pytest_edgeai.reporting.page.results import Document, Results, again, keys_of, name_of
 from pytest_edgeai.reporting.statistics import milliseconds
-from pytest_edgeai.subjects.figures import signed_points
 from pytest_edgeai.verdicts import is_green
 
 HEADINGS = tuple(heading for heading in rows.HEADINGS if heading != "link error")  # which the proofs have
@@ -49,26 +49,6 @@ def verdict_table(results: Results) -> Table:
     return Table("strategies", caption, HEADINGS, verdicts, texts=2)
 
 
-def number(value: float | None) -> float:
-    """NaN for null."""
-    return math.nan if value is None else value
-
-
-def percent(value: float) -> str:
-    """A share as a percentage."""
-    return f"{value:.1%}"
-
-
-def megabytes(size_bytes: int | None) -> str:
-    """The size of a file."""
-    return "–" if size_bytes is None else f"{size_bytes / 1e6:.2f} MB"
-
-
-def metric_value(value: float | None, unit: str) -> str:
-    """A value of a metric with its unit."""
-    return "–" if value is None else f"{value:.2f} {unit}".rstrip()
-
-
 def _cells(one: Document) -> Sequence[str]:
     spans: Mapping[str, Any] = one["spans_s"]
     crossing = [number(value) for name, value in spans.items() if name.startswith("transmit")]
@@ -81,9 +61,9 @@ def _cells(one: Document) -> Sequence[str]:
         milliseconds(sum(crossing) if crossing else math.nan),
         milliseconds(number(one["load_s"])),
         megabytes(one["size_bytes"]),
-        "–" if accuracy is None else metric_value(accuracy["value"], accuracy["unit"]),
-        "–" if accuracy is None or accuracy["drop"] is None else signed_points(accuracy["drop"], accuracy["unit"]),
-        f"{one['valid_trials']}/{one['trials']}" + (f", {one['tries']} tries" if one["tries"] > one["trials"] else ""),
+        NONE if accuracy is None else metric_value(accuracy["value"], accuracy["unit"]),
+        NONE if accuracy is None else metric_change(accuracy["drop"], accuracy["unit"]),
+        trial_counts(one["valid_trials"], one["trials"], one["tries"]),
     )
 
 
