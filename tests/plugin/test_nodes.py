@@ -84,7 +84,8 @@ def test_nodes_are_measured_and_reported_like_any_other(nodes: Project) -> None:
 
     assert result.ret == 0, result.stdout.str()
     assert nodes.verdicts() == {"toy-identity-edge": "pass", "toy-twins-edge*2": "pass"}
-    (trial,) = [trial for trial in nodes.results["trials"] if trial["operator"] == "twins"]
+    valid = [trial for trial in nodes.results["trials"] if trial["status"] == "valid"]  # a busy host may spoil a try
+    (trial,) = [trial for trial in valid if trial["operator"] == "twins"]
     assert (trial["id"], trial["tier"]) == ("toy-twins-edge*2-r0", "edge*2")
     assert set(trial["slowest"]) <= {"edge[0]", "edge[1]"}
     assert len(trial["slowest"]) == 3
