@@ -240,8 +240,8 @@ def test_nodes_are_shown_alone_together_and_with_one_left_out() -> None:
         trial["slowest"] = ["mobile[0]", "mobile[1]", *["mobile[1]"] * 8]
     sections = sections_of(Results(made))
     assert [row.cells[3:] for row in table(sections, "nodes").rows] == [
-        ("5.0 times fewer", "0.01 MB", "80.00 %", "-15.00 pp"),
-        ("10.0 times fewer", "0.01 MB", "70.00 %", "-25.00 pp"),
+        ("5.0 times as many", "0.01 MB", "80.00 %", "-15.00 pp"),
+        ("10.0 times as many", "0.01 MB", "70.00 %", "-25.00 pp"),
     ]
     drawn = plot(sections, "combinations-bert-variants")
     assert [(row["nodes"], row["macs"], row["value"]) for row in drawn.rows] == [

@@ -27,6 +27,13 @@ _HEADINGS = (
     "reference",
 )
 
+_COLOURS = {
+    "pass": specs.COLOURS[2],
+    "improvement": specs.COLOURS[0],
+    "new": specs.COLOURS[8],
+    "inconclusive": specs.COLOURS[4],
+}
+
 
 def compared(results: Results) -> Section:
     """Nothing where no other version was compared with."""
@@ -135,7 +142,10 @@ def _changes(rows: Sequence[Document], known: Mapping[str, Mapping[str, str]]) -
             "encoding": {
                 **place,
                 **along("change"),
-                "color": specs.coloured("outcome", outcomes, "outcome"),
+                "color": {
+                    **specs.coloured("outcome", outcomes, "outcome"),
+                    "scale": {"domain": outcomes, "range": [_COLOURS.get(one, specs.WARNING) for one in outcomes]},
+                },
                 "shape": specs.shaped("outcome", outcomes, "outcome"),
             },
         },

@@ -113,7 +113,7 @@ def _by_node(found: Sequence[_Nodes]) -> Table:
                 f"{one.name}, node {number}",
                 count(node["parameters"]),
                 millions(node["macs"]),
-                _times_fewer(one.whole_macs, node["macs"]),
+                _times(one.whole_macs, node["macs"]),
                 megabytes(node["size_bytes"]),
                 one.value((number,)),
                 one.difference((number,), one.whole_value),
@@ -123,12 +123,12 @@ def _by_node(found: Sequence[_Nodes]) -> Table:
         for one in found
         for number, node in enumerate(one.nodes)
     ]
-    headings = ("node", "parameters", "MACs", "than the whole model's", "size", "accuracy alone", "difference")
+    headings = ("node", "parameters", "MACs", "the whole model has", "size", "accuracy alone", "difference")
     return Table("nodes", "Each node", headings, rows)
 
 
-def _times_fewer(whole: int | None, macs: int) -> str:
-    return "–" if whole is None or not macs else f"{whole / macs:.1f} times fewer"
+def _times(whole: int | None, macs: int) -> str:
+    return "–" if whole is None or not macs else f"{whole / macs:.1f} times as many"
 
 
 def _combinations(one: _Nodes) -> Plot:
@@ -190,7 +190,12 @@ def _whole_words(one: _Nodes) -> str:
 def _spec(one: _Nodes, drawn: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
     unit = f" in {one.unit}" if one.unit else ""
     position = {
-        "x": {"field": "macs", "type": "quantitative", "title": "millions of multiply-accumulates"},
+        "x": {
+            "field": "macs",
+            "type": "quantitative",
+            "title": "millions of multiply-accumulates",
+            "axis": {"tickCount": 8},
+        },
         "y": {"field": "value", "type": "quantitative", "title": f"accuracy{unit}", "scale": {"zero": False}},
     }
     front = {
