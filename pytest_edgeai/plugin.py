@@ -60,11 +60,14 @@ def pytest_sessionstart(session: pytest.Session) -> None:
     """Write of preparation, before pytest-xdist starts its workers."""
     config, state = session.config, state_of(session.config)
     if state.options.prepares and not state.options.is_worker:
+        from pytest_edgeai.reporting.live_line import has_line_of_its_own
         from pytest_edgeai.reporting.preparation import PreparationLines
 
         capture = config.pluginmanager.getplugin("capturemanager")
         uncaptured = () if capture is None else (capture.global_and_fixture_disabled,)
-        state.preparation = PreparationLines(config.get_terminal_writer(), config.option.verbose, *uncaptured)
+        verbosity = config.get_verbosity()
+        is_live = verbosity == 0 and has_line_of_its_own(config)
+        state.preparation = PreparationLines(config.get_terminal_writer(), verbosity, *uncaptured, is_live=is_live)
         config.pluginmanager.register(state.preparation, "edgeai-preparation")
 
 
@@ -322,7 +325,7 @@ def _prepare_instead(session: pytest.Session, state: State) -> None:
 
     edgeai.artifacts = parametrization.artifacts_of(item for item in needing if item.get_closest_marker("skip") is None)
     try:
-        edgeai.refuse_unusable_subjects()
+        edgeai.registered.refuse_unusable(edgeai.wanted)
         baseline_of(session.config, state)  # who prepares what is going to be compared hears of a wrong name now
     except EdgeAIError as error:
         raise pytest.UsageError(str(error)) from None

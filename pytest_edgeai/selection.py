@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
@@ -62,6 +62,23 @@ class Registered:
         )
         return subject.missing or refused or lacking_torch(operator, subject, self.operators)
 
+    def refuse_unusable(self, artifacts: Iterable[tuple[str, str]]) -> None:
+        """Refuse subject models that lack weights or data, or that an operator cannot be used on.
+
+        Parameters
+        ----------
+        artifacts
+            Those that are needed, by model and operator.
+
+        Raises
+        ------
+        SettingsError
+            A line for each, which names the setting.
+        """
+        lacking = dict.fromkeys(filter(None, itertools.starmap(self.unusable, artifacts)))
+        if lacking:
+            raise SettingsError("\n".join(lacking))
+
     def in_order(self, artifacts: Iterable[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
         """Sort models and operators into the order in which their artifacts are made.
 
@@ -111,6 +128,11 @@ class Selection:
             operators=operators,
             placements=placements,
         )
+
+    def in_order(self, wanted: Collection[Strategy]) -> tuple[Strategy, ...]:
+        """Those of the matrix that are wanted, in the order of reports."""
+        every = itertools.product(self.models, self.operators, self.placements)
+        return tuple(strategy for strategy in itertools.starmap(Strategy, every) if strategy in wanted)
 
     def refuse_idle_budgets(self, settings: Settings, registered: Registered) -> None:
         """Refuse a latency budget that names no strategy.

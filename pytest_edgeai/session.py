@@ -6,7 +6,6 @@ first test asks for the matrix, so that a run of other tests never pays for it.
 
 from __future__ import annotations
 
-import itertools
 import random
 import secrets
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -16,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_edgeai import scratch
-from pytest_edgeai.errors import ReportError, SettingsError
+from pytest_edgeai.errors import ReportError
 from pytest_edgeai.matrix.schedule import place_again, schedule
 from pytest_edgeai.matrix.strategies import PlannedTrial, Strategy
 from pytest_edgeai.measure.attempts import Attempts, Fate, TrialLog
@@ -116,10 +115,7 @@ class MeasuringSession:
     @property
     def strategies(self) -> tuple[Strategy, ...]:
         """The strategies that are to be measured, in the order of reports."""
-        wanted = {trial.strategy for trial in self.trials}
-        chosen = self.selection
-        every = itertools.product(chosen.models, chosen.operators, chosen.placements)
-        return tuple(strategy for strategy in itertools.starmap(Strategy, every) if strategy in wanted)
+        return self.selection.in_order({trial.strategy for trial in self.trials})
 
     @property
     def plan(self) -> Plan:
@@ -186,18 +182,6 @@ class MeasuringSession:
         from pytest_edgeai.measure.session_lock import only_session
 
         self._stack.enter_context(only_session(wait_s, note))
-
-    def refuse_unusable_subjects(self) -> None:
-        """Refuse subject models that are needed and lack weights or data, or that an operator cannot be used on.
-
-        Raises
-        ------
-        SettingsError
-            A line for each, which names the setting.
-        """
-        lacking = dict.fromkeys(filter(None, itertools.starmap(self.registered.unusable, self.wanted)))
-        if lacking:
-            raise SettingsError("\n".join(lacking))
 
     @property
     def wanted(self) -> tuple[tuple[str, str], ...]:

@@ -29,6 +29,12 @@ def add_comment_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--pull-request", type=int, metavar="N", help="which pull request (default: the one that the workflow runs for)"
     )
+    parser.add_argument(
+        "--name",
+        default="",
+        metavar="NAME",
+        help="of this comment among those of other jobs: only one of the same name is replaced (default: none)",
+    )
 
 
 def add_badge_arguments(parser: argparse.ArgumentParser) -> None:
@@ -47,7 +53,7 @@ def comment(options: argparse.Namespace) -> int:
     from pytest_edgeai.reporting.pull_request import comment as written
 
     try:
-        text = written(read_report(options.report), where=_where())
+        text = written(read_report(options.report), name=options.name.strip(), where=_where())
     except EdgeAIError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any, Final
 
 from pytest_edgeai.errors import EdgeAIError
-from pytest_edgeai.reporting.pull_request import MARKER
 
 _TIMEOUT_S: Final = 30
 _PAGE: Final = 100
@@ -33,7 +32,7 @@ def post(text: str, environment: Mapping[str, str], number: int | None = None) -
     Parameters
     ----------
     text
-        Markdown that begins with `MARKER`.
+        Markdown; the earlier comment begins with the same line.
     environment
         That of a workflow.
     number
@@ -62,7 +61,7 @@ def post(text: str, environment: Mapping[str, str], number: int | None = None) -
         raise PostError(f"GITHUB_API_URL is {api!r}, which is no address of the kind https://…")
     repository = f"{api.rstrip('/')}/repos/{environment['GITHUB_REPOSITORY']}"
     token = environment["GITHUB_TOKEN"]
-    earlier = _earlier(repository, number, token)
+    earlier = _earlier(repository, number, token, text.partition("\n")[0])
     if earlier is not None:
         _call("PATCH", f"{repository}/issues/comments/{earlier}", token, {"body": text})
         return f"replaced the comment on pull request {number}"
@@ -82,12 +81,12 @@ def pull_request_of(environment: Mapping[str, str]) -> int | None:
         return None
 
 
-def _earlier(repository: str, number: int, token: str) -> int | None:
-    """The comment of an earlier session, by its number."""
+def _earlier(repository: str, number: int, token: str, marker: str) -> int | None:
+    """The comment that begins with this line, by its number."""
     for page in range(1, _MOST_PAGES + 1):
         comments = _call("GET", f"{repository}/issues/{number}/comments?per_page={_PAGE}&page={page}", token)
         for comment in comments:
-            if str(comment.get("body") or "").startswith(MARKER):
+            if str(comment.get("body") or "").startswith(marker):
                 return int(comment["id"])
         if len(comments) < _PAGE:
             return None

@@ -11,7 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, Self, TypeAlias, TypeVar, final
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeAlias, TypeVar, final
 
 from pytest_edgeai.arrays import Array
 from pytest_edgeai.errors import EdgeAIError
@@ -361,47 +361,3 @@ class NetworkOperator(Operator[P]):
         changed = self.change(job)
         networks.save(changed.network, changed.origin, job.subject, job.folder)
         return changed.provenance
-
-
-class Composition(Operator[NoParameters]):
-    """Operators one after the other, each with its own parameters.
-
-    Parameters
-    ----------
-    parameters
-        None: those of its steps are theirs.
-    """
-
-    chain: tuple[str, ...]
-    """Their names."""
-
-    @classmethod
-    def named(cls, name: str, chain: tuple[str, ...]) -> Self:
-        """A composition that is not registered.
-
-        Parameters
-        ----------
-        name
-            As in test ids: the names of the steps, joined by `>`.
-        chain
-            The names of the steps.
-        """
-        composition = cls(NoParameters())
-        composition.name, composition.chain = name, chain
-        return composition
-
-    @final
-    def build(self, job: Job) -> Mapping[str, Any]:  # noqa: ARG002  # its steps are built
-        """Do not call it: each of the steps is built by itself, so that chains share what they have in common.
-
-        Parameters
-        ----------
-        job
-            Not used.
-
-        Raises
-        ------
-        BuildError
-            Always.
-        """
-        raise BuildError(f"{self.name} is not built in one step")

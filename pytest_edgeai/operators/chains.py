@@ -9,7 +9,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from pytest_edgeai.errors import SettingsError, unknown
-from pytest_edgeai.operators import Composition, Form, Operator
+from pytest_edgeai.operators import Form, Operator
+from pytest_edgeai.operators.composition import Composition
 from pytest_edgeai.operators.extras import installing, is_installed
 from pytest_edgeai.operators.partition import Partition
 from pytest_edgeai.partition.cut_numbers import family_of, numbered, numbers_of

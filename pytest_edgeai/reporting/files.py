@@ -12,6 +12,7 @@ import json
 import math
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -208,6 +209,7 @@ def results_document(measured: Measured, outcome: SessionOutcome) -> dict[str, A
                 "size_bytes": ready.artifact.entry.size_bytes,
                 "metrics": ready.evaluation.metrics,
                 "provenance": ready.artifact.entry.provenance,
+                "combinations": [asdict(one) for one in ready.evaluation.combinations],
             }
             for (model, operator), ready in measured.prepared.items()
         ],

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from pytest_edgeai.reporting.accuracy import accuracy_section
+from pytest_edgeai.reporting.cells import count, megabytes, millions, percent
 from pytest_edgeai.reporting.decisions import decisions_section
 from pytest_edgeai.reporting.header import header_lines
 from pytest_edgeai.reporting.nodes import HEADINGS as NODE_HEADINGS
@@ -46,9 +47,11 @@ def summary(measured: Measured, outcome: SessionOutcome) -> str:
     lines += _artifacts(measured)
     rows = tier_rows(measured.plan.settings.topology.tiers, measured.plan.allotments, measured.records.values())
     lines += ["", "## Tiers", "", *_table(TIER_HEADINGS, rows)]
-    slowest = slowest_rows(measured.own_records.values())
+    records = measured.own_records.values()
+    slowest = slowest_rows((one.trial.strategy.id, [sent.slowest for sent in one.measurements]) for one in records)
     if slowest:
-        lines += ["", "## Slowest nodes", "", *_table(NODE_HEADINGS, slowest)]
+        named = [(f"`{name}`", *cells) for name, *cells in slowest]
+        lines += ["", "## Slowest nodes", "", *_table(NODE_HEADINGS, named)]
     if outcome.analysis is not None:
         lines += ["", "## Statistics", "", methods(outcome.analysis), *markdown_tables(outcome.analysis)]
     return "\n".join(lines) + "\n"
@@ -75,10 +78,10 @@ def _artifacts(measured: Measured) -> list[str]:
                 ready.artifact.name,
                 f"`{ready.artifact.entry.digest[:12]}`",
                 _engines(provenance),
-                f"{provenance['parameters']:,}",
-                f"{provenance['nonzero_parameters']:,}",
-                f"{provenance['sparsity']:.1%}",
-                f"{provenance['macs'] / 1e6:.1f} M",
+                count(provenance["parameters"]),
+                count(provenance["nonzero_parameters"]),
+                percent(provenance["sparsity"]),
+                millions(provenance["macs"]),
                 f"{provenance['training_samples']:,} samples" if provenance["training_samples"] else "–",
                 f"{provenance['build_s']:.1f} s",
                 f"{provenance['peak_memory_bytes'] / 2**20:.0f} MiB",
@@ -93,9 +96,9 @@ def _nodes(measured: Measured) -> list[str]:
         (
             ready.artifact.name,
             str(number),
-            f"{node['parameters']:,}",
-            f"{node['macs'] / 1e6:.1f} M",
-            f"{node['size_bytes'] / 1e6:.2f} MB",
+            count(node["parameters"]),
+            millions(node["macs"]),
+            megabytes(node["size_bytes"]),
         )
         for ready in measured.prepared.values()
         for number, node in enumerate(ready.artifact.entry.provenance.get("nodes", ()))

@@ -5,7 +5,6 @@ On a terminal one line says so and is written over; a log gets a line every few 
 
 from __future__ import annotations
 
-import os
 import statistics
 import time
 from collections.abc import Callable, Iterable
@@ -13,9 +12,8 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import pytest
-from rich.cells import set_cell_size
 
-from pytest_edgeai.reporting.fitting import shortened
+from pytest_edgeai.reporting.live_line import LiveLine, has_line_of_its_own
 
 if TYPE_CHECKING:
     from pytest_edgeai.matrix.strategies import PlannedTrial
@@ -57,7 +55,7 @@ class ProgressLines:
         verbosity = config.get_verbosity()
         self._quiet = verbosity < 0
         self._says_all = verbosity > 0
-        self._is_live = verbosity == 0 and _has_line_of_its_own(config, reporter)
+        self._live = LiveLine(self._writer, is_live=verbosity == 0 and has_line_of_its_own(config))
         self._session = session
         self._trials = trials
         self._clock = clock
@@ -66,7 +64,6 @@ class ProgressLines:
         self._announced: set[str] = set()
         self._trial_begun_at: dict[str, float] = {}
         self._took_s: dict[str, list[float]] = {}
-        self._has_line = False
 
     def artifact(self, progress: Progress) -> None:
         """Write what is going on with an artifact."""
@@ -82,17 +79,17 @@ class ProgressLines:
         name = "-".join(progress.wanted)
         line = f"edgeai: {what} {progress.number} of {progress.total}, {name}: "
         if progress.note:
-            self._line(f"edgeai: {progress.note}")
+            self._live.stay(f"edgeai: {progress.note}")
         elif progress.done:
             # With trials, the reason is told with the verdicts; of cuts, where the artifact cannot be made for it.
             is_told_here = what == "artifact" and progress.failure and not self._session.trials
             failure = f": {progress.failure}" if is_told_here else ""
-            self._line(f"{line}{progress.stage} after {progress.elapsed_s:.1f} s{failure}")
-        elif self._is_live:
-            self._over(f"{line}{progress.stage}, {progress.elapsed_s:.0f} s")
+            self._live.stay(f"{line}{progress.stage} after {progress.elapsed_s:.1f} s{failure}")
+        elif self._live.is_live:
+            self._live.over(f"{line}{progress.stage}, {progress.elapsed_s:.0f} s")
         elif name not in self._announced:
             self._announced.add(name)
-            self._line(f"{line}building")
+            self._live.stay(f"{line}building")
 
     def add(self, nodeid: str, trial: PlannedTrial) -> None:
         """Expect one more trial."""
@@ -117,10 +114,10 @@ class ProgressLines:
         # pytest's own line, of a file and a letter for each test, and ours do not mix.
         self._reporter.showfspath = None if trial is None else False
         if trial is None:
-            self._clear()
-        elif self._is_live:
+            self._live.clear()
+        elif self._live.is_live:
             self._reporter.ensure_newline()
-            self._over(self._head(self._number_running()), shortens=trial.id)
+            self._live.over(f"edgeai: {self._head(self._number_running())}", shortens=trial.id)
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_logfinish(self, nodeid: str) -> None:
@@ -141,26 +138,26 @@ class ProgressLines:
         is_due = is_last or now - self._last_line_at >= _EVERY_S
         if self._says_all:
             self._writer.write(f"\n  {self._head(len(self._settled))}{trial.id}, {self._figures(trial)}", flush=True)
-        elif (is_spoiled and not again) if self._is_live else (is_spoiled or is_due):
+        elif (is_spoiled and not again) if self._live.is_live else (is_spoiled or is_due):
             self._reporter.ensure_newline()
-            self._line(f"edgeai: {self._head(len(self._settled))}{trial.id}, {self._figures(trial)}")
+            self._live.stay(f"edgeai: {self._head(len(self._settled))}{trial.id}, {self._figures(trial)}")
             self._last_line_at = now
-        if self._is_live and is_last:
-            self._clear()
+        if self._live.is_live and is_last:
+            self._live.clear()
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_keyboard_interrupt(self) -> None:
         """Leave nothing in front of pytest's own words."""
-        self._clear()
+        self._live.clear()
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self) -> None:
         """Leave nothing in front of the verdicts, and say how long it took."""
-        self._clear()
+        self._live.clear()
         self._reporter.showfspath = None
-        if self._is_live and self._settled:
+        if self._live.is_live and self._settled:
             took_s = round(self._clock() - self._begun_at)
-            self._line(f"edgeai: {len(self._settled)} of {len(self._trials)} trials in {_minutes(took_s)}")
+            self._live.stay(f"edgeai: {len(self._settled)} of {len(self._trials)} trials in {_minutes(took_s)}")
 
     def _number_running(self) -> int:
         return min(len(self._settled) + 1, len(self._trials))
@@ -187,32 +184,6 @@ class ProgressLines:
         means = {name: statistics.fmean(values) for name, values in self._took_s.items()}
         overall = statistics.fmean(means.values())
         return round(sum(means.get(trial.strategy.id, overall) for trial in remaining))
-
-    def _line(self, text: str) -> None:
-        self._clear()
-        self._writer.line(text)
-        self._writer.flush()
-
-    def _over(self, text: str, shortens: str = "") -> None:
-        """Write the line that is written over, with a name at its end that is shortened where it does not fit."""
-        if not self._is_live:
-            return
-        text = f"edgeai: {text}" if shortens else text
-        width = self._writer.fullwidth - 1  # a terminal may wrap behind its last column
-        name = shortened([shortens], max(12, width - len(text)))[0]
-        self._writer.write(f"\r{set_cell_size(text + name, width)}\r", flush=True)
-        self._has_line = True
-
-    def _clear(self) -> None:
-        if self._has_line:
-            self._writer.write(f"\r{' ' * (self._writer.fullwidth - 1)}\r", flush=True)
-            self._has_line = False
-
-
-def _has_line_of_its_own(config: pytest.Config, reporter: pytest.TerminalReporter) -> bool:
-    """Whether a line can be written over: on a terminal to which nobody else writes in between."""
-    is_shared = config.getoption("capture") == "no" or config.getoption("log_cli_level") or config.getini("log_cli")
-    return bool(reporter.isatty) and os.environ.get("TERM") != "dumb" and not is_shared
 
 
 def _minutes(seconds: int) -> str:

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
+from urllib.parse import quote
 
 from pytest_edgeai.reporting.advice import advice
+from pytest_edgeai.reporting.cells import (
+    megabytes,
+    metric_change,
+    metric_value,
+    number,
+    signed_percent,
+    trial_counts,
+)
 from pytest_edgeai.reporting.statistics import milliseconds
-from pytest_edgeai.subjects.figures import amount, points_limit, signed_points
+from pytest_edgeai.subjects.figures import points_limit, signed_points
 from pytest_edgeai.verdicts import OUTCOMES, is_green
 
-MARKER: Final = "<!-- pytest-edgeai: this comment is replaced by the next session's -->"
-"""By which a comment of an earlier session is found."""
 LIMIT: Final = 65_000
 """Characters; GitHub takes 65,536."""
 _CUT: Final = "*{count} more {what} left out here: {where}.*"
@@ -46,20 +52,35 @@ class _Section:
     tail: Sequence[str] = field(default=())
 
 
-def comment(document: Document, *, limit: int = LIMIT, where: str = "see the report") -> str:
+def marker(name: str = "") -> str:
+    """The first line of a comment, by which that of an earlier session of the same name is found.
+
+    Parameters
+    ----------
+    name
+        Of the comment, or empty.
+    """
+    # Quoted, nothing in a name ends the HTML comment.
+    named = f" {quote(name, safe='')}" if name else ""
+    return f"<!-- pytest-edgeai{named}: this comment is replaced by the next session's -->"
+
+
+def comment(document: Document, *, name: str = "", limit: int = LIMIT, where: str = "see the report") -> str:
     """The comment in Markdown.
 
     Parameters
     ----------
     document
         The content of `results.json`.
+    name
+        What tells it from the comments of other jobs on the same pull request.
     limit
         The most characters it may have.
     where
         Where rows are that are left out.
     """
     sections = [section for section in _sections(document) if section.rows]
-    start = [MARKER, f"### {_title(document)}", ""]
+    start = [marker(name), f"### {_title(document, name)}", ""]
     end = ["", f"<sub>{_methods(document)}</sub>"]
     left = limit - _size(start) - _size(end)
     left -= sum(_size(section.head) + _size(section.tail) + _RESERVED for section in sections)
@@ -91,12 +112,13 @@ def _size(lines: Iterable[str]) -> int:
     return sum(len(line) + 1 for line in lines)
 
 
-def _title(document: Document) -> str:
+def _title(document: Document, name: str) -> str:
     counts = Counter(str(one["verdict"]) for one in document["strategies"])
     words = ", ".join(f"{counts[kind]} {kind}" for kind in OUTCOMES if counts[kind]) or "nothing was measured"
     sign, colour = ("✅", "green") if document["green"] else ("❌", "not green")
     interrupted = f"; interrupted {escaped(str(document['interrupted'])[:_LONGEST])}" if document["interrupted"] else ""
-    return f"{sign} pytest-edgeai: {colour}: {words}{interrupted}"
+    named = f" ({escaped(name[:_LONGEST])})" if name else ""
+    return f"{sign} pytest-edgeai{named}: {colour}: {words}{interrupted}"
 
 
 def _sections(document: Document) -> Iterable[_Section]:
@@ -167,18 +189,16 @@ def _cells(one: Document) -> list[str]:
         numbers = [
             signed_points(accuracy["drop"], unit),
             points_limit(accuracy["limit"], unit),
-            f"{accuracy['metric']} {amount(accuracy['value'], unit, digits=2)}",
+            f"{accuracy['metric']} {metric_value(accuracy['value'], unit)}",
         ]
-    size = "–" if one["size_bytes"] is None else f"{one['size_bytes'] / 1e6:.2f} MB"
-    tries = f", {one['tries']} tries" if one["tries"] > one["trials"] else ""
     return [
         _code(one["id"]),
         one["verdict"],
         _time(one["median_s"]),
         _time(one["p95_s"]),
         *map(escaped, numbers),
-        size,
-        f"{one['valid_trials']}/{one['trials']}{tries}",
+        megabytes(one["size_bytes"]),
+        trial_counts(one["valid_trials"], one["trials"], one["tries"]),
     ]
 
 
@@ -186,16 +206,16 @@ def _change(one: Document) -> list[str]:
     latency, gain = one["latency"], one["accuracy_gain"]
     change = interval = "same artifact" if one["same_artifact"] else "–"
     if latency is not None:
-        change = _share(latency["change"])
-        interval = f"{_share(latency['low'])} to {_share(latency['high'])}"
+        change = signed_percent(latency["change"])
+        interval = f"{signed_percent(latency['low'])} to {signed_percent(latency['high'])}"
     return [
         _code(one["strategy"]),
         one["outcome"],
         *map(_time, one["median_s"]),
         change,
         interval,
-        "–" if gain is None else escaped(signed_points(gain, str(one["accuracy_unit"]))),
-        _share(one["size"]),
+        escaped(metric_change(gain, str(one["accuracy_unit"]))),
+        signed_percent(one["size"]),
     ]
 
 
@@ -218,8 +238,4 @@ def _code(name: str) -> str:
 
 
 def _time(seconds: float | None) -> str:
-    return milliseconds(math.nan if seconds is None else seconds)
-
-
-def _share(value: float | None) -> str:
-    return "–" if value is None else f"{value:+.1%}"
+    return milliseconds(number(seconds))

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from pytest_edgeai.reporting.cells import NONE, megabytes, metric_change, trial_counts
 from pytest_edgeai.reporting.statistics import milliseconds as _milliseconds
-from pytest_edgeai.subjects.figures import signed_points
 
 if TYPE_CHECKING:
     from pytest_edgeai.measure.accuracy import Score
@@ -84,8 +84,8 @@ def _cells(result: StrategyResult) -> list[str]:
         _milliseconds(sum(transmits_s) if transmits_s else math.nan),
         "–" if result.link_error_s is None else f"{result.link_error_s * 1e6:.0f} µs",
         _milliseconds(result.load_s),
-        "–" if result.size_bytes is None else f"{result.size_bytes / 1e6:.2f} MB",
+        megabytes(result.size_bytes),
         accuracy_words(result.scores.values()) or ("not measured" if result.unmeasured else "–"),
-        "–" if result.accuracy is None else signed_points(result.accuracy.drop, result.accuracy.unit),
-        f"{result.valid}/{result.trials}" + (f", {result.tries} tries" if result.tries > result.trials else ""),
+        NONE if result.accuracy is None else metric_change(result.accuracy.drop, result.accuracy.unit),
+        trial_counts(result.valid, result.trials, result.tries),
     ]

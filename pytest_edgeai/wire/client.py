@@ -12,13 +12,13 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, Protocol, Self, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
 from urllib.parse import quote
 
 from pytest_edgeai.arrays import Array
 from pytest_edgeai.errors import EdgeAIError
 from pytest_edgeai.wire import protocol, timing
+from pytest_edgeai.wire.closing import Closing
 from pytest_edgeai.wire.connection import Connection, Response, UntrustedServerError
 from pytest_edgeai.wire.heads import MessageError
 from pytest_edgeai.wire.links import LinkDirection, LinkShape
@@ -135,7 +135,7 @@ class Transfer:
     received_bytes: int
 
 
-class Client:
+class Client(Closing):
     """A connection to a tier.
 
     Parameters
@@ -187,14 +187,6 @@ class Client:
         if token is not None and not (token.isascii() and token.isprintable() and token):
             raise ValueError("the token is not printable ASCII, which is all that a header can carry")
         self._headers = {} if token is None else {"Authorization": f"Bearer {token}"}
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """Close the connection."""

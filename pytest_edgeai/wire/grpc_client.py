@@ -9,13 +9,12 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Mapping
-from contextlib import AbstractContextManager
-from types import TracebackType
 from typing import Any, Final
 
 from pytest_edgeai.arrays import Array
 from pytest_edgeai.wire import grpc_messages
 from pytest_edgeai.wire.client import Answer, CertificateError, RequestError
+from pytest_edgeai.wire.closing import Closing
 from pytest_edgeai.wire.protocol import ProtocolError
 from pytest_edgeai.wire.timing import Span
 
@@ -40,7 +39,7 @@ _UNTRUSTED: Final = ("CERTIFICATE_VERIFY_FAILED", "Hostname Verification Check f
 _NO_TLS: Final = "handshake failed"
 
 
-class GrpcClient(AbstractContextManager["GrpcClient"]):
+class GrpcClient(Closing):
     """A connection to a server.
 
     Parameters
@@ -87,11 +86,6 @@ class GrpcClient(AbstractContextManager["GrpcClient"]):
             else grpc.insecure_channel(address, _OPTIONS)
         )
         self._infer = self._method("ModelInfer")
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """Close the connection."""

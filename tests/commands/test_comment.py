@@ -19,7 +19,7 @@ import pytest
 import yaml
 
 from pytest_edgeai.commands import cli
-from pytest_edgeai.reporting.pull_request import MARKER
+from pytest_edgeai.reporting.pull_request import marker
 from tests.plugin.conftest import ANY_HOST, CONFTEST, SETTINGS, SUITE
 from tests.reporting.test_pull_request import document, strategy
 
@@ -124,14 +124,32 @@ def test_a_comment_is_posted_once_and_replaced_from_then_on(
     hub.comments += [{"id": number, "body": None} for number in range(2, 150)]
     assert cli.main(["comment", str(report), "--post"]) == 0
     assert len(hub.comments) == 150
-    hub.comments[-1]["body"] = f"{MARKER}\nan older session"
+    hub.comments[-1]["body"] = f"{marker()}\nan older session"
     assert cli.main(["comment", str(report), "--post"]) == 0
     assert len(hub.comments) == 150
-    assert hub.comments[-1]["body"].startswith(f"{MARKER}\n### ❌ pytest-edgeai")
+    assert hub.comments[-1]["body"].startswith(f"{marker()}\n### ❌ pytest-edgeai: not green")
     assert hub.comments[0]["body"] == "a person's"
     assert hub.tokens == {f"Bearer {SECRET}"}
     said = capsys.readouterr().out.splitlines()
     assert said == ["commented on pull request 7", "replaced the comment on pull request 7"]
+
+
+def test_a_comment_replaces_only_that_of_its_own_name(hub: GitHub, report: Path) -> None:
+    names = ["", "measure bert", "measure", "--> <b>@all"]
+    for _ in range(2):
+        for name in names:
+            assert cli.main(["comment", str(report), "--post", f"--name={name}"]) == 0
+    assert len(hub.comments) == 1 + len(names)
+    titles = [comment["body"].splitlines()[1].partition(": ")[0] for comment in hub.comments[1:]]
+    assert titles[:3] == [
+        "### ❌ pytest-edgeai",
+        "### ❌ pytest-edgeai (measure bert)",
+        "### ❌ pytest-edgeai (measure)",
+    ]
+    markers = [comment["body"].splitlines()[0] for comment in hub.comments[1:]]
+    assert len(set(markers)) == len(names)
+    assert all(one.count("-->") == 1 and one.endswith("-->") for one in markers)
+    assert "<b>" not in hub.comments[-1]["body"]
 
 
 def test_a_token_that_may_not_comment_is_a_remark_and_no_failure(

@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from pytest_edgeai.errors import SettingsError
-from pytest_edgeai.operators import Composition, Operator, chains, registry
+from pytest_edgeai.operators import Operator, chains, registry
 from pytest_edgeai.operators.chains import lacking_torch, steps, with_chains
+from pytest_edgeai.operators.composition import Composition
 
 
 @pytest.fixture(scope="module")

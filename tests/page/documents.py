@@ -88,6 +88,7 @@ def document(
 def comparison(strategies: Sequence[str]) -> dict[str, Any]:
     """A comparison in which the second strategy got slower and the others did not."""
     rows = []
+    slowest = {"view": "slowest quarter", "change": 0.4, "p_adjusted": 0.02, "delta": 1.0}
     for number, name in enumerate(strategies):
         slower = number == 1
         before = [0.020 + 0.0001 * trial for trial in range(5)]
@@ -111,7 +112,7 @@ def comparison(strategies: Sequence[str]) -> dict[str, Any]:
                     "detectable": 0.05,
                     "trials": [5, 5],
                     "trials_needed": None,
-                    "views": [],
+                    "views": [slowest] if slower else [],
                 },
                 "accuracy_gain": 0.0,
                 "accuracy_unit": "%",
@@ -259,6 +260,11 @@ def _strategy(name: tuple[str, str, str], trials: Sequence[Mapping[str, Any]]) -
 
 def _artifact(model: str, operator: str) -> dict[str, Any]:
     provenance: dict[str, Any] = {"engine": "onnx", "parameters": 1000, "sparsity": 0.0, "macs": 3e6, "build_s": 1.0}
+    combinations: list[dict[str, Any]] = []
+    if operator == "variants":
+        provenance["nodes"] = [{"parameters": 100, "macs": macs, "size_bytes": 5000} for macs in (600_000, 300_000)]
+        values = {(0,): 80.0, (1,): 70.0, (0, 1): 90.0}
+        combinations = [{"nodes": list(nodes), "value": value} for nodes, value in values.items()]
     if operator == "partition":
         provenance |= {
             "cut": ["conv_7"],
@@ -275,4 +281,5 @@ def _artifact(model: str, operator: str) -> dict[str, Any]:
         "size_bytes": 2_000_000,
         "metrics": {"top1": 95.0},
         "provenance": provenance,
+        "combinations": combinations,
     }

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
 
-from pytest_edgeai.reporting.page.rendering import render
+from pytest_edgeai.reporting.page.rendering import render, render_comparison
 from tests.page.browser import ALL_DRAWN, errors, executables, opened
 from tests.page.documents import comparison, document
 from tests.page.test_page import HOSTILE
@@ -86,6 +86,22 @@ def test_filters_hold_for_tables_and_plots_and_can_be_undone(page: Path) -> None
 def test_nothing_but_tables_and_plots_is_wider_than_the_window(page: Path, width: int) -> None:
     with opened(page, width=width) as driver:
         assert driver.execute_script("return document.documentElement.scrollWidth") <= width
+        needed, there = driver.execute_script(
+            "const { scrollWidth, clientWidth } = document.querySelector('#verdicts .scroll');"
+            "return [scrollWidth, clientWidth]"
+        )
+        assert (needed > there) is (width == 400)  # there it scrolls by itself
+
+
+def test_the_page_of_a_comparison_is_drawn_without_filters(tmp_path: Path) -> None:
+    path = tmp_path / "compared.html"
+    path.write_text(render_comparison(comparison(["bert-sptq-edge", "resnet-sptq-edge"])), encoding="utf-8")
+    with opened(path, width=400) as driver:
+        assert driver.execute_script(ALL_DRAWN)
+        assert driver.execute_script("return document.querySelectorAll('#comparison .plot svg').length") == 2
+        assert not driver.find_element("id", "filters").is_displayed()
+        assert driver.execute_script("return document.documentElement.scrollWidth") <= 400
+        assert errors(driver) == []
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -15,10 +15,10 @@ import numpy as np
 import pytest
 from jsonschema import Draft202012Validator
 
-from pytest_edgeai.reporting.page.compared import by_gravity
+from pytest_edgeai.reporting.page.compared import by_gravity, comparison_of
 from pytest_edgeai.reporting.page.conditions import repeating_command
 from pytest_edgeai.reporting.page.parts import Plot, Section, Table
-from pytest_edgeai.reporting.page.rendering import render, script_safe
+from pytest_edgeai.reporting.page.rendering import render, render_comparison, script_safe
 from pytest_edgeai.reporting.page.results import Results
 from pytest_edgeai.reporting.page.sections import sections_of
 from tests.page.documents import comparison, decision, document
@@ -220,6 +220,45 @@ def test_the_gravest_change_stands_first(results: dict[str, Any]) -> None:
     of_one = [row for row in both if row["strategy"] == drawn["strategy"]]
     assert Counter(row["version"] for row in of_one) == {"main (0123456789)": 5, "this version": 5}
     assert "30 % longer" in render(results)
+
+
+def test_two_saved_sessions_have_a_page_of_their_comparison_alone() -> None:
+    compared = comparison([HOSTILE, "b", "c"])
+    outline = Outline(render_comparison(compared))
+    assert outline.tags["h2"] == 1
+    assert outline.tags["fieldset"] == outline.tags["img"] == 0
+    assert [one["columns"][0] for one in outline.data()["plots"].values()] == ["strategy", "strategy"]
+    assert outline.texts["h1"] == ["pytest-edgeai: this version against main (0123456789): not green"]
+    assert "2 pass, 1 regression." in outline.texts["p"]
+    views = table([comparison_of(compared, {})], "views")
+    assert views.rows[0].cells[:3] == ("b", "slowest quarter", "+40.0%")
+
+
+def test_nodes_are_shown_alone_together_and_with_one_left_out() -> None:
+    made = document(models=("bert",), operators=("identity", "variants"), tiers=("mobile", "edge"))
+    for trial in made["trials"]:
+        trial["slowest"] = ["mobile[0]", "mobile[1]", *["mobile[1]"] * 8]
+    sections = sections_of(Results(made))
+    assert [row.cells[3:] for row in table(sections, "nodes").rows] == [
+        ("5.0 times as many", "0.01 MB", "80.00 %", "-15.00 pp"),
+        ("10.0 times as many", "0.01 MB", "70.00 %", "-25.00 pp"),
+    ]
+    drawn = plot(sections, "combinations-bert-variants")
+    assert [(row["nodes"], row["macs"], row["value"]) for row in drawn.rows] == [
+        ("1", 0.3, 70),
+        ("0", 0.6, 80),
+        ("0, 1", 0.9, 90),
+    ]
+    assert [row.cells[-1] for row in drawn.table.rows] == ["yes"] * 3
+    assert [row.cells for row in table(sections, "without-one").rows] == [
+        ("bert-variants, all nodes", "0.9 M", "90.00 %", "–"),
+        ("bert-variants, without node 0", "0.3 M", "70.00 %", "-20.00 pp"),
+        ("bert-variants, without node 1", "0.6 M", "80.00 %", "-10.00 pp"),
+    ]
+    assert table(sections, "slowest-nodes").rows[0].cells[1:] == ("30", "mobile[1] 90%, mobile[0] 10%")
+    for artifact in made["artifacts"]:
+        del artifact["combinations"]  # as reports of earlier versions
+    assert "Combinations" not in render(made)
 
 
 def test_the_command_repeats_the_session_with_its_seed(results: dict[str, Any]) -> None:

@@ -279,7 +279,7 @@ def test_two_saved_sessions_are_compared_by_the_command(
     assert "\x1b[" not in printed
     assert compare(gated, "change", "main") == 0
     capsys.readouterr()
-    files = {name: gated.path / f"found.{name}" for name in ("json", "markdown", "junit")}
+    files = {name: gated.path / f"found.{name}" for name in ("json", "markdown", "junit", "html")}
     assert compare(gated, "1", "2", *(f"--{name}={path}" for name, path in files.items())) == 1
     document: dict[str, Any] = json.loads(files["json"].read_text(encoding="utf-8"))
     assert document["green"] is False
@@ -292,6 +292,9 @@ def test_two_saved_sessions_are_compared_by_the_command(
     ]
     assert sorted(map(str, failed)) == ["toy-worse-edge", "toy-worse-mobile"]
     assert "### ❌ " in files["markdown"].read_text(encoding="utf-8")
+    page = files["html"].read_text(encoding="utf-8")
+    assert page.index("<strong>toy-worse-edge</strong>") < page.index("Trials of both versions")
+    assert "2 against 1: not green" in page
 
 
 @pytest.mark.parametrize("wanted", ["nobody", "missing.json"])

@@ -85,6 +85,20 @@ def test_a_terminal_has_one_line_that_is_written_over(
     assert not [line for line in ours(terminal) if len(line) > 80]
 
 
+def test_preparation_has_one_line_that_is_written_over_and_one_for_each_artifact(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    terminal = on_terminal(project, monkeypatch, "--edgeai-prepare", "--edgeai-store=fresh", width=70)
+    written = [line for line in terminal.written_over if line.startswith("edgeai: ")]
+    assert any(re.fullmatch(r"edgeai: 0 of 2 ready; toy-identity \D+, \d+ s", line) for line in written)
+    stayed = [line for line in terminal.lines if line.startswith("edgeai: artifact")]
+    assert [line.partition(":")[2].partition(":")[0] for line in stayed] == [
+        " artifact 1 of 2, toy-identity",
+        " artifact 2 of 2, toy-worse",
+    ]
+    assert not [line for line in terminal.lines if "ready; toy" in line]
+
+
 def test_letters_of_other_tests_do_not_stick_to_the_line(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     project.pytester.makepyfile(
         test_suite="def test_strategy(trial):\n    trial()\n",

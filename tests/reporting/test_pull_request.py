@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from pytest_edgeai.reporting.badge import badge
 from pytest_edgeai.reporting.openmetrics import openmetrics
-from pytest_edgeai.reporting.pull_request import LIMIT, MARKER, comment, escaped
+from pytest_edgeai.reporting.pull_request import LIMIT, comment, escaped, marker
 from pytest_edgeai.verdicts import OUTCOMES, is_green
 
 HOSTILE = "x|y <script>alert(1)</script> @someone #12 `code` [a](http://b) ![i](j) **b**\n\n# heading"
@@ -77,7 +77,7 @@ def document(*strategies: dict[str, Any], **more: Any) -> dict[str, Any]:
 def test_the_verdict_comes_first_then_what_is_broken_then_folded_tables() -> None:
     text = comment(document(strategy("a"), strategy("b", "fail", "top1 is 2.5 pp below"), strategy("c", "invalid")))
     lines = [line for line in text.splitlines() if line]
-    assert lines[0] == MARKER
+    assert lines[0] == marker()
     assert lines[1] == "### ❌ pytest-edgeai: not green: 1 pass, 1 fail, 1 invalid"
     assert lines[2].startswith("- <code>c-sptq-edge</code>: **invalid**")
     assert lines[3] == "- <code>b-sptq-edge</code>: **fail**: top1 is 2.5 pp below"

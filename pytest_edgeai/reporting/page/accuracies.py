@@ -6,8 +6,8 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from pytest_edgeai.reporting.cells import metric_change, metric_value, number
 from pytest_edgeai.reporting.page import specs
-from pytest_edgeai.reporting.page.overview import metric_value, number
 from pytest_edgeai.reporting.page.parts import Plot, Row, Section, Table
 from pytest_edgeai.reporting.page.results import Document, Results
 from pytest_edgeai.reporting.statistics import p_words
@@ -131,7 +131,7 @@ def _cells(one: Document) -> Row:
         accuracy["metric"],
         metric_value(accuracy["value"], unit),
         metric_value(accuracy["baseline_value"], unit),
-        "–" if accuracy["drop"] is None else signed_points(accuracy["drop"], unit),
+        metric_change(accuracy["drop"], unit),
         "–" if any(map(math.isnan, ends)) else " to ".join(signed_points(end, unit) for end in ends),
         *tested,
         f"{accuracy['budget']} (limit {accuracy['limit']:g})" if accuracy["limit"] is not None else accuracy["budget"],

@@ -1,28 +1,25 @@
-"""What the artifacts are: their size and cost, where partitions cut, and what each of several nodes has."""
+"""What the artifacts are: their size and cost, and where partitions cut."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from pytest_edgeai.reporting.cells import count, megabytes, millions, percent
 from pytest_edgeai.reporting.page import specs
-from pytest_edgeai.reporting.page.overview import megabytes, percent
 from pytest_edgeai.reporting.page.parts import Plot, Row, Section, Table
 from pytest_edgeai.reporting.page.results import Document, Results
 
 
 def artifacts(results: Results) -> Section:
-    """All artifacts, then those in parts and those for several nodes."""
+    """All artifacts, then those in parts."""
     found: Sequence[Document] = results.document["artifacts"]
     cut = [one for one in found if one["provenance"].get("part_macs")]
-    nodes = [one for one in found if one["provenance"].get("nodes")]
     parts: list[Plot | Table] = []
     if found:
         parts.append(_all(found))
     if cut:
         parts.append(_cuts(cut))
-    if nodes:
-        parts.append(_nodes(nodes))
     return Section("artifacts", "Artifacts", (), parts)
 
 
@@ -45,9 +42,9 @@ def _all(found: Sequence[Document]) -> Table:
                     one["digest"][:12],
                     str(provenance.get("engine", "–")),
                     megabytes(one["size_bytes"]),
-                    _count(provenance.get("parameters")),
-                    percent(provenance["sparsity"]) if "sparsity" in provenance else "–",
-                    _macs(provenance.get("macs")),
+                    count(provenance.get("parameters")),
+                    percent(provenance.get("sparsity")),
+                    millions(provenance.get("macs")),
                     f"{provenance['build_s']:.1f} s" if "build_s" in provenance else "–",
                 ),
                 _keys(one),
@@ -55,14 +52,6 @@ def _all(found: Sequence[Document]) -> Table:
         )
     headings = ("artifact", "digest", "engine", "all files", "parameters", "sparsity", "MACs", "built in")
     return Table("artifacts", "Artifacts of this session", headings, rows, texts=3)
-
-
-def _count(value: int | None) -> str:
-    return "–" if value is None else f"{value:,}"
-
-
-def _macs(value: float | None) -> str:
-    return "–" if value is None else f"{value / 1e6:.1f} M"
 
 
 def _cuts(cut: Sequence[Document]) -> Plot:
@@ -85,7 +74,7 @@ def _cuts(cut: Sequence[Document]) -> Plot:
                     "artifact": _name(one),
                     "part": f"part {number}",
                     "share": specs.shortened(share),
-                    "macs": _macs(amount),
+                    "macs": millions(amount),
                     "after": after,
                     "sends": sends,
                     "bytes": "–" if sent[number] is None else f"{sent[number] / 1e3:.1f} kB",
@@ -97,9 +86,9 @@ def _cuts(cut: Sequence[Document]) -> Plot:
                         f"{_name(one)}, part {number}",
                         after,
                         sends,
-                        _macs(amount),
+                        millions(amount),
                         percent(share),
-                        _count(provenance["part_parameters"][number]) if "part_parameters" in provenance else "–",
+                        count(provenance["part_parameters"][number]) if "part_parameters" in provenance else "–",
                         drawn[-1]["bytes"],
                     ),
                     _keys(one),
@@ -153,20 +142,3 @@ def _cuts(cut: Sequence[Document]) -> Plot:
         rows=drawn,
         table=Table("cuts", "Parts of partitioned artifacts", headings, cells, texts=3),
     )
-
-
-def _nodes(found: Sequence[Document]) -> Table:
-    rows = [
-        Row(
-            (
-                f"{_name(one)}, node {number}",
-                _count(node.get("parameters")),
-                _macs(node.get("macs")),
-                megabytes(node.get("size_bytes")),
-            ),
-            _keys(one),
-        )
-        for one in found
-        for number, node in enumerate(one["provenance"]["nodes"])
-    ]
-    return Table("nodes", "Artifacts for several nodes, node by node", ("node", "parameters", "MACs", "size"), rows)

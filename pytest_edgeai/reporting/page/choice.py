@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from pytest_edgeai.reporting.cells import megabytes, metric_change
 from pytest_edgeai.reporting.page import specs
-from pytest_edgeai.reporting.page.overview import megabytes
 from pytest_edgeai.reporting.page.parts import Plot, Row, Section, Table
 from pytest_edgeai.reporting.page.results import Document, Results, keys_of, name_of
 from pytest_edgeai.reporting.statistics import milliseconds
 from pytest_edgeai.stats.pareto import pareto_front
-from pytest_edgeai.subjects.figures import signed_points
 
 _INTRODUCTION = (
     "Left is faster, down is more accurate. A strategy is on the Pareto front where no other strategy of the same "
@@ -131,7 +130,7 @@ def _table(rows: Sequence[Mapping[str, Any]], unit: str, number: int) -> Table:
                 row["front"],
                 row["beaten"] or "–",
                 milliseconds(row["ms"] / 1e3),
-                signed_points(row["drop"], unit),
+                metric_change(row["drop"], unit),
                 row["size"],
             ),
             {key: row[key] for key in ("model", "operator", "tier")},

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from pytest_edgeai.reporting.cells import metric_change, number, signed_percent
 from pytest_edgeai.reporting.page import specs
-from pytest_edgeai.reporting.page.overview import number
 from pytest_edgeai.reporting.page.parts import Lines, Plot, Row, Section, Table
 from pytest_edgeai.reporting.page.results import Document, Results, keys_of, name_of
 from pytest_edgeai.reporting.statistics import milliseconds, p_words
-from pytest_edgeai.subjects.figures import signed_points
 from pytest_edgeai.verdicts import OUTCOMES
 
 _HEADINGS = (
@@ -25,7 +24,15 @@ _HEADINGS = (
     "accuracy",
     "size",
     "memory",
+    "reference",
 )
+
+_COLOURS = {
+    "pass": specs.COLOURS[2],
+    "improvement": specs.COLOURS[0],
+    "new": specs.COLOURS[8],
+    "inconclusive": specs.COLOURS[4],
+}
 
 
 def compared(results: Results) -> Section:
@@ -33,7 +40,19 @@ def compared(results: Results) -> Section:
     comparison = results.document["comparison"]
     if comparison is None:
         return Section("comparison", "", (), ())
-    known = {one["id"]: keys_of(name_of(one)) for one in results.strategies}
+    return comparison_of(comparison, {one["id"]: keys_of(name_of(one)) for one in results.strategies})
+
+
+def comparison_of(comparison: Document, known: Mapping[str, Mapping[str, str]]) -> Section:
+    """What a comparison says.
+
+    Parameters
+    ----------
+    comparison
+        As `results.json` has it.
+    known
+        By strategy, the keys by which the page filters it.
+    """
     rows = by_gravity(comparison["strategies"])
     said = [*comparison["differences"], *comparison["remarks"]]
     parts: list[Lines | Plot | Table] = [
@@ -54,17 +73,23 @@ def compared(results: Results) -> Section:
         _changes(rows, known),
         _trials(rows, known, comparison["before"], comparison["after"]),
         _table(rows, known),
+        _views(rows, known),
     ]
-    verdict = "green" if comparison["green"] else "not green" if comparison["fails"] else "not green, tolerated"
     return Section(
         "comparison",
-        f"{comparison['after']} against {comparison['before']}: {verdict}",
+        title_of(comparison),
         (
             "Changes of latency are those of the typical request, with their intervals; right of 0 is slower. The "
             "gravest stand first.",
         ),
         [part for part in parts if part.rows],
     )
+
+
+def title_of(comparison: Document) -> str:
+    """Which versions they are, and whether all is green."""
+    verdict = "green" if comparison["green"] else "not green" if comparison["fails"] else "not green, tolerated"
+    return f"{comparison['after']} against {comparison['before']}: {verdict}"
 
 
 def by_gravity(rows: Sequence[Document]) -> list[Document]:
@@ -117,14 +142,17 @@ def _changes(rows: Sequence[Document], known: Mapping[str, Mapping[str, str]]) -
             "encoding": {
                 **place,
                 **along("change"),
-                "color": specs.coloured("outcome", outcomes, "outcome"),
+                "color": {
+                    **specs.coloured("outcome", outcomes, "outcome"),
+                    "scale": {"domain": outcomes, "range": [_COLOURS.get(one, specs.WARNING) for one in outcomes]},
+                },
                 "shape": specs.shaped("outcome", outcomes, "outcome"),
             },
         },
     ]
     cells = [
         Row(
-            (row["strategy"], row["outcome"], _percent(row["change"]), _interval(row)),
+            (row["strategy"], row["outcome"], signed_percent(row["change"]), _interval(row)),
             known.get(row["strategy"], {}),
             row["outcome"],
         )
@@ -197,7 +225,7 @@ def _cells(row: Document) -> tuple[str, ...]:
     if latency is not None:
         p = latency["p_adjusted"]
         numbers = (
-            _percent(latency["change"]),
+            signed_percent(latency["change"]),
             _interval(latency),
             "–" if p is None else p_words(p),
             "–" if latency["delta"] is None else f"{latency['delta']:+.2f}",
@@ -208,14 +236,32 @@ def _cells(row: Document) -> tuple[str, ...]:
         row["outcome"],
         *(milliseconds(number(value)) for value in row["median_s"]),
         *numbers,
-        "–" if gain is None else signed_points(gain, row["accuracy_unit"]),
-        _percent(row["size"]),
-        _percent(row["memory"]),
+        metric_change(gain, row["accuracy_unit"]),
+        signed_percent(row["size"]),
+        signed_percent(row["memory"]),
+        signed_percent(row["reference"]),
     )
 
 
-def _percent(value: float | None) -> str:
-    return "–" if value is None else f"{value:+.1%}"
+def _views(rows: Sequence[Document], known: Mapping[str, Mapping[str, str]]) -> Table:
+    """In which requests a latency changed: those of all trials, seen in several ways."""
+    cells = [
+        Row(
+            (
+                row["strategy"],
+                view["view"],
+                signed_percent(view["change"]),
+                "–" if view["p_adjusted"] is None else p_words(view["p_adjusted"]),
+                f"{view['delta']:+.2f}",
+            ),
+            known.get(row["strategy"], {}),
+        )
+        for row in rows
+        if row["latency"] is not None
+        for view in row["latency"]["views"]
+    ]
+    headings = ("strategy", "requests", "change", "p adjusted", "delta")
+    return Table("views", "In which requests latencies changed", headings, cells, texts=2)
 
 
 def _interval(ends: Document) -> str:

@@ -20,6 +20,13 @@ _INTRODUCTION = (
     "autocorrelation outside the dotted lines, which hold 95 % of what independent requests give."
 )
 
+_ORDER = {
+    "field": "order",
+    "type": "quantitative",
+    "title": "place of the trial in the session",
+    "axis": {"tickMinStep": 1, "format": "d"},
+}
+
 
 def drift(results: Results) -> Section:
     """Trials in the order of time, the reference computation likewise, and autocorrelations."""
@@ -48,7 +55,7 @@ def _trials(results: Results) -> Plot:
         {
             "mark": {"type": "point", "filled": True, "size": 35},
             "encoding": {
-                "x": {"field": "order", "type": "quantitative", "title": "place of the trial in the session"},
+                "x": _ORDER,
                 "y": {
                     "field": "ratio",
                     "type": "quantitative",
@@ -92,7 +99,7 @@ def _reference(results: Results) -> Plot:
     content = {
         "mark": {"type": "line", "point": {"size": 25}, "strokeWidth": 1},
         "encoding": {
-            "x": {"field": "order", "type": "quantitative", "title": "place of the trial in the session"},
+            "x": _ORDER,
             "y": {"field": "ms", "type": "quantitative", "title": "CPU time in ms", "scale": {"zero": False}},
             "color": specs.coloured("place", places, "tier or node"),
             "strokeDash": {"field": "place", "type": "nominal", "scale": {"domain": places}, "legend": None},

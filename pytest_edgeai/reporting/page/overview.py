@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from pytest_edgeai.reporting import rows
+from pytest_edgeai.reporting.cells import NONE, megabytes, metric_change, metric_value, number, trial_counts
 from pytest_edgeai.reporting.page.parts import Lines, Row, Section, Table
 from pytest_edgeai.reporting.page.results import Document, Results, again, keys_of, name_of
 from pytest_edgeai.reporting.statistics import milliseconds
-from pytest_edgeai.subjects.figures import signed_points
 from pytest_edgeai.verdicts import is_green
 
 HEADINGS = tuple(heading for heading in rows.HEADINGS if heading != "link error")  # which the proofs have
@@ -32,10 +32,14 @@ def overview(results: Results) -> Section:
 
 def headline(results: Results) -> str:
     """How many strategies have which verdict."""
-    counts = Counter(str(one["verdict"]) for one in results.strategies)
-    words = ", ".join(f"{number} {verdict}" for verdict, number in counts.most_common())
     tries, trials = (sum(one[key] for one in results.strategies) for key in ("tries", "trials"))
-    return f"{words or 'nothing was measured'}; {tries} tries at {trials} trials"
+    return f"{outcomes(results.strategies, 'verdict') or 'nothing was measured'}; {tries} tries at {trials} trials"
+
+
+def outcomes(rows: Iterable[Document], key: str = "outcome") -> str:
+    """How many rows have which outcome, the most frequent first; empty where there are no rows."""
+    counts = Counter(str(row[key]) for row in rows)
+    return ", ".join(f"{number} {outcome}" for outcome, number in counts.most_common())
 
 
 def verdict_table(results: Results) -> Table:
@@ -43,26 +47,6 @@ def verdict_table(results: Results) -> Table:
     verdicts = [Row(_cells(one), keys_of(name_of(one)), one["verdict"]) for one in results.strategies]
     caption = "Verdicts of all strategies. Latencies are medians over all requests of the valid trials."
     return Table("strategies", caption, HEADINGS, verdicts, texts=2)
-
-
-def number(value: float | None) -> float:
-    """NaN for null."""
-    return math.nan if value is None else value
-
-
-def percent(value: float) -> str:
-    """A share as a percentage."""
-    return f"{value:.1%}"
-
-
-def megabytes(size_bytes: int | None) -> str:
-    """The size of a file."""
-    return "–" if size_bytes is None else f"{size_bytes / 1e6:.2f} MB"
-
-
-def metric_value(value: float | None, unit: str) -> str:
-    """A value of a metric with its unit."""
-    return "–" if value is None else f"{value:.2f} {unit}".rstrip()
 
 
 def _cells(one: Document) -> Sequence[str]:
@@ -77,9 +61,9 @@ def _cells(one: Document) -> Sequence[str]:
         milliseconds(sum(crossing) if crossing else math.nan),
         milliseconds(number(one["load_s"])),
         megabytes(one["size_bytes"]),
-        "–" if accuracy is None else metric_value(accuracy["value"], accuracy["unit"]),
-        "–" if accuracy is None or accuracy["drop"] is None else signed_points(accuracy["drop"], accuracy["unit"]),
-        f"{one['valid_trials']}/{one['trials']}" + (f", {one['tries']} tries" if one["tries"] > one["trials"] else ""),
+        NONE if accuracy is None else metric_value(accuracy["value"], accuracy["unit"]),
+        NONE if accuracy is None else metric_change(accuracy["drop"], accuracy["unit"]),
+        trial_counts(one["valid_trials"], one["trials"], one["tries"]),
     )
 
 
@@ -99,8 +83,9 @@ def _broken(results: Results) -> list[Row]:
     ]
     comparison = results.document["comparison"]
     if comparison is not None and not comparison["green"]:
-        counts = Counter(row["outcome"] for row in comparison["strategies"] if not is_green(row["outcome"]))
-        words = ", ".join(f"{number} {outcome}" for outcome, number in counts.items()) or "nothing to compare"
+        words = (
+            outcomes(row for row in comparison["strategies"] if not is_green(row["outcome"])) or "nothing to compare"
+        )
         against = f"{comparison['after']} against {comparison['before']}"
         found.insert(
             0, Row((against, words, "see the comparison"), {}, "fail" if comparison["fails"] else "inconclusive")

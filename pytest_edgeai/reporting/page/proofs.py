@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from pytest_edgeai.reporting.page.overview import number, percent
+from pytest_edgeai.reporting.cells import number, percent
 from pytest_edgeai.reporting.page.parts import Row, Section, Table
 from pytest_edgeai.reporting.page.results import Document, Results, keys_of, name_of
 from pytest_edgeai.tiers.specs import tier_of

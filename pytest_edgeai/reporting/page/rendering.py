@@ -8,9 +8,11 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from pytest_edgeai import __version__
 from pytest_edgeai.reporting.page.bundle import javascript
+from pytest_edgeai.reporting.page.compared import comparison_of, title_of
 from pytest_edgeai.reporting.page.conditions import period
-from pytest_edgeai.reporting.page.overview import headline
+from pytest_edgeai.reporting.page.overview import headline, outcomes
 from pytest_edgeai.reporting.page.parts import Lines, Part, Plot, Section, Table, Text
 from pytest_edgeai.reporting.page.results import Document, Results
 from pytest_edgeai.reporting.page.sections import sections_of
@@ -27,10 +29,39 @@ def render(document: Document) -> str:
     document
         The content of `results.json`.
     """
+    results = Results(document)
+    return _page(
+        sections_of(results),
+        title=f"pytest-edgeai: {'green' if document['green'] else 'not green'}",
+        green=document["green"],
+        headline=f"{headline(results)}. {period(results)}.",
+        source=f"pytest-edgeai {document['version']} from results.json, which holds every request",
+        filters={"model": results.models, "operator": results.operators, "tier": results.tiers},
+    )
+
+
+def render_comparison(comparison: Document) -> str:
+    """The page of two saved sessions.
+
+    Parameters
+    ----------
+    comparison
+        As `results.json` has it under `comparison`.
+    """
+    return _page(
+        [comparison_of(comparison, {})],
+        title=f"pytest-edgeai: {title_of(comparison)}",
+        green=comparison["green"],
+        headline=f"{outcomes(comparison['strategies'])}.",
+        source=f"pytest-edgeai {__version__} from two saved sessions, which hold every request",
+        filters={},
+    )
+
+
+def _page(sections: Sequence[Section], *, filters: Mapping[str, Sequence[str]], **texts: Any) -> str:
+    """All of a page; the texts are those that the template names."""
     from markupsafe import Markup
 
-    results = Results(document)
-    sections = sections_of(results)
     plots = {
         f"plot-{section.name}-{number}": _as_data(part)
         for section in sections
@@ -39,13 +70,9 @@ def render(document: Document) -> str:
     }
     templates = _environment()
     return templates.get_template("page.html").render(
-        title=f"pytest-edgeai: {'green' if document['green'] else 'not green'}",
-        green=document["green"],
-        headline=headline(results),
-        period=period(results),
-        version=document["version"],
+        **texts,
         sections=sections,
-        filters={"model": results.models, "operator": results.operators, "tier": results.tiers},
+        filters=filters,
         data=Markup(script_safe({"plots": plots})),
         style=Markup(templates.get_template("page.css").render()),
         script=Markup(templates.get_template("page.js").render()),
@@ -88,6 +115,3 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-
-
-__all__ = ["Section", "render", "script_safe"]

@@ -10,6 +10,7 @@ from pytest_edgeai.reporting.page.conditions import conditions
 from pytest_edgeai.reporting.page.drift import drift
 from pytest_edgeai.reporting.page.effects import effects
 from pytest_edgeai.reporting.page.latencies import distributions
+from pytest_edgeai.reporting.page.nodes import nodes
 from pytest_edgeai.reporting.page.overview import overview
 from pytest_edgeai.reporting.page.parts import Section
 from pytest_edgeai.reporting.page.proofs import proofs
@@ -27,6 +28,7 @@ _SECTIONS = (
     effects,
     accuracies,
     artifacts,
+    nodes,
     proofs,
     drift,
     conditions,

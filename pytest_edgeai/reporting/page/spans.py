@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from pytest_edgeai.reporting.cells import number
 from pytest_edgeai.reporting.page import specs
-from pytest_edgeai.reporting.page.overview import number
 from pytest_edgeai.reporting.page.parts import Plot, Row, Section, Table
 from pytest_edgeai.reporting.page.results import Results, StrategyName, keys_of, name_of, spans_of
 from pytest_edgeai.reporting.statistics import milliseconds
