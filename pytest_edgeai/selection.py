@@ -53,14 +53,14 @@ class Registered:
 
     def unusable(self, model: str, operator: str) -> str:
         """Why an artifact cannot be made as things are set, in a sentence; empty where it can be tried."""
-        from pytest_edgeai.operators.chains import lacking_torch, refusal
+        from pytest_edgeai.operators.chains import lacking, refusal
 
         subject = self.subjects[model]
         sentence = refusal(operator, subject, self.operators)
         refused = (
             f"operator {operator} cannot be used on model {model} (--edgeai-models): {sentence}" if sentence else ""
         )
-        return subject.missing or refused or lacking_torch(operator, subject, self.operators)
+        return subject.missing or refused or lacking(operator, subject, self.operators)
 
     def in_order(self, artifacts: Iterable[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
         """Sort models and operators into the order in which their artifacts are made.
