@@ -62,6 +62,13 @@ class Registered:
         )
         return subject.missing or refused or lacking(operator, subject, self.operators)
 
+    def takes_network(self, model: str, operator: str) -> bool:
+        """Whether an artifact is made of a subject model's network."""
+        from pytest_edgeai.operators.chains import steps
+
+        subject = self.subjects[model]
+        return steps(operator, self.operators)[0].takes_network(subject, first=True)
+
     def in_order(self, artifacts: Iterable[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
         """Sort models and operators into the order in which their artifacts are made.
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import random
 import secrets
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -25,6 +25,7 @@ from pytest_edgeai.measured import ArtifactName, Commit, Measured, OtherVersion,
 from pytest_edgeai.selection import Registered, Selection
 from pytest_edgeai.settings import Settings
 from pytest_edgeai.store import default_root
+from pytest_edgeai.subjects.hub import Fetched
 from pytest_edgeai.tiers.backend import Backend, BackendContext, DeploymentSpec
 from pytest_edgeai.tiers.placements import Placement
 from pytest_edgeai.tiers.sharing import share_among_nodes
@@ -196,8 +197,19 @@ class MeasuringSession:
             A line for each, which names the setting.
         """
         lacking = dict.fromkeys(filter(None, itertools.starmap(self.registered.unusable, self.wanted)))
+        if not lacking:
+            lacking = dict.fromkeys(filter(None, (network.unreachable() for network in self._to_fetch())))
         if lacking:
             raise SettingsError("\n".join(lacking))
+
+    def _to_fetch(self) -> Iterator[Fetched]:
+        """The networks with weights to download, as far as artifacts have to be built from them."""
+        for model, wanted in itertools.groupby(self.wanted, key=lambda one: one[0]):
+            network = self.registered.subjects[model].network
+            if isinstance(network, Fetched) and any(
+                self.registered.takes_network(*one) and self.plan.find(*one) is None for one in wanted
+            ):
+                yield network
 
     @property
     def wanted(self) -> tuple[tuple[str, str], ...]:
