@@ -33,11 +33,11 @@ from rich.console import Console
 from rich.table import Table
 
 from pytest_edgeai.arrays import Array
-from pytest_edgeai.commands import mlserver
+from pytest_edgeai.commands import mlserver, triton
 from pytest_edgeai.measure.host_checks import wake_up_s
 from pytest_edgeai.wire.client import Answer, Client, Wire
 from pytest_edgeai.wire.grpc_client import GrpcClient
-from tests.tiers.other_servers import NAMES, NotInstalledError, other_server, python_of
+from tests.tiers.other_servers import NAMES, NotInstalledError, other_server, python_of, unsupported
 
 MODEL = "measured"
 OWN = "pytest-edgeai, binary"
@@ -98,6 +98,8 @@ def _write_repository(folder: Path, graph: Path | None) -> Path:
         onnx.save(model, version / "model.onnx")
     settings = mlserver.settings(MODEL, version / "model.onnx", "1/model.onnx")
     (version.parent / mlserver.FILE_NAME).write_text(settings, encoding="utf-8")
+    described = triton.configuration(MODEL, version / "model.onnx", 4, "")
+    (version.parent / triton.FILE_NAME).write_text(described, encoding="utf-8")
     shutil.copytree(version, folder / "own" / MODEL)
     return folder / "models"
 
@@ -157,12 +159,17 @@ def _start(models: Path, cache: Path, stack: ExitStack, console: Console) -> dic
     port = stack.enter_context(_own(models.with_name("own")))
     asks = {OWN: over_http(port, "binary"), "pytest-edgeai, JSON": over_http(port, "json")}
     for name in NAMES:
+        if reason := unsupported(name):
+            console.print(f"not measured: {reason}", style="yellow", highlight=False, markup=False)
+            continue
         try:
             server = stack.enter_context(other_server(name, python_of(name, cache), models))
         except NotInstalledError as error:
             console.print(f"not measured: {error}", style="yellow", highlight=False, markup=False)
             continue
         client = stack.enter_context(GrpcClient(f"127.0.0.1:{server.grpc_port}"))
+        if name == "triton":
+            asks[f"{name}, binary"] = over_http(server.http_port, "binary")
         asks[f"{name}, JSON"] = over_http(server.http_port, "json")
         asks[f"{name}, gRPC"] = functools.partial(client.infer, MODEL)
     return asks

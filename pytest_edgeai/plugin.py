@@ -325,7 +325,7 @@ def _prepare_instead(session: pytest.Session, state: State) -> None:
 
     edgeai.artifacts = parametrization.artifacts_of(item for item in needing if item.get_closest_marker("skip") is None)
     try:
-        edgeai.registered.refuse_unusable(edgeai.wanted)
+        edgeai.registered.refuse_unusable(edgeai.wanted, edgeai.plan.find)
         baseline_of(session.config, state)  # who prepares what is going to be compared hears of a wrong name now
     except EdgeAIError as error:
         raise pytest.UsageError(str(error)) from None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
@@ -18,6 +18,7 @@ from pytest_edgeai.tiers.placements import Placement
 if TYPE_CHECKING:
     from pytest_edgeai.operators import Operator
     from pytest_edgeai.subjects import SubjectModel
+    from pytest_edgeai.subjects.hub import Fetched
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,31 +54,54 @@ class Registered:
 
     def unusable(self, model: str, operator: str) -> str:
         """Why an artifact cannot be made as things are set, in a sentence; empty where it can be tried."""
-        from pytest_edgeai.operators.chains import lacking_torch, refusal
+        from pytest_edgeai.operators.chains import lacking, refusal
 
         subject = self.subjects[model]
         sentence = refusal(operator, subject, self.operators)
         refused = (
             f"operator {operator} cannot be used on model {model} (--edgeai-models): {sentence}" if sentence else ""
         )
-        return subject.missing or refused or lacking_torch(operator, subject, self.operators)
+        return subject.missing or refused or lacking(operator, subject, self.operators)
 
-    def refuse_unusable(self, artifacts: Iterable[tuple[str, str]]) -> None:
+    def takes_network(self, model: str, operator: str) -> bool:
+        """Whether an artifact is made of a subject model's network."""
+        from pytest_edgeai.operators.chains import steps
+
+        subject = self.subjects[model]
+        return steps(operator, self.operators)[0].takes_network(subject, first=True)
+
+    def refuse_unusable(self, artifacts: Iterable[tuple[str, str]], find: Callable[[str, str], object | None]) -> None:
         """Refuse subject models that lack weights or data, or that an operator cannot be used on.
 
         Parameters
         ----------
         artifacts
             Those that are needed, by model and operator.
+        find
+            From a model and an operator to the artifact, or to None where it has to be built.
 
         Raises
         ------
         SettingsError
             A line for each, which names the setting.
         """
-        lacking = dict.fromkeys(filter(None, itertools.starmap(self.unusable, artifacts)))
+        wanted = tuple(artifacts)
+        lacking = dict.fromkeys(filter(None, itertools.starmap(self.unusable, wanted)))
+        if not lacking:
+            lacking = dict.fromkeys(filter(None, (network.unreachable() for network in self._to_fetch(wanted, find))))
         if lacking:
             raise SettingsError("\n".join(lacking))
+
+    def _to_fetch(
+        self, artifacts: Iterable[tuple[str, str]], find: Callable[[str, str], object | None]
+    ) -> Iterator[Fetched]:
+        """The networks with weights to download, as far as artifacts have to be built from them."""
+        from pytest_edgeai.subjects.hub import Fetched
+
+        for model, wanted in itertools.groupby(artifacts, key=lambda one: one[0]):
+            network = self.subjects[model].network
+            if isinstance(network, Fetched) and any(self.takes_network(*one) and find(*one) is None for one in wanted):
+                yield network
 
     def in_order(self, artifacts: Iterable[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
         """Sort models and operators into the order in which their artifacts are made.

@@ -93,7 +93,8 @@ def add_options(parser: pytest.Parser) -> None:
     parser
         pytest's.
     """
-    add = parser.getgroup("edgeai", "model compression on mobile, edge and cloud tiers (pytest-edgeai)").addoption
+    group = parser.getgroup("edgeai", "model compression on mobile, edge and cloud tiers (pytest-edgeai)")
+    add = group.addoption
     add("--edgeai-models", metavar="A,B", help="subject models to measure (default: all registered)")
     add("--edgeai-operators", metavar="A,B", help="operators to measure (default: identity,sptq)")
     add(
@@ -135,6 +136,13 @@ def add_options(parser: pytest.Parser) -> None:
         help="how long to wait for another session that measures on this host, e.g. 10m (default: not at all)",
     )
     add("--edgeai-seed", type=int, metavar="N", help="seed of the order of trials (default: a new one, printed)")
+    if "_ARGCOMPLETE" in os.environ:  # a shell asks what an option may be
+        from pytest_edgeai.collection.completion import OPTIONS
+
+        for option in group.options:
+            action = getattr(option, "_action", None)  # argparse's; pytest has no way to say it
+            if action is not None and action.dest in OPTIONS:
+                action.completer = OPTIONS[action.dest]
 
 
 def _given(config: pytest.Config) -> Iterator[str]:

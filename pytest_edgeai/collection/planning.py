@@ -86,7 +86,7 @@ def plan_trials(session: pytest.Session, state: State, edgeai: MeasuringSession)
     try:
         if edgeai.against is not None:
             _refuse_single_versions(edgeai)
-        edgeai.registered.refuse_unusable(edgeai.wanted)
+        edgeai.registered.refuse_unusable(edgeai.wanted, edgeai.plan.find)
         refuse_images_as_json(edgeai.settings, edgeai.registered.subjects, edgeai.trials)
     except SettingsError as error:
         raise pytest.UsageError(str(error)) from None

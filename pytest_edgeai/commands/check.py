@@ -239,13 +239,13 @@ def _references(metric: Any, examples: Sequence[Example], predictions: Predictio
 
 def _operators(selection: Selection, registered: Registered) -> Iterator[Finding]:
     """Which of the selected operators can be used on which model."""
-    from pytest_edgeai.operators.chains import lacking_torch, refusal
+    from pytest_edgeai.operators.chains import lacking, refusal
 
     for operator in selection.operators:
         subjects = {name: registered.subjects[name] for name in selection.models}
         known = registered.operators
         reasons = {
-            name: refusal(operator, one, known) or lacking_torch(operator, one, known) for name, one in subjects.items()
+            name: refusal(operator, one, known) or lacking(operator, one, known) for name, one in subjects.items()
         }
         refused = [f"cannot be used on {name}: {reason}" for name, reason in reasons.items() if reason]
         where = ", ".join(str(one) for one in selection.placements if registered.fits(operator, one))

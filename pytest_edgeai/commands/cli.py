@@ -1,8 +1,11 @@
 """`edgeai`: what needs no measurement. Each command is a function that returns an exit code."""
 
+# PYTHON_ARGCOMPLETE_OK: what activate-global-python-argcomplete looks for
 from __future__ import annotations
 
 import argparse
+import contextlib
+import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -20,6 +23,11 @@ if TYPE_CHECKING:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; the exit code: 0 all is well, 1 something is not, 2 the command line is wrong."""
     parser = command_parser()
+    if "_ARGCOMPLETE" in os.environ:  # a shell asks what may come next
+        with contextlib.suppress(ImportError):
+            import argcomplete
+
+            argcomplete.autocomplete(parser)
     options = parser.parse_args(arguments)
     try:
         code: int = options.command(options)

@@ -26,6 +26,7 @@ _EXTRAS = {
     "operators": ("torch", "torch-pruning", "transformers"),
     "docker": ("testcontainers",),
     "parallel": ("pytest-xdist",),
+    "completion": ("argcomplete",),
 }
 _STYLES: dict[Level, str] = {"fine": "green", "limited": "yellow", "broken": "red"}
 

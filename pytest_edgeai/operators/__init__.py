@@ -196,6 +196,16 @@ class Operator(ABC, Generic[P]):
         """
         return self.libraries
 
+    def requirements_for(self, subject: SubjectModel, *, first: bool) -> tuple[str, ...]:
+        """The distributions without which nothing can be made: by default those of `libraries_for`.
+
+        Parameters
+        ----------
+        subject, first
+            As in `takes_network`.
+        """
+        return self.libraries_for(subject, first=first)
+
     @property
     def tiers(self) -> tuple[str, ...]:
         """The tiers that the artifact's parts are made for; empty where it is whole."""

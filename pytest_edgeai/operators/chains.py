@@ -11,7 +11,7 @@ from typing import Any
 from pytest_edgeai.errors import SettingsError, unknown
 from pytest_edgeai.operators import Form, Operator
 from pytest_edgeai.operators.composition import Composition
-from pytest_edgeai.operators.extras import installing, is_installed
+from pytest_edgeai.operators.extras import first_missing, installing, is_installed
 from pytest_edgeai.operators.partition import Partition
 from pytest_edgeai.partition.cut_numbers import family_of, numbered, numbers_of
 from pytest_edgeai.subjects import SubjectModel
@@ -96,14 +96,31 @@ def refusal(name: str, subject: SubjectModel, operators: Mapping[str, Operator[A
     return next(filter(None, (incompatibility(step, subject) for step in steps(name, operators))), "")
 
 
-def lacking_torch(name: str, subject: SubjectModel, operators: Mapping[str, Operator[Any]]) -> str:
-    """What to install where a step of an operator or chain needs torch and there is none, in a sentence; else empty."""
-    if is_installed("torch"):
-        return ""
+def lacking(name: str, subject: SubjectModel, operators: Mapping[str, Operator[Any]]) -> str:
+    """What to install where an artifact cannot be made without, in a sentence; empty where all is installed.
+
+    Nothing is imported.
+
+    Parameters
+    ----------
+    name
+        Of an operator or chain.
+    subject
+        The subject model.
+    operators
+        By name.
+    """
+    if missing := first_missing(subject.examples.libraries):
+        return f"the examples of model {subject.name} need {missing}"
     for number, step in enumerate(steps(name, operators)):
-        if step.takes_network(subject, first=number == 0):
+        takes_network = step.takes_network(subject, first=number == 0)
+        if takes_network and not is_installed("torch"):
             what = f"model {subject.name} is" if step.name == EXPORTER else f"operator {step.name} changes"
             return f"{what} a torch network, and torch is not installed: {installing('torch')}"
+        if missing := first_missing(step.requirements_for(subject, first=number == 0)):
+            return f"operator {step.name} needs {missing}"
+        if takes_network and (missing := first_missing(subject.libraries or ())):
+            return f"model {subject.name} needs {missing}"
     return ""
 
 

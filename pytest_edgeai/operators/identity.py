@@ -52,6 +52,16 @@ class Identity(Operator[IdentityParameters]):
         """Those that export, or those that put a graph in place."""
         return self.libraries if self.takes_network(subject, first=first) else skeletons.LIBRARIES
 
+    def requirements_for(self, subject: SubjectModel, *, first: bool) -> tuple[str, ...]:
+        """Nothing for a file that is copied as it is, or is refused when it is read."""
+        if not self.takes_network(subject, first=first):
+            assert subject.graph is not None
+            try:
+                return skeletons.LIBRARIES if skeletons.is_skeleton(subject.graph) else ()
+            except GraphError:
+                return ()
+        return self.libraries
+
     def build(self, job: Job) -> Mapping[str, Any]:
         """Export the network, or the one that a chain has made of it; copy or fill a graph."""
         try:

@@ -16,6 +16,7 @@ from pytest_edgeai.operators import BuildError, Job, groups, neural_compressor
 from pytest_edgeai.operators.neural_compressor import graphs
 from pytest_edgeai.operators.reduced_range import QuantizingOperator, RangeParameters
 from pytest_edgeai.serving.repository import GRAPH_NAME
+from pytest_edgeai.subjects import SubjectModel
 
 _Batches = Sequence[Mapping[str, Array]]
 _QUANTIZATION_OPSET = 13  # from here on there are scales by channel
@@ -63,6 +64,12 @@ class StaticQuantization(QuantizingOperator[SptqParameters]):
     def sources(cls) -> tuple[Path, ...]:
         """Return this file and those that do parts of the work."""
         return (*super().sources(), neural_compressor.SOURCES, Path(groups.__file__))
+
+    def requirements_for(self, subject: SubjectModel, *, first: bool) -> tuple[str, ...]:
+        """Neural Compressor only where no other engine will do."""
+        everything = self.libraries_for(subject, first=first)
+        is_needed = self.parameters.engine == neural_compressor.LIBRARY
+        return everything if is_needed else tuple(one for one in everything if one != neural_compressor.LIBRARY)
 
     def build(self, job: Job) -> Mapping[str, Any]:
         """Quantize the base's graph."""

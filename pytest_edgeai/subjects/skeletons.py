@@ -36,11 +36,23 @@ def put_graph(path: Path, target: Path) -> str:
     GraphError
         It is not an ONNX file, or its weights are missing or of another graph.
     """
-    if any(file.suffix == SUFFIX for file in weight_files(path)):
+    if is_skeleton(path):
         fill(path, target)
         return "onnxscript"
     copy_graph(path, target)
     return "copy"
+
+
+def is_skeleton(path: Path) -> bool:
+    """Whether the weights of an ONNX file are in a safetensors file.
+
+    Raises
+    ------
+    GraphError
+        It is not an ONNX file.
+    """
+    is_possible = any(path.parent.glob(f"*{SUFFIX}"))  # a large file is not read where it cannot be one
+    return is_possible and any(file.suffix == SUFFIX for file in weight_files(path))
 
 
 def fill(skeleton: Path, target: Path) -> None:

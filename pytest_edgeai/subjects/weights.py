@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from pytest_edgeai.subjects import SubjectError
+from pytest_edgeai.subjects import SubjectError, hub
 
 if TYPE_CHECKING:
     import torch
@@ -130,6 +130,15 @@ class ImageNetwork:
                 raise self.weights.refused(source, error) from error
         return network.eval()
 
+    def unreachable(self) -> str:
+        """Why torchvision's file cannot be had, in a sentence; empty where it can, or is not needed."""
+        if self.weights.origin == "hub":
+            try:
+                hub.ask_for_file(self.url)
+            except OSError as error:
+                return str(self.weights.refused(self.url, error))
+        return ""
+
     def _state(self) -> Mapping[str, Any]:
         import torch
 
@@ -207,6 +216,15 @@ class TextNetwork:
             except Exception as error:
                 raise self.weights.refused(source if local else f"the hub ({source})", error) from error
             return SequenceClassifier(model).eval()
+
+    def unreachable(self) -> str:
+        """Why the hub's weights cannot be had, in a sentence; empty where they can, or are not needed."""
+        if self.weights.origin == "hub":
+            try:
+                hub.ask_for_model(self.hub_id, self.revision)
+            except Exception as error:  # noqa: BLE001  # no library, no network, no model: each with classes of its own
+                return str(self.weights.refused(f"the hub ({self.hub_id})", error))
+        return ""
 
 
 @dataclass(frozen=True, slots=True)

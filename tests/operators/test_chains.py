@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from pytest_edgeai.errors import SettingsError
 from pytest_edgeai.operators import Operator, chains, registry
-from pytest_edgeai.operators.chains import lacking_torch, steps, with_chains
+from pytest_edgeai.operators.chains import lacking, steps, with_chains
 from pytest_edgeai.operators.composition import Composition
+from pytest_edgeai.subjects import SubjectModel
 
 
 @pytest.fixture(scope="module")
@@ -104,11 +107,48 @@ def test_without_torch_what_starts_from_a_network_says_what_to_install(
 
     known = {name: one for name, one in operators.items() if name != "endless"}
     everything = with_chains(known, ["pruned>sptq"])
-    assert not lacking_torch("qat", bert.SUBJECT, everything)
+    assert not lacking("qat", bert.SUBJECT, everything)
     monkeypatch.setattr(chains, "is_installed", lambda module: module != "torch")
     remedy = "a torch network, and torch is not installed: pip install 'pytest-edgeai[operators]'"
     for name, step in (("qat", "qat"), ("dsptq", "distilled"), ("pruned>sptq", "pruned")):
-        assert lacking_torch(name, bert.SUBJECT, everything) == f"operator {step} changes {remedy}"
-    assert not lacking_torch("identity", bert.SUBJECT, everything)
-    assert not lacking_torch("sptq", bert.SUBJECT, everything)
-    assert lacking_torch("sptq", VECTORS, everything) == f"model vectors is {remedy}"
+        assert lacking(name, bert.SUBJECT, everything) == f"operator {step} changes {remedy}"
+    assert not lacking("identity", bert.SUBJECT, everything)
+    assert not lacking("sptq", bert.SUBJECT, everything)
+    assert lacking("sptq", VECTORS, everything) == f"model vectors is {remedy}"
+
+
+def test_a_library_that_is_not_installed_is_named_with_its_extra(
+    operators: dict[str, Operator[Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from models import bert, resnet
+
+    known = {name: one for name, one in operators.items() if name != "endless"}
+
+    def without(module: str, name: str, subject: SubjectModel = bert.SUBJECT) -> str:
+        with monkeypatch.context() as patch:
+            patch.setitem(sys.modules, module, None)
+            return lacking(name, subject, known)
+
+    def remedy(extra: str) -> str:
+        return f"which is not installed: pip install 'pytest-edgeai[{extra}]'"
+
+    missing = without("torch_pruning", "pruned_structured")
+    assert missing == f"operator pruned_structured needs torch-pruning, {remedy('operators')}"
+    assert without("transformers", "qat") == f"model bert needs transformers, {remedy('operators')}"
+    assert without("neural_compressor", "qat") == f"operator qat needs neural-compressor, {remedy('suite')}"
+    assert without("onnxscript", "sptq") == f"operator identity needs onnxscript, {remedy('suite')}"
+    missing = without("sklearn", "identity", resnet.SUBJECT)
+    assert missing == f"the examples of model resnet need scikit-learn, {remedy('suite')}"
+    assert not without("transformers", "sptq")
+    assert not without("neural_compressor", "sptq")  # ONNX Runtime does it then
+
+
+def test_a_graph_is_copied_without_the_library_that_fills_skeletons(
+    operators: dict[str, Operator[Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tests.operators.graph_subjects import regression, write_regression
+
+    subject = regression(write_regression(tmp_path / "graph.onnx"), "mae")
+    known = {name: one for name, one in operators.items() if name != "endless"}
+    monkeypatch.setitem(sys.modules, "onnxscript", None)
+    assert not lacking("identity", subject, known)

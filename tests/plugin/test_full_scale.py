@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import subprocess
 import sys
@@ -141,6 +142,62 @@ def test_a_subject_that_lacks_something_is_refused_whatever_is_asked_for(project
     result = project.run(*mode)
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines(["ERROR: data.toys: there is no folder toys"])
+
+
+@pytest.mark.parametrize("mode", ["--collect-only", "--edgeai-prepare"])
+def test_weights_that_cannot_be_had_are_refused_unless_the_artifacts_are_built(project: Project, mode: str) -> None:
+    assert project.run("--edgeai-prepare").ret == 0
+    away = """
+class Away:
+    def __call__(self):
+        raise AssertionError("the network is never asked for")
+
+    def unreachable(self):
+        return "the weights of toy cannot be loaded: nothing answers"
+"""
+    replaced = 'return [dataclasses.replace(toy_models.subject("toy"), network=Away())]'
+    project.pytester.makeconftest("import dataclasses\n" + away + CONFTEST.replace(_SUBJECTS, replaced))
+    result = project.run(mode, "--edgeai-store=empty")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["ERROR: the weights of toy cannot be loaded: nothing answers"])
+    assert not (project.path / "empty").exists()
+    assert project.run(mode).ret == 0
+
+
+def test_weights_are_looked_for_in_caches_before_their_server_is_asked(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    from huggingface_hub import constants
+
+    from models.paper import bert
+    from pytest_edgeai.subjects.hub import Fetched
+    from pytest_edgeai.subjects.weights import ImageNetwork, TextNetwork, Weights
+
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    image = ImageNetwork("wide_resnet101_2", "http://127.0.0.1:9/resnet.pth", Weights("resnet"))
+    text = TextNetwork("bert", bert.HUB_ID, Weights("bert"))
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
+    monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    for network, name in ((image, "resnet"), (text, "bert")):
+        assert isinstance(network, Fetched)
+        assert network.unreachable().startswith(f"the weights of {name} cannot be loaded from ")
+        assert f"set weights.{name} in edgeai.toml to a path" in network.unreachable()
+        random = dataclasses.replace(network, weights=Weights(name, "random"))
+        assert not random.unreachable()
+
+    cached = tmp_path / "hub" / "checkpoints" / "resnet.pth"
+    cached.parent.mkdir(parents=True)
+    cached.touch()
+    assert not image.unreachable()
+
+    model = tmp_path / f"models--{bert.HUB_ID.replace('/', '--')}"
+    (model / "refs").mkdir(parents=True)
+    (model / "refs" / "main").write_text("1234")
+    (model / "snapshots" / "1234").mkdir(parents=True)
+    (model / "snapshots" / "1234" / "model.safetensors").touch()
+    assert not text.unreachable()
 
 
 def test_a_hub_that_cannot_be_reached_is_given_up_at_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

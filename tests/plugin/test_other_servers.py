@@ -1,4 +1,4 @@
-"""Whole sessions on servers of others, from the package index: MLServer and KServe, over HTTP and over gRPC."""
+"""Whole sessions on servers of others, from the package index: MLServer, KServe and Triton, over HTTP and over gRPC."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
-from pytest_edgeai.commands import mlserver
+from pytest_edgeai.commands import mlserver, triton
 from tests.plugin.conftest import ANY_HOST, Project
 from tests.plugin.test_remote_tiers import SETTINGS, write_classifier, write_project
-from tests.tiers.other_servers import NAMES, NotInstalledError, OtherServer, other_server, python_of
+from tests.tiers.other_servers import NAMES, NotInstalledError, OtherServer, other_server, python_of, unsupported
 
 REQUIRE = "EDGEAI_REQUIRE_INDEX"
 """Where it is set, a server that cannot be installed fails its tests."""
@@ -33,6 +33,8 @@ def _write_models(folder: Path) -> Path:
         onnx.save(graph, path)
         settings = mlserver.settings(f"{name}_identity", path, "1/model.onnx")
         path.parents[1].joinpath(mlserver.FILE_NAME).write_text(settings, encoding="utf-8")
+        described = triton.configuration(f"{name}_identity", path, 4, "")
+        path.parents[1].joinpath(triton.FILE_NAME).write_text(described, encoding="utf-8")
     return models
 
 
@@ -41,6 +43,8 @@ def other(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     """A server that runs; its packages stay in pytest's cache."""
     cache = request.config.cache
     folder = tmp_path_factory.mktemp("others") if cache is None else cache.mkdir("edgeai-servers")
+    if reason := unsupported(request.param):
+        pytest.skip(reason)
     try:
         python = python_of(request.param, folder)
     except NotInstalledError as error:
@@ -66,7 +70,7 @@ def test_a_session_is_green_and_its_predictions_are_those_of_the_artifact(
     result = _run(project, other.url(scheme))
 
     assert result.ret == 0, result.stdout.str()
-    gets_json = "; lab gets JSON" if scheme == "http" else ""
+    gets_json = "; lab gets JSON" if scheme == "http" and other.name != "triton" else ""
     result.stdout.fnmatch_lines([f"*the pipeline of lab runs at the client{gets_json}"])
     (row,) = project.results["strategies"]
     assert row["verdict"] == "pass", row
@@ -87,8 +91,10 @@ def test_another_graph_with_other_tensors_is_named(other: OtherServer, project: 
     result = _run(project, other.url("grpc"), "renamed")
 
     assert result.ret == 1
+    named = "*its model renamed_identity takes image, where pre-processing at the client makes pixels:*"
     told = {  # KServe tells no tensors, and no reasons over gRPC
-        "mlserver": "*its model renamed_identity takes image, where pre-processing at the client makes pixels:*",
+        "mlserver": named,
+        "triton": named,
         "kserve": "*127.0.0.1:* answered INTERNAL: *",
     }
     result.stdout.fnmatch_lines([told[other.name]])

@@ -9,9 +9,11 @@ import shutil
 import socket
 import subprocess
 import sys
+import sysconfig
 import time
 import venv
 from collections.abc import Iterator
+from ctypes.util import find_library
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -20,7 +22,7 @@ from filelock import FileLock
 
 from pytest_edgeai.wire.client import Client, RequestError, model_path
 
-NAMES: Final = ("mlserver", "kserve")
+NAMES: Final = ("mlserver", "kserve", "triton")
 _SCRIPTS = Path(__file__).with_name("others")
 _INSTALL_S = 600.0
 _PATIENCE_S = 180.0
@@ -51,6 +53,17 @@ class OtherServer:
     def url(self, scheme: str) -> str:
         """Its address by `http` or `grpc`."""
         return f"{scheme}://127.0.0.1:{self.http_port if scheme == 'http' else self.grpc_port}"
+
+
+def unsupported(name: str) -> str:
+    """Why a server cannot run beside this Python, in a sentence; empty where it can be tried."""
+    if name != "triton":
+        return ""
+    library = f"python{sys.version_info.major}.{sys.version_info.minor}"
+    folder = Path(sysconfig.get_config_var("LIBDIR") or "")
+    if find_library(library) is None and not any(folder.glob(f"lib{library}.so*")):
+        return f"Triton's Python backend needs lib{library}.so, and this Python is built without it"
+    return ""
 
 
 def python_of(name: str, cache: Path) -> Path:
