@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_edgeai import __version__
-from pytest_edgeai.commands import analyze, comment, export, init, predict, recommend, showing
+from pytest_edgeai.commands import analyze, comment, export, history, init, predict, recommend, showing
 
 if TYPE_CHECKING:
     from pytest_edgeai.measure.findings import Finding
@@ -130,6 +130,7 @@ def command_parser() -> argparse.ArgumentParser:
     for name, module, summary in (
         ("recommend", recommend, "choose the strategy that meets constraints, from what was measured"),
         ("predict", predict, "say how long requests would take on other links and cores"),
+        ("history", history, "show how saved sessions changed over commits, and where"),
     ):
         asked = commands.add_parser(
             name,
