@@ -27,10 +27,35 @@ def render(document: Document) -> str:
     document
         The content of `results.json`.
     """
+    results = Results(document)
+    return rendered(
+        "page.html",
+        sections_of(results),
+        {"model": results.models, "operator": results.operators, "tier": results.tiers},
+        title=f"pytest-edgeai: {'green' if document['green'] else 'not green'}",
+        green=document["green"],
+        headline=headline(results),
+        period=period(results),
+        version=document["version"],
+    )
+
+
+def rendered(template: str, sections: Sequence[Section], filters: Mapping[str, Sequence[str]], **words: Any) -> str:
+    """A page of sections.
+
+    Parameters
+    ----------
+    template
+        Its file.
+    sections
+        In their order.
+    filters
+        The values of each key by which rows, plots and tables can be filtered.
+    **words
+        What else the template says.
+    """
     from markupsafe import Markup
 
-    results = Results(document)
-    sections = sections_of(results)
     plots = {
         f"plot-{section.name}-{number}": _as_data(part)
         for section in sections
@@ -38,14 +63,10 @@ def render(document: Document) -> str:
         if isinstance(part, Plot)
     }
     templates = _environment()
-    return templates.get_template("page.html").render(
-        title=f"pytest-edgeai: {'green' if document['green'] else 'not green'}",
-        green=document["green"],
-        headline=headline(results),
-        period=period(results),
-        version=document["version"],
+    return templates.get_template(template).render(
+        **words,
         sections=sections,
-        filters={"model": results.models, "operator": results.operators, "tier": results.tiers},
+        filters=filters,
         data=Markup(script_safe({"plots": plots})),
         style=Markup(templates.get_template("page.css").render()),
         script=Markup(templates.get_template("page.js").render()),
@@ -90,4 +111,4 @@ def _environment() -> Environment:
     )
 
 
-__all__ = ["Section", "render", "script_safe"]
+__all__ = ["Section", "render", "rendered", "script_safe"]
