@@ -248,6 +248,7 @@ def pytest_benchmark_update_json(config: pytest.Config, benchmarks: list[Any], o
     """
     state = state_of(config)
     if state.session is not None and state.measures and not state.options.is_worker:
+        from pytest_edgeai.versions.checksum import sign
         from pytest_edgeai.versions.recording import KEY, record_session
 
         made = {benchmark.fullname: benchmark for benchmark in benchmarks}
@@ -255,6 +256,7 @@ def pytest_benchmark_update_json(config: pytest.Config, benchmarks: list[Any], o
             if "edgeai" in described["extra_info"]:
                 described["stats"]["data"] = made[described["fullname"]].stats.data
         output_json[KEY] = record_session(state.session.measured())
+        sign(output_json)
 
 
 @pytest.hookimpl(wrapper=True)

@@ -13,7 +13,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 from pytest_edgeai import __version__
-from pytest_edgeai.commands import analyze, comment, comparing, export, init, predict, recommend, showing
+from pytest_edgeai.commands import analyze, comment, comparing, export, history, init, predict, recommend, showing
 
 if TYPE_CHECKING:
     from pytest_edgeai.measure.findings import Finding
@@ -141,6 +141,13 @@ def command_parser() -> argparse.ArgumentParser:
         predict.add_arguments,
         "say how long requests would take on other links and cores",
         predict,
+    )
+    add(
+        "history",
+        history.run,
+        history.add_arguments,
+        "show how saved sessions changed over commits, and where",
+        history,
     )
     add(
         "comment",

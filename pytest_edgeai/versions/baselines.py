@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from pytest_edgeai.errors import VersionError, unknown
+from pytest_edgeai.versions.checksum import verify
 from pytest_edgeai.versions.recording import Recording, RecordingError, read_recording
 
 LATEST: Final = "latest"
@@ -32,23 +33,24 @@ def find_recording(wanted: str, root: Path, storage: str = DEFAULT_STORAGE) -> R
     Raises
     ------
     VersionError
-        There is no such session, or it cannot be read.
+        There is no such session, it cannot be read, or it was changed after it was saved.
     """
     path = root / wanted
     if not path.is_file():
         path = _stored(wanted, root, storage)
     document = _load(path)
     label = wanted if wanted != LATEST else path.stem
+    unsigned = verify(document, str(path))
     try:
         found = read_recording(document, label)
     except RecordingError as error:
         raise VersionError(f"{path}: {error}") from None
+    remarks = [unsigned] if unsigned else []
     if (document.get("commit_info") or {}).get("dirty"):
-        sentence = (
+        remarks.append(
             f"{label} ({path.name}) was saved with changes that were not committed: it is not of that commit alone"
         )
-        return replace(found, remarks=(sentence,))
-    return found
+    return replace(found, remarks=tuple(remarks))
 
 
 def _stored(wanted: str, root: Path, storage: str) -> Path:

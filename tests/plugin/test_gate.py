@@ -11,6 +11,7 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from pytest_edgeai.commands.cli import main
+from pytest_edgeai.versions.checksum import sign
 from tests.plugin.conftest import Project
 
 SETTINGS = """
@@ -90,10 +91,10 @@ def test_what_cannot_be_decided_is_not_green(gated: Project, capsys: pytest.Capt
     document = json.loads(path.read_text(encoding="utf-8"))
     for strategy in document["edgeai"]["strategies"].values():
         del strategy["trials"][1:]
-    path.with_name("0007_before.json").write_text(json.dumps(document), encoding="utf-8")
+    path.with_name("0007_before.json").write_text(json.dumps(sign(document)), encoding="utf-8")
     for strategy in document["edgeai"]["strategies"].values():
         strategy["trials"][0]["latency_s"] = [30 * one for one in strategy["trials"][0]["latency_s"]]
-    path.with_name("0008_after.json").write_text(json.dumps(document), encoding="utf-8")
+    path.with_name("0008_after.json").write_text(json.dumps(sign(document)), encoding="utf-8")
     assert compare(gated, "before", "after") == 1
     assert "4 inconclusive (not green)" in capsys.readouterr().out
     assert compare(gated, "after", "before") == 0  # faster, or not: no failure, and not green
@@ -125,7 +126,7 @@ def test_a_slowdown_of_everything_is_red_where_the_reference_stayed_and_where_th
             }
             for number in range(6)
         }
-        path.with_name(f"{name}.json").write_text(json.dumps(document), encoding="utf-8")
+        path.with_name(f"{name}.json").write_text(json.dumps(sign(document)), encoding="utf-8")
 
     save("0011_quick", 1.0, 0.002)
     save("0012_slow", 2.82, 0.00202)
@@ -202,7 +203,7 @@ def test_other_accuracy_and_size_are_regressions(gated: Project) -> None:
     artifact = document["edgeai"]["artifacts"]["toy-worse"]
     artifact["metrics"] = {name: percent + 5 for name, percent in artifact["metrics"].items()}
     document["edgeai"]["artifacts"]["toy-identity"]["size_bytes"] //= 2
-    path.write_text(json.dumps(document), encoding="utf-8")
+    path.write_text(json.dumps(sign(document)), encoding="utf-8")
     result = gated.run("--benchmark-only", "--edgeai-compare=main")
     assert result.ret == 1
     result.stdout.fnmatch_lines_random(
@@ -251,11 +252,11 @@ def test_a_session_is_found_by_the_revision_that_it_was_saved_at(gated: Project)
     path = saved(gated)
     document = json.loads(path.read_text(encoding="utf-8"))
     document["commit_info"] = {"id": git("rev-parse", "HEAD"), "dirty": False}
-    path.write_text(json.dumps(document), encoding="utf-8")
+    path.write_text(json.dumps(sign(document)), encoding="utf-8")
     git("commit", "-qm", "two", "--allow-empty")
     assert gated.run("--benchmark-only", "--edgeai-compare=v1").ret == 0
     document["commit_info"]["dirty"] = True
-    path.write_text(json.dumps(document), encoding="utf-8")
+    path.write_text(json.dumps(sign(document)), encoding="utf-8")
     result = gated.run("--benchmark-only", "--edgeai-compare=v1")
     result.stdout.fnmatch_lines(["*v1 (*main.json) was saved with changes that were not committed: it is not of that*"])
     assert gated.run("--benchmark-only", "--edgeai-compare=HEAD~1").ret == 0
@@ -297,6 +298,34 @@ def test_two_saved_sessions_are_compared_by_the_command(
     assert "2 against 1: not green" in page
 
 
+@pytest.mark.parametrize("how", ["edited", "without a checksum", "cut off"])
+def test_a_saved_session_that_was_changed_is_refused_and_one_without_a_checksum_is_remarked_on(
+    gated: Project, how: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = saved(gated)
+    document = json.loads(path.read_text(encoding="utf-8"))
+    if how == "without a checksum":
+        del document["edgeai"]["checksum"]
+    for strategy in document["edgeai"]["strategies"].values():
+        for trial in strategy["trials"]:
+            trial["latency_s"] = [0.25 * one for one in trial["latency_s"]]
+    text = json.dumps(document)
+    path.with_name("0005_quick.json").write_text(text[:-500] if how == "cut off" else text, encoding="utf-8")
+    code = compare(gated, "main", "quick")
+    printed = capsys.readouterr()
+    if how == "without a checksum":
+        assert code == 0
+        assert printed.out.count("0005_quick.json was saved before sessions had checksums") == 1
+        assert "0001_main.json" not in printed.out
+        return
+    assert code == 2
+    assert "0005_quick.json" in printed.err
+    result = gated.run("--benchmark-only", "--edgeai-compare=quick")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    said = "is not what was saved" if how == "edited" else "is no JSON"
+    result.stderr.fnmatch_lines([f"ERROR: --edgeai-compare: *0005_quick.json {said}*"])
+
+
 @pytest.mark.parametrize("wanted", ["nobody", "missing.json"])
 def test_the_command_refuses_what_is_not_there(gated: Project, wanted: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert compare(gated, "main", wanted) == 2
@@ -309,7 +338,7 @@ def test_a_change_that_is_no_number_is_null_in_json(gated: Project, capsys: pyte
     for artifact in document["edgeai"]["artifacts"].values():
         artifact["metrics"] = {"f1": 50.0}
     before = gated.path / "before.json"
-    before.write_text(json.dumps(document), encoding="utf-8")
+    before.write_text(json.dumps(sign(document)), encoding="utf-8")
     compare(gated, str(before), "main", "--json=-")
     rows = json.loads(capsys.readouterr().out)["strategies"]
     assert [row["accuracy_gain"] for row in rows] == [None] * 4

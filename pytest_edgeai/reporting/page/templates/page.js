@@ -67,7 +67,7 @@
   async function apply() {
     read();
     for (const element of keyed) element.hidden = !counts((key) => element.dataset[key]);
-    const strategies = [...document.querySelectorAll("#verdicts tbody tr")];
+    const strategies = [...document.querySelectorAll("#verdicts tbody tr, #strategies tbody tr")];
     const shown = strategies.filter((row) => !row.hidden).length;
     document.getElementById("shown").textContent = `${shown} of ${strategies.length} strategies shown`;
     await Promise.all([...views.keys()].map(refresh));
