@@ -259,6 +259,7 @@ class Endpoints:
                 "session": execution.session,
                 "takes_turns": execution.turns is not None,
                 "instructions": instructions(description()),
+                "no_counters": why_not_counted(),
                 "load_s": {model.name: model.load_s for model in self._models.values()},
                 "providers": {model.name: model.providers for model in self._models.values()},
                 "digests": {model.name: model.digests for model in self._models.values()},
