@@ -40,6 +40,8 @@ class Options:
         How long to wait for another session that measures on this host.
     compare, against
         The saved session, or the git revision, to compare with; or None.
+    window
+        How many saved sessions tell the spread between them, the one to compare with included.
     storage
         Where pytest-benchmark keeps its files, or None for its default.
     is_worker
@@ -57,6 +59,7 @@ class Options:
     wait_s: float
     compare: str | None
     against: str | None
+    window: int
     storage: str | None
     is_worker: bool
     restricts: bool
@@ -77,6 +80,7 @@ class Options:
             wait_s=given("edgeai_wait"),
             compare=given("edgeai_compare"),
             against=given("edgeai_against"),
+            window=given("edgeai_window"),
             storage=given("benchmark_storage", None),
             is_worker=hasattr(config, "workerinput"),
             restricts=any(given(name, None) for name in restricting) or any("::" in one for one in config.args),
@@ -110,6 +114,13 @@ def add_options(parser: pytest.Parser) -> None:
         "--edgeai-compare",
         metavar="REV|NAME|latest",
         help="fail if a strategy is worse than in a saved session: by git revision, name, number or path",
+    )
+    add(
+        "--edgeai-window",
+        type=int,
+        default=1,
+        metavar="N",
+        help="with --edgeai-compare of a branch or name: judge by the spread between its last N sessions (10 are good)",
     )
     add(
         "--edgeai-against",

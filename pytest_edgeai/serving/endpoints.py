@@ -20,6 +20,7 @@ from typing import Any, NamedTuple, TypeAlias
 from pytest_edgeai import __version__
 from pytest_edgeai.serving import extensions
 from pytest_edgeai.serving.compression import decompress
+from pytest_edgeai.serving.instructions import why_not_counted
 from pytest_edgeai.serving.limits import read_limits, whereabouts
 from pytest_edgeai.serving.pipeline import SampleError
 from pytest_edgeai.serving.processor import description, instructions

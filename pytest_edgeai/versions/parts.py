@@ -12,14 +12,17 @@ from pytest_edgeai.arrays import Array
 if TYPE_CHECKING:
     from pytest_edgeai.measure.records import MeasuredRequest, TrialRecord
 
-PartName: TypeAlias = Literal["compute", "cpu", "instructions", "transmit", "load"]
+PartName: TypeAlias = Literal["compute", "cpu", "instructions", "unhindered", "transmit", "load"]
 COMPUTING: Final[tuple[PartName, ...]] = ("compute", "cpu", "instructions")
 """The same work by three measures: wall time, CPU time, and instructions retired."""
+UNHINDERED: Final[PartName] = "unhindered"
+"""The latency less the time in which computing threads waited for a core."""
 
 _KEYS: Final[Mapping[PartName, str]] = {
     "compute": "compute_s",
     "cpu": "cpu_s",
     "instructions": "instructions",
+    "unhindered": "unhindered_s",
     "transmit": "transmit_s",
     "load": "load_s",
 }
@@ -48,6 +51,10 @@ def _parts(one: MeasuredRequest) -> Iterator[tuple[PartName, float]]:
         yield "cpu", round(one.cpu_s, _DIGITS)
     if one.instructions is not None:
         yield "instructions", one.instructions
+    if one.waited_s is not None:
+        compute_s = one.spans_s.get("compute", 0.0)
+        stretched = 1 + one.spans_s.get("stretch", 0.0) / compute_s if compute_s > 0 else 1.0
+        yield "unhindered", round(one.latency_s - stretched * one.waited_s, _DIGITS)
     if transmits_s:
         yield "transmit", round(sum(transmits_s), _DIGITS)
 

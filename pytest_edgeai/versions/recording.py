@@ -94,8 +94,8 @@ class RecordedStrategy:
     places
         Of each valid trial, its place among the strategy's trials: those of two versions at one place are neighbours.
     parts
-        Of each valid trial, by name (`compute`, `cpu`, `instructions`, `transmit`), what its requests took, of the
-        shape of the latencies, and `load`, shape (trials, 1, 1); what is not known of every request is not there.
+        Of each valid trial, by name (`compute`, `cpu`, `instructions`, `unhindered`, `transmit`), what its requests
+        took, of the shape of the latencies, and `load`, shape (trials, 1, 1); what is not known of all is not there.
     reference_parts
         By name likewise (`compute`, `cpu`), what the reference computation took, by tier or node, of each valid trial.
     """
@@ -138,6 +138,8 @@ class Recording:
         Sentences about where it comes from.
     no_counters
         Why instructions were not counted, as part of a sentence; empty where they were, or nothing is known of it.
+    earlier
+        Sessions before it, the oldest first, by which the spread between sessions is known.
     """
 
     label: str
@@ -148,6 +150,7 @@ class Recording:
     code: str = ""
     remarks: tuple[str, ...] = ()
     no_counters: str = ""
+    earlier: tuple[Recording, ...] = ()
 
 
 def record_session(measured: Measured) -> dict[str, Any]:

@@ -101,9 +101,7 @@ def parse_spans(header: str | None) -> list[Span]:
             cpu_s, waited_s = (None if text is None else float(text) / 1e3 for text in match.group(4, 5))
             instructions, sent, received = (None if text is None else int(text) for text in match.group(6, 7, 8))
             duration_s = _seconds(match[2])
-            spans.append(
-                Span(name, _decode_place(match[3]), duration_s, cpu_s, waited_s, sent, received, instructions)
-            )
+            spans.append(Span(name, _decode_place(match[3]), duration_s, cpu_s, waited_s, sent, received, instructions))
     return spans
 
 
