@@ -1,8 +1,9 @@
 """Record sessions of one version at unequal moments, to judge by what the comparison of saved sessions tells apart.
 
-Each is the suite's test of a small matrix, beside as many busy loops as chance wants. Tolerances of the host are loosened, so that
-trials stay valid which a busy host would spoil: what is recorded is noisier than what a session would save. A session
-ends as a compressed CSV file, a trial in a row, whose first line is a comment: JSON with commit, seed, host and load.
+Each is the suite's test of a small matrix, beside as many busy loops as chance wants. Tolerances of the host are
+loosened, so that trials stay valid which a busy host would spoil: what is recorded is noisier than what a session would
+save. A session ends as a compressed CSV file, a trial in a row, whose first line is a comment: JSON with commit, seed,
+host and load.
 
 How to run it: README.md beside this file.
 """

@@ -40,8 +40,6 @@ class Options:
         How long to wait for another session that measures on this host.
     compare, against
         The saved session, or the git revision, to compare with; or None.
-    window
-        How many saved sessions tell the spread between them, the one to compare with included.
     storage
         Where pytest-benchmark keeps its files, or None for its default.
     is_worker
@@ -50,6 +48,8 @@ class Options:
         Whether an option restricts what the settings ask for.
     shows_benchmarks
         Whether trials are shown in pytest-benchmark's table: with `-v`, or where an option is about that table.
+    window
+        How many saved sessions tell the spread between them, the one to compare with included.
     """
 
     overrides: Mapping[str, Any]
@@ -59,11 +59,11 @@ class Options:
     wait_s: float
     compare: str | None
     against: str | None
-    window: int
     storage: str | None
     is_worker: bool
     restricts: bool
     shows_benchmarks: bool
+    window: int = 1
 
     @classmethod
     def read(cls, config: pytest.Config) -> Options:
@@ -80,12 +80,12 @@ class Options:
             wait_s=given("edgeai_wait"),
             compare=given("edgeai_compare"),
             against=given("edgeai_against"),
-            window=given("edgeai_window"),
             storage=given("benchmark_storage", None),
             is_worker=hasattr(config, "workerinput"),
             restricts=any(given(name, None) for name in restricting) or any("::" in one for one in config.args),
             shows_benchmarks=config.get_verbosity() > 0
             or any(one.startswith(_ABOUT_THE_TABLE) for one in _given(config)),
+            window=given("edgeai_window"),
         )
 
 

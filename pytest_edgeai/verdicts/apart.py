@@ -30,6 +30,9 @@ _MEASURES: Final = {
     LATENCY: "wall time",
     UNHINDERED: "wall time less waiting for a core",
 }
+_NAMED_FIRST: Final = ("compute", "transmit", "load", LATENCY)
+"""A span says more than the latency that it is a part of."""
+
 Looked: TypeAlias = tuple[str, int]
 """A part and the place of a view of it."""
 _CANDIDATES: Final[Mapping[str, Sequence[Looked]]] = {
@@ -266,29 +269,29 @@ def _judged(
     measures: Mapping[str, str],
     rule: Rule,
 ) -> dict[str, list[_Judged]]:
-    """All parts of all strategies with adjusted p-values: weighted within a strategy, then over the strategies."""
+    """All parts of all strategies of which enough is known."""
     from scipy import stats as scipy_stats
 
-    from pytest_edgeai.stats import adjust_p
-
-    judged: dict[str, list[_Judged]] = {}
     usable = {
-        name: [key for key, one in found.items() if np.isfinite(one.se[place])] for place, name in enumerate(names)
+        name: [key for key, shifts in found.items() if np.isfinite(shifts.se[place])]
+        for place, name in enumerate(names)
     }
-    known = [name for name in names if usable[name]]
-    adjusted: dict[tuple[str, Looked, int], float] = {}
-    for sign in (1, -1):
-        weighted: dict[str, dict[Looked, float]] = {}
-        for name in known:
-            place, whole = names.index(name), sum(weights[key] for key in usable[name])
-            tails = {key: found[key].p_slower() if sign > 0 else found[key].p_faster() for key in usable[name]}
-            weighted[name] = {key: min(1.0, float(p[place]) * whole / weights[key]) for key, p in tails.items()}
-        least = adjust_p([min(one.values()) for one in weighted.values()], rule.p_adjust)
-        for (name, one), smallest in zip(weighted.items(), least, strict=True):
-            for key, p in one.items():
-                own = min(1.0, len(known) * p) if rule.p_adjust != "none" else p
-                adjusted[name, key, sign] = max(float(smallest), own)
-    for name in known:
+    slower, faster = (
+        _adjusted(
+            {
+                name: {key: (tails[key][names.index(name)], weights[key]) for key in keys}
+                for name, keys in usable.items()
+                if keys
+            },
+            rule.p_adjust,
+        )
+        for tails in (
+            {key: shifts.p_slower() for key, shifts in found.items()},
+            {key: shifts.p_faster() for key, shifts in found.items()},
+        )
+    )
+    judged: dict[str, list[_Judged]] = {}
+    for name in slower:
         place, whole = names.index(name), sum(weights[key] for key in usable[name])
         judged[name] = []
         for key in usable[name]:
@@ -303,13 +306,31 @@ def _judged(
                 math.expm1(float(one.raw[place])),
                 math.expm1(shift - within),
                 math.expm1(shift + within),
-                adjusted[name, key, 1 if shift > 0 else -1],
+                (slower if shift > 0 else faster)[name][key],
                 float(one.sd[place]),
             )
             is_main = part in ("compute", LATENCY) and view < 2
             threshold = math.log1p(rule.min_change if is_main else rule.must_see)
             judged[name].append(_Judged(change, shift, se, df, weights[key] / whole, threshold))
     return judged
+
+
+def _adjusted(
+    p_values: Mapping[str, Mapping[Looked, tuple[float, float]]], p_adjust: str
+) -> dict[str, dict[Looked, float]]:
+    """P-values, given with their weights: the parts of a strategy by Bonferroni, strategies as asked for."""
+    from pytest_edgeai.stats import adjust_p
+
+    weighted = {}
+    for name, parts in p_values.items():
+        whole = sum(weight for _, weight in parts.values())
+        weighted[name] = {key: min(1.0, float(p) * whole / weight) for key, (p, weight) in parts.items()}
+    least = adjust_p([min(parts.values()) for parts in weighted.values()], p_adjust)
+    family = 1 if p_adjust == "none" else len(weighted)
+    return {
+        name: {key: max(float(smallest), min(1.0, family * p)) for key, p in parts.items()}
+        for (name, parts), smallest in zip(weighted.items(), least, strict=True)
+    }
 
 
 def _decide(parts: Sequence[_Judged], rule: Rule, family: int, trials: tuple[int, int]) -> LatencyChange:
@@ -325,7 +346,8 @@ def _decide(parts: Sequence[_Judged], rule: Rule, family: int, trials: tuple[int
     outcome: Change = "pass"
     subject, reason, is_slower = "latency", "", False
     if significant:
-        told = slower or significant
+        ordered = sorted(slower or significant, key=lambda one: _NAMED_FIRST.index(one.change.part))
+        told = [next(ones) for _, ones in itertools.groupby(ordered, key=lambda one: one.change.part)]
         outcome = "regression" if slower else "improvement"
         subject = told[0].change.words
         reason = _words(told[0].change) + "".join(f"; {one.change.words} {_words(one.change)}" for one in told[1:])

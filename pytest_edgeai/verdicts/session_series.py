@@ -89,6 +89,8 @@ class Series:
         self.unchanged = unchanged
         self.names = [*names, EVERYTHING] if unchanged else [*names]
         """Of the columns."""
+        self._found: dict[tuple[str, int], Shifts] = {}
+        self._beside: dict[tuple[str, str], Array] = {}
 
     def has(self, part: str) -> bool:
         """Whether the judged session and enough others have a part of some strategy."""
@@ -104,6 +106,11 @@ class Series:
         A strategy is judged against the reference computation on its tiers and all others in its place that did not
         change; these together against the reference alone, so that what makes everything slower is not hidden.
         """
+        if (part, view) not in self._found:
+            self._found[part, view] = self._shifts(part, view, least_sd)
+        return self._found[part, view]
+
+    def _shifts(self, part: str, view: int, least_sd: float) -> Shifts:
         values = {name: self._values(name, part, view) for name in self._strategies}
         references = {name: self._references(name, part) for name in self._strategies}
         centred = {name: _centred(one) for name, one in values.items()}
@@ -144,12 +151,13 @@ class Series:
         """The reference computation on each tier of a strategy, centred; of what it has nothing to tell, none."""
         key = _REFERENCES.get(part, "")
         tiers = {tier for trial in self._sessions[-1][name].reference_parts.get(key, ()) for tier in trial}
-        found = []
-        for tier in sorted(tiers):
+        return [row for row in (self._reference(key, tier) for tier in sorted(tiers)) if np.isfinite(row[:-1]).any()]
+
+    def _reference(self, key: str, tier: str) -> Array:
+        if (key, tier) not in self._beside:
             row = np.array([_reference(one.values(), key, tier) for one in self._sessions])
-            if np.isfinite(row[:-1]).any():
-                found.append(_centred(row))
-        return found
+            self._beside[key, tier] = _centred(row)
+        return self._beside[key, tier]
 
     def _noise(self) -> Array:
         """How many times the variance of an earlier session the judged one may have, for its trials are fewer."""
