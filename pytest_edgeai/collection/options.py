@@ -48,6 +48,8 @@ class Options:
         Whether an option restricts what the settings ask for.
     shows_benchmarks
         Whether trials are shown in pytest-benchmark's table: with `-v`, or where an option is about that table.
+    window
+        How many saved sessions tell the spread between them, the one to compare with included.
     """
 
     overrides: Mapping[str, Any]
@@ -61,6 +63,7 @@ class Options:
     is_worker: bool
     restricts: bool
     shows_benchmarks: bool
+    window: int = 1
 
     @classmethod
     def read(cls, config: pytest.Config) -> Options:
@@ -82,6 +85,7 @@ class Options:
             restricts=any(given(name, None) for name in restricting) or any("::" in one for one in config.args),
             shows_benchmarks=config.get_verbosity() > 0
             or any(one.startswith(_ABOUT_THE_TABLE) for one in _given(config)),
+            window=given("edgeai_window"),
         )
 
 
@@ -111,6 +115,13 @@ def add_options(parser: pytest.Parser) -> None:
         "--edgeai-compare",
         metavar="REV|NAME|latest",
         help="fail if a strategy is worse than in a saved session: by git revision, name, number or path",
+    )
+    add(
+        "--edgeai-window",
+        type=int,
+        default=1,
+        metavar="N",
+        help="with --edgeai-compare of a branch or name: judge by the spread between its last N sessions (10 are good)",
     )
     add(
         "--edgeai-against",

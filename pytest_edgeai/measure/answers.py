@@ -62,6 +62,13 @@ def cpu_of(answer: Answer) -> float | None:
     return sum(known) if known and len(known) == len(told) else None
 
 
+def instructions_of(answer: Answer) -> int | None:
+    """Instructions of all that was computed, where every tier that did counts them."""
+    told = [span.instructions for span in answer.spans if span.name == "compute"]
+    known = [one for one in told if one is not None]
+    return sum(known) if known and len(known) == len(told) else None
+
+
 def wait_of(answer: Answer, latency_s: float) -> Wait | None:
     """What a request waited for cores; None where no tier tells it."""
     known = [(span, span.waited_s) for span in answer.spans if span.waited_s is not None]

@@ -80,6 +80,8 @@ class MeasuredRequest:
         `compute` by tier, where a chain of tiers computes.
     crossed_bytes
         By hop, the lengths of the request and of the answer on it, heads included; of hops whose ends tell them.
+    instructions
+        How many the computing threads retired in `compute`, or None where a tier cannot count them.
     """
 
     run: int
@@ -92,6 +94,7 @@ class MeasuredRequest:
     waited_s: float | None = None
     computed_s: Mapping[str, float] = field(default_factory=dict)
     crossed_bytes: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    instructions: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,6 +185,7 @@ class TrialRecord:
             "spans_s": {name: [one.spans_s.get(name) for one in self.measurements] for name in names},
             "cpu_s": [one.cpu_s for one in self.measurements],
             "waited_s": [one.waited_s for one in self.measurements],
+            "instructions": [one.instructions for one in self.measurements],
             "computed_s": _columns([one.computed_s for one in self.measurements]),
             "sent_bytes": _columns([_ends(one, 0) for one in self.measurements]),
             "received_bytes": _columns([_ends(one, 1) for one in self.measurements]),

@@ -29,6 +29,7 @@ from pytest_edgeai.measure.answers import (
     cpu_of,
     crossed_of,
     crossings_of,
+    instructions_of,
     spans_of,
     wait_of,
 )
@@ -292,6 +293,7 @@ def _send(
                 waited_s,
                 computed_of(answer),
                 crossed_of(answer),
+                instructions_of(answer),
             )
         )
     return tuple(measurements), tuple(answers)

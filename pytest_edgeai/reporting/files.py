@@ -56,7 +56,7 @@ class ReportFolder:
         topology = settings.topology
         hops = dict.fromkeys(hop.name for tier in topology.tiers for hop in topology.route(tier))
         self._spans = [*SPAN_NAMES, *(f"transmit {name}" for name in hops)]
-        self._columns = [*_KEYS, *map(_column, self._spans), "cpu_s", "waited_s"]
+        self._columns = [*_KEYS, *map(_column, self._spans), "cpu_s", "waited_s", "instructions"]
         self._begun: set[str] = set()
         self._begin(SAMPLES)
 
@@ -104,7 +104,7 @@ class ReportFolder:
                 spans["transmit"] = sum(transmits_s)
             run = replicate * self._requests + one.run  # numbered through, so that it tells the input
             row = [*names, run, one.input, repr(one.latency_s)]
-            waiting = ["" if value is None else repr(value) for value in (one.cpu_s, one.waited_s)]
+            waiting = ["" if value is None else repr(value) for value in (one.cpu_s, one.waited_s, one.instructions)]
             rows.append([*row, *(repr(spans[name]) if name in spans else "" for name in self._spans), *waiting])
         self._add(name, rows)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from pytest_edgeai.arrays import Array
 from pytest_edgeai.settings import Settings
 from pytest_edgeai.subjects.metrics import PERCENT
 from pytest_edgeai.verdicts import Outcome, Verdict
+from pytest_edgeai.verdicts.apart import PartChange, judge_apart, window_remarks
 from pytest_edgeai.verdicts.artifacts import ArtifactChanges, Limits, artifact_changes
 from pytest_edgeai.verdicts.control import control_shifts
 from pytest_edgeai.verdicts.regression import LatencyChange, Rule, judge_changes
@@ -46,6 +47,10 @@ class Row:
         Relative change of the reference computation on its tiers; None where it was not measured in both sessions.
     tolerated
         Whether it does not fail although it is not green.
+    parts
+        What became of the parts of its requests, where a window of sessions was judged by.
+    spread
+        Standard deviation between these sessions of the logarithm of compute, by measure.
     """
 
     strategy: str
@@ -61,6 +66,8 @@ class Row:
     control: float | None = None
     tolerated: bool = False
     trial_medians_s: tuple[tuple[float, ...], tuple[float, ...]] = ((), ())
+    parts: tuple[PartChange, ...] = ()
+    spread: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def verdict(self) -> Verdict:
@@ -84,6 +91,8 @@ class Row:
             "same_artifact": self.same,
             "reference": self.control,
             "fails": self.verdict.fails,
+            "parts": [one.as_json() for one in self.parts],
+            "spread": dict(self.spread),
         }
 
 
@@ -101,6 +110,10 @@ class Comparison:
         What the sessions do not have in common; then nothing is comparable.
     remarks
         Sentences about the comparison as a whole.
+    window
+        The earlier sessions by whose spread it was judged, the oldest first; empty where it was not.
+    compute_by
+        The measure by which compute was judged in that case.
     """
 
     before: str
@@ -108,6 +121,8 @@ class Comparison:
     rows: tuple[Row, ...]
     differences: tuple[str, ...] = ()
     remarks: tuple[str, ...] = ()
+    window: tuple[str, ...] = ()
+    compute_by: str = ""
 
     @property
     def green(self) -> bool:
@@ -132,6 +147,8 @@ class Comparison:
             "fails": self.fails,
             "differences": list(self.differences),
             "remarks": list(self.remarks),
+            "window": list(self.window),
+            "compute_by": self.compute_by or None,
             "strategies": [row.as_json() for row in self.rows],
         }
 
@@ -153,7 +170,7 @@ def compare(before: Recording, after: Recording, rule: Rule, limits: Limits, *, 
     Parameters
     ----------
     before, after
-        The earlier and the later version.
+        The earlier and the later version; where sessions before the earlier one are known, they tell the spread.
     rule, limits
         What counts as worse.
     together
@@ -170,14 +187,19 @@ def compare(before: Recording, after: Recording, rule: Rule, limits: Limits, *, 
     }
     alike = [after.strategies[name].latencies_s for name in same]
     controls = {} if together else control_shifts(before.strategies, after.strategies)
-    changes = judge_changes(sides, rule, together=together, lending=alike, controls=controls) if sides else {}
+    earlier = () if together else tuple(one for one in before.earlier if one.conditions == after.conditions)
+    apart = judge_apart([*earlier, before], after, tuple(sides), rule)
+    rest = {name: both for name, both in sides.items() if name not in apart.changes}
+    changes = judge_changes(rest, rule, together=together, lending=alike, controls=controls) if rest else {}
+    changes.update(apart.changes)
     shared = _shared_code(before, after) if together else ""
     rows = []
     for name in after.strategies:
         if name in changes:
             row = _row(name, before, after, changes[name], limits)
             control = math.expm1(controls[name]) if name in controls else None
-            rows.append(replace(row, control=control))
+            parts, spread = apart.parts.get(name, ()), apart.spreads.get(name, {})
+            rows.append(replace(row, control=control, parts=parts, spread=spread))
         elif name in same:
             rows.append(_same_row(name, before, after, limits, shared))
         elif name not in before.strategies:
@@ -213,7 +235,10 @@ def compare(before: Recording, after: Recording, rule: Rule, limits: Limits, *, 
             f"the reference computation was not measured in both sessions for {len(changes.keys() - controls.keys())} "
             "of the strategies: a change of the machine cannot be told from one of the code there"
         )
-    return Comparison(before.label, after.label, tuple(rows), differences, tuple(remarks))
+    if before.earlier and sides:
+        remarks += window_remarks(before, after, apart, len(earlier) + 1, len(rest))
+    window = tuple(one.label for one in (*earlier, before)) if apart.changes else ()
+    return Comparison(before.label, after.label, tuple(rows), differences, tuple(remarks), window, apart.measure)
 
 
 def _shared_code(before: Recording, after: Recording) -> str:
@@ -283,7 +308,7 @@ def _same_row(name: str, before: Recording, after: Recording, limits: Limits, sh
 def _row(name: str, before: Recording, after: Recording, change: LatencyChange, limits: Limits) -> Row:
     was, now = before.strategies[name], after.strategies[name]
     found = artifact_changes(name, before, after, limits)
-    worse = [f"latency {change.reason}"] if change.outcome == "regression" else []
+    worse = [f"{change.subject} {change.reason}"] if change.outcome == "regression" else []
     worse += found.worse
     memory = _growth(was, now)
     if memory is not None and memory > limits.memory_growth:
@@ -294,7 +319,7 @@ def _row(name: str, before: Recording, after: Recording, change: LatencyChange, 
     elif worse:
         outcome, reasons = "regression", worse
     else:
-        outcome, reasons = change.outcome, [f"latency {change.reason}"] if change.reason else []
+        outcome, reasons = change.outcome, [f"{change.subject} {change.reason}"] if change.reason else []
     tolerated = outcome == "inconclusive" and not (limits.inconclusive_fails and change.slower)
     medians_s = (float(np.median(was.latencies_s)), float(np.median(now.latencies_s)))
     return Row(

@@ -14,6 +14,7 @@ import numpy as np
 from pytest_edgeai.arrays import Array
 from pytest_edgeai.errors import VersionError
 from pytest_edgeai.measure.attempts import InvalidTrial, void_strategy
+from pytest_edgeai.versions.parts import parts_of, read_parts
 
 if TYPE_CHECKING:
     from pytest_edgeai.matrix.strategies import PlannedTrial
@@ -92,6 +93,11 @@ class RecordedStrategy:
         not measured.
     places
         Of each valid trial, its place among the strategy's trials: those of two versions at one place are neighbours.
+    parts
+        Of each valid trial, by name (`compute`, `cpu`, `instructions`, `unhindered`, `transmit`), what its requests
+        took, of the shape of the latencies, and `load`, shape (trials, 1, 1); what is not known of all is not there.
+    reference_parts
+        By name likewise (`compute`, `cpu`), what the reference computation took, by tier or node, of each valid trial.
     """
 
     inputs: tuple[int, ...]
@@ -102,6 +108,8 @@ class RecordedStrategy:
     failure: str = ""
     reference_s: tuple[Mapping[str, float], ...] = ()
     places: tuple[int, ...] = ()
+    parts: Mapping[str, Array] = field(default_factory=dict)
+    reference_parts: Mapping[str, tuple[Mapping[str, float], ...]] = field(default_factory=dict)
 
     def is_short(self, trials: int) -> bool:
         """Whether it was measured, with fewer trials than these."""
@@ -128,6 +136,10 @@ class Recording:
         Digest of the code that measured, or that would measure where it is another version's; empty where unknown.
     remarks
         Sentences about where it comes from.
+    no_counters
+        Why instructions were not counted, as part of a sentence; empty where they were, or nothing is known of it.
+    earlier
+        Sessions before it, the oldest first, by which the spread between sessions is known.
     """
 
     label: str
@@ -137,6 +149,8 @@ class Recording:
     artifact_of: Mapping[str, str] = field(default_factory=dict)
     code: str = ""
     remarks: tuple[str, ...] = ()
+    no_counters: str = ""
+    earlier: tuple[Recording, ...] = ()
 
 
 def record_session(measured: Measured) -> dict[str, Any]:
@@ -145,6 +159,7 @@ def record_session(measured: Measured) -> dict[str, Any]:
         "format": _FORMAT,
         "code": code_digest(),
         "conditions": _conditions(measured.plan),
+        "no_counters": _no_counters(measured),
         "artifacts": _artifacts(measured.prepared),
         "strategies": {
             strategy.id: {
@@ -199,6 +214,12 @@ def code_digest() -> str:
         for path in sorted((package / folder).rglob("*.py")):
             digest.update(path.relative_to(package).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
     return digest.hexdigest()
+
+
+def _no_counters(measured: Measured) -> str:
+    """Why a tier did not count instructions; empty where all did, or none says."""
+    states = (said["after"] for record in measured.records.values() for said in record.tiers.values())
+    return next((str(state["no_counters"]) for state in states if state.get("no_counters")), "")
 
 
 def _conditions(plan: SessionPlan) -> dict[str, Any]:
@@ -271,6 +292,8 @@ def _trial(record: TrialRecord) -> dict[str, Any]:
         "latency_s": [one.latency_s for one in record.measurements],
         "peak_memory_bytes": peaks[0] if peaks else None,
         "reference_s": {place: seconds["cpu_s"] for place, seconds in record.reference.items()},
+        "reference_wall_s": {place: seconds["wall_s"] for place, seconds in record.reference.items()},
+        **parts_of(record),
     }
 
 
@@ -306,6 +329,7 @@ def read_recording(document: Any, label: str) -> Recording:
             artifacts={name: _artifact(one) for name, one in ours["artifacts"].items()},
             artifact_of={name: str(one["artifact"]) for name, one in ours["strategies"].items()},
             code=str(ours.get("code", "")),
+            no_counters=str(ours.get("no_counters", "")),
         )
     except (KeyError, TypeError, AttributeError, IndexError) as error:
         raise RecordingError(f"{label} is not whole ({type(error).__name__}: {error}): measure it again") from None
@@ -343,8 +367,11 @@ def _strategy(name: str, recorded: Mapping[str, Any]) -> RecordedStrategy:
     latencies = np.array(rows) if rows else np.empty((0, 0, 0))
     same, failure = bool(recorded.get("same")), str(recorded.get("failure", ""))
     references = tuple(_reference(name, one.get("reference_s") or {}) for one in valid)
+    walls = tuple(_reference(name, one.get("reference_wall_s") or {}) for one in valid)
     places = tuple(place for place, one in enumerate(trials) if "invalid" not in one)
-    return RecordedStrategy(inputs, latencies, peaks, invalid, same, failure, references, places)
+    beside = {"cpu": references, "compute": walls}
+    parts = read_parts(name, valid, inputs)
+    return RecordedStrategy(inputs, latencies, peaks, invalid, same, failure, references, places, parts, beside)
 
 
 def _reference(name: str, recorded: Mapping[str, Any]) -> dict[str, float]:
