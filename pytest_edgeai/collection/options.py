@@ -48,6 +48,8 @@ class Options:
         Whether an option restricts what the settings ask for.
     shows_benchmarks
         Whether trials are shown in pytest-benchmark's table: with `-v`, or where an option is about that table.
+    with_servers
+        Whether the revision's own servers and tiers run its trials.
     """
 
     overrides: Mapping[str, Any]
@@ -61,6 +63,7 @@ class Options:
     is_worker: bool
     restricts: bool
     shows_benchmarks: bool
+    with_servers: bool = False
 
     @classmethod
     def read(cls, config: pytest.Config) -> Options:
@@ -82,6 +85,7 @@ class Options:
             restricts=any(given(name, None) for name in restricting) or any("::" in one for one in config.args),
             shows_benchmarks=config.get_verbosity() > 0
             or any(one.startswith(_ABOUT_THE_TABLE) for one in _given(config)),
+            with_servers=bool(given("edgeai_whole")),
         )
 
 
@@ -115,6 +119,11 @@ def add_options(parser: pytest.Parser) -> None:
         "--edgeai-against",
         metavar="REV",
         help="measure a git revision in the same session, trial by trial, and fail if a strategy is worse than there",
+    )
+    add(
+        "--edgeai-whole",
+        action="store_true",
+        help="with --edgeai-against: servers and settings of tiers are those of the revision for its trials, too",
     )
     add(
         "--edgeai-hand-over", type=Path, metavar="FILE", help=argparse.SUPPRESS
