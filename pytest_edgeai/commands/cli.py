@@ -1,4 +1,4 @@
-"""`edgeai`: what needs no measurement. Each command is a function that returns an exit code."""
+"""`edgeai`: what needs no session of its own. Each command is a function that returns an exit code."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_edgeai import __version__
-from pytest_edgeai.commands import analyze, comment, export, init, predict, recommend, showing
+from pytest_edgeai.commands import analyze, bisect, comment, export, init, predict, recommend, showing
 
 if TYPE_CHECKING:
     from pytest_edgeai.measure.findings import Finding
@@ -32,7 +32,7 @@ def command_parser() -> argparse.ArgumentParser:
     """The options of every command."""
     parser = argparse.ArgumentParser(
         prog="edgeai",
-        description="Commands of pytest-edgeai that run no trials. To measure: pytest suites/ --benchmark-only",
+        description="Commands of pytest-edgeai. To measure: pytest suites/ --benchmark-only",
     )
     parser.add_argument("--version", action="version", version=f"pytest-edgeai {__version__}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
@@ -46,6 +46,16 @@ def command_parser() -> argparse.ArgumentParser:
     )
     analyze.add_arguments(latencies)
     latencies.set_defaults(command=analyze.run)
+
+    search = commands.add_parser(
+        "bisect",
+        help="find the commit at which a strategy got slower or less accurate",
+        description=bisect.DESCRIPTION,
+        epilog=bisect.EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    bisect.add_arguments(search)
+    search.set_defaults(command=bisect.run)
 
     start = commands.add_parser(
         "init", help="write the files of a project that measures an ONNX file", description=init.run.__doc__
