@@ -12,7 +12,15 @@ from pytest_edgeai.reporting.files import strategy_document
 from pytest_edgeai.reporting.tiers import saturation_sentences, unproven_sentences
 from pytest_edgeai.verdicts.comparison import Comparison, compare, rules
 from pytest_edgeai.verdicts.outcome import SessionOutcome, judge
-from pytest_edgeai.versions.recording import KEY, read_recording, record_other, record_session
+from pytest_edgeai.versions.own_servers import CLIENT, SERVERS
+from pytest_edgeai.versions.recording import (
+    KEY,
+    code_digest,
+    read_recording,
+    record_other,
+    record_session,
+    tier_conditions,
+)
 
 if TYPE_CHECKING:
     from pytest_edgeai.decisions.choosing import Decision
@@ -79,8 +87,14 @@ def compare_versions(measured: Measured, baseline: Recording | None, rule: Rule 
     if measured.other is None:
         assert baseline is not None
         return compare(baseline, read_recording({KEY: ours}, "this session"), *given)
+    servers = measured.other.servers
+    if servers is not None:
+        plan = measured.plan
+        ours["code"] = code_digest(CLIENT)
+        ours["conditions"] |= tier_conditions(plan.settings.topology, plan.allotments, code_digest(SERVERS))
     before = read_recording({KEY: record_other(measured, measured.other)}, measured.other.commit.label)
-    return compare(before, read_recording({KEY: ours}, "this version"), *given, together=True)
+    after = read_recording({KEY: ours}, "this version")
+    return compare(before, after, *given, together=True, with_servers=servers is not None)
 
 
 def decide_session(measured: Measured, outcome: SessionOutcome) -> tuple[Decision, ...]:

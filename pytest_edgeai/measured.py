@@ -6,8 +6,8 @@ Statistics, verdicts, recordings and reports know this value and not the session
 from __future__ import annotations
 
 from collections.abc import Container, Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeAlias
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pytest_edgeai.operators.preparation import Prepared
     from pytest_edgeai.settings import Settings
     from pytest_edgeai.tiers.placements import Placement
-    from pytest_edgeai.tiers.specs import Allotment
+    from pytest_edgeai.tiers.specs import Allotment, Topology
 
 ArtifactName: TypeAlias = tuple[str, str]
 """Model and operator."""
@@ -65,6 +65,29 @@ class Commit:
 
 
 @dataclass(frozen=True, slots=True)
+class OwnServers:
+    """Servers of another version that run its trials (`--edgeai-whole`).
+
+    Parameters
+    ----------
+    topology, allotments
+        By the other version's settings.
+    code
+        Digest of what runs in its servers.
+    search_path
+        Where that is.
+    differ
+        Whether code or settings are other ones than this version's.
+    """
+
+    topology: Topology
+    allotments: Mapping[str, Allotment]
+    code: str
+    search_path: tuple[str, ...]
+    differ: bool
+
+
+@dataclass(frozen=True, slots=True)
 class OtherVersion:
     """What another version has.
 
@@ -80,6 +103,10 @@ class OtherVersion:
         The ids of all that it would measure by itself.
     code
         Digest of the code that it would measure with; empty where it does not tell.
+    outside
+        What its artifacts do not contain, as `versions.own_servers` describes it; empty where it does not tell.
+    servers
+        Its own servers that run its trials, or None where this version's run them.
     """
 
     commit: Commit
@@ -87,6 +114,8 @@ class OtherVersion:
     failures: Mapping[ArtifactName, str]
     strategies: tuple[str, ...]
     code: str = ""
+    outside: Mapping[str, Any] = field(default_factory=dict)
+    servers: OwnServers | None = None
 
     def is_same(self, wanted: ArtifactName, ours: Prepared) -> bool:
         """Whether its artifact and its samples are ours, byte for byte."""

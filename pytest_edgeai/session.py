@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from pytest_edgeai import scratch
 from pytest_edgeai.errors import ReportError
@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from pytest_edgeai.operators.preparation import Plan, Prepared
     from pytest_edgeai.operators.worker import Failure, Progress
     from pytest_edgeai.tiers.backend import Cause
+
+Held = TypeVar("Held")
 
 
 @dataclass
@@ -79,6 +81,8 @@ class MeasuringSession:
     """Why an artifact could not be made."""
     against: Commit | None = None
     """The commit that is measured in this session, too, and compared with."""
+    with_servers: bool = False
+    """Whether the servers and tiers of that commit run its trials."""
     baseline_trials: tuple[PlannedTrial, ...] = ()
     """The planned trials of that commit's artifacts."""
     other: OtherVersion | None = None
@@ -89,6 +93,8 @@ class MeasuringSession:
     """Whether all that the settings ask for was selected, so that what another version has in addition is missing."""
     arguments: tuple[str, ...] = ()
     """What pytest was called with."""
+    other_backend: Backend | None = None
+    """What runs the tiers for that commit's trials, where its own servers do."""
     log: TrialLog | None = None
     """Where the requests of each trial are kept as soon as it is over."""
     _backend: Backend | None = None
@@ -132,6 +138,14 @@ class MeasuringSession:
         """What runs the tiers."""
         assert self._backend is not None, "the plugin opens it when collection is finished"
         return self._backend
+
+    def backend_of(self, version: str) -> Backend:
+        """What runs the tiers for trials of this version, which is empty, or of the other one."""
+        return self.other_backend if version and self.other_backend is not None else self.backend
+
+    def hold(self, context: AbstractContextManager[Held]) -> Held:
+        """Enter a context that is left when the session is closed."""
+        return self._stack.enter_context(context)
 
     def open_backend(self, note: Callable[[str], None]) -> None:
         """Make the backend.
@@ -238,6 +252,8 @@ class MeasuringSession:
     def _is_comparable(self, wanted: ArtifactName, other: OtherVersion) -> bool:
         if wanted not in self.prepared or not other.has_our_samples(wanted, self.prepared[wanted]):
             return False
+        if other.servers is not None and other.servers.differ:
+            return True
         return self.settings.gate.measure_same or not other.is_same(wanted, self.prepared[wanted])
 
     def artifact(self, wanted: tuple[str, str], version: str = "") -> Prepared:

@@ -50,6 +50,11 @@ def open_session(config: pytest.Config, state: State) -> MeasuringSession:
     session = MeasuringSession(
         settings, registered, state.options.seed, root, settings_file=file, against=against, usual_replicates=usual
     )
+    session.with_servers = state.options.with_servers
+    if against is not None and session.with_servers:
+        from pytest_edgeai.versions.own_servers import refuse_backend
+
+        refuse_backend(session)
     session.arguments = tuple(config.invocation_params.args)
     _expand(session, _progress(config, state, session))
     return session
@@ -168,6 +173,8 @@ def _progress(config: pytest.Config, state: State, session: MeasuringSession) ->
 def _against(state: State, root: Path) -> Commit | None:
     """The commit that is to be measured beside the working copy; preparing artifacts is not measuring."""
     wanted = state.options.against
+    if wanted is None and state.options.with_servers:
+        raise SettingsError("--edgeai-whole needs --edgeai-against REV beside it, the revision to compare with")
     if wanted is None:
         return None
     from pytest_edgeai.versions.checkouts import find_commit

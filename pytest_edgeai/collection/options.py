@@ -50,6 +50,8 @@ class Options:
         Whether trials are shown in pytest-benchmark's table: with `-v`, or where an option is about that table.
     window
         How many saved sessions tell the spread between them, the one to compare with included.
+    with_servers
+        Whether the revision's own servers and tiers run its trials.
     """
 
     overrides: Mapping[str, Any]
@@ -64,6 +66,7 @@ class Options:
     restricts: bool
     shows_benchmarks: bool
     window: int = 1
+    with_servers: bool = False
 
     @classmethod
     def read(cls, config: pytest.Config) -> Options:
@@ -86,6 +89,7 @@ class Options:
             shows_benchmarks=config.get_verbosity() > 0
             or any(one.startswith(_ABOUT_THE_TABLE) for one in _given(config)),
             window=given("edgeai_window"),
+            with_servers=bool(given("edgeai_whole")),
         )
 
 
@@ -127,6 +131,11 @@ def add_options(parser: pytest.Parser) -> None:
         "--edgeai-against",
         metavar="REV",
         help="measure a git revision in the same session, trial by trial, and fail if a strategy is worse than there",
+    )
+    add(
+        "--edgeai-whole",
+        action="store_true",
+        help="with --edgeai-against: servers and settings of tiers are those of the revision for its trials, too",
     )
     add(
         "--edgeai-hand-over", type=Path, metavar="FILE", help=argparse.SUPPRESS

@@ -1,4 +1,4 @@
-"""`edgeai`: what needs no measurement. Each command is a function that returns an exit code."""
+"""`edgeai`: what needs no session of its own. Each command is a function that returns an exit code."""
 
 # PYTHON_ARGCOMPLETE_OK: what activate-global-python-argcomplete looks for
 from __future__ import annotations
@@ -13,7 +13,18 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 from pytest_edgeai import __version__
-from pytest_edgeai.commands import analyze, comment, comparing, export, history, init, predict, recommend, showing
+from pytest_edgeai.commands import (
+    analyze,
+    bisect,
+    comment,
+    comparing,
+    export,
+    history,
+    init,
+    predict,
+    recommend,
+    showing,
+)
 
 if TYPE_CHECKING:
     from pytest_edgeai.measure.findings import Finding
@@ -41,7 +52,7 @@ def command_parser() -> argparse.ArgumentParser:
     """The options of every command."""
     parser = argparse.ArgumentParser(
         prog="edgeai",
-        description="Commands of pytest-edgeai that run no trials. To measure: pytest suites/ --benchmark-only",
+        description="Commands of pytest-edgeai. To measure: pytest suites/ --benchmark-only",
     )
     parser.add_argument("--version", action="version", version=f"pytest-edgeai {__version__}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
@@ -70,6 +81,13 @@ def command_parser() -> argparse.ArgumentParser:
         analyze.add_arguments,
         "compare latencies measured anywhere: tests, effect sizes, figures",
         analyze,
+    )
+    add(
+        "bisect",
+        bisect.run,
+        bisect.add_arguments,
+        "find the commit at which a strategy got slower or less accurate",
+        bisect,
     )
     add("init", init.run, init.add_arguments, "write the files of a project that measures an ONNX file")
 

@@ -227,6 +227,15 @@ class Topology(Spec):
             self.route(name)
         return self
 
+    def as_settings(self) -> dict[str, Any]:
+        """As a settings file writes it, so that it can be read again."""
+        document = self.model_dump(mode="json", by_alias=True)
+        for tier in document["tiers"].values():
+            tier["memory"] = f"{tier['memory']} B"
+        for link in document["links"].values():
+            link |= {"rate": f"{link['rate']} bit/s"} | {name: f"{link[name]} s" for name in ("delay", "jitter")}
+        return document
+
     def way(self, tiers: Sequence[str]) -> tuple[Hop, ...]:
         """The hops from the origin to each of a chain's tiers in turn.
 

@@ -164,7 +164,15 @@ def rules(settings: Settings) -> tuple[Rule, Limits]:
     )
 
 
-def compare(before: Recording, after: Recording, rule: Rule, limits: Limits, *, together: bool = False) -> Comparison:
+def compare(
+    before: Recording,
+    after: Recording,
+    rule: Rule,
+    limits: Limits,
+    *,
+    together: bool = False,
+    with_servers: bool = False,
+) -> Comparison:
     """Compare two sessions.
 
     Parameters
@@ -175,8 +183,11 @@ def compare(before: Recording, after: Recording, rule: Rule, limits: Limits, *, 
         What counts as worse.
     together
         Whether both were measured in one session, trial by trial.
+    with_servers
+        Whether each of them then ran on servers and tiers of its own.
     """
-    differences = () if together else tuple(_differences(before.conditions, after.conditions))
+    unlike = tuple(_differences(before.conditions, after.conditions))
+    differences = () if together else unlike
     common = [name for name in after.strategies if name in before.strategies]
     usable = [name for name in common if not differences and _why_unusable(name, before, after) is None]
     same = [name for name in usable if before.strategies[name].same]
@@ -192,7 +203,7 @@ def compare(before: Recording, after: Recording, rule: Rule, limits: Limits, *, 
     rest = {name: both for name, both in sides.items() if name not in apart.changes}
     changes = judge_changes(rest, rule, together=together, lending=alike, controls=controls) if rest else {}
     changes.update(apart.changes)
-    shared = _shared_code(before, after) if together else ""
+    shared = _shared_code(before, after, with_servers=with_servers) if together else ""
     rows = []
     for name in after.strategies:
         if name in changes:
@@ -228,6 +239,8 @@ def compare(before: Recording, after: Recording, rule: Rule, limits: Limits, *, 
         if name not in after.strategies
     ]
     remarks = [*before.remarks, *after.remarks]
+    if with_servers:
+        remarks += [f"outside the artifacts, {sentence}" for sentence in unlike]
     if shared and changes:
         remarks.append(shared)
     if not together and changes and len(controls) < len(changes):
@@ -241,10 +254,15 @@ def compare(before: Recording, after: Recording, rule: Rule, limits: Limits, *, 
     return Comparison(before.label, after.label, tuple(rows), differences, tuple(remarks), window, apart.measure)
 
 
-def _shared_code(before: Recording, after: Recording) -> str:
+def _shared_code(before: Recording, after: Recording, *, with_servers: bool) -> str:
     """What to say where the versions would not be measured by the same code; empty where they would."""
     if before.code and before.code == after.code:
         return ""
+    if with_servers:
+        return (
+            "the code that starts servers and sends requests differs between the versions and only that of "
+            f"{after.label} ran, so that what it costs is not compared"
+        )
     return (
         f"the code that measures (pytest_edgeai itself) differs between the versions and only that of {after.label} "
         "ran, so that what it costs is not compared: save a session at each version and compare them by edgeai compare"

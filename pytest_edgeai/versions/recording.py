@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from pytest_edgeai.measure.records import TrialRecord
     from pytest_edgeai.measured import Measured, OtherVersion, SessionPlan
     from pytest_edgeai.operators.preparation import Prepared
+    from pytest_edgeai.tiers.specs import Allotment, Topology
 
 KEY: Final = "edgeai"
 _FORMAT = 1
@@ -197,20 +198,29 @@ def record_other(measured: Measured, other: OtherVersion) -> dict[str, Any]:
         strategies[strategy.id] = {"artifact": "-".join(wanted), **found}
     for name in other.strategies if measured.plan.is_whole else ():
         strategies.setdefault(name, {"artifact": "", "trials": []})
+    conditions = _conditions(measured.plan)
+    if other.servers is not None:
+        conditions |= tier_conditions(other.servers.topology, other.servers.allotments, other.servers.code)
     return {
         "format": _FORMAT,
         "code": other.code,
-        "conditions": _conditions(measured.plan),
+        "conditions": conditions,
         "artifacts": _artifacts(other.prepared),
         "strategies": strategies,
     }
 
 
-def code_digest() -> str:
-    """Digest of the code that measures: what is part of every latency and of no artifact."""
+def code_digest(folders: Sequence[str] = _MEASURING) -> str:
+    """Digest of the code that measures: what is part of every latency and of no artifact.
+
+    Parameters
+    ----------
+    folders
+        Those of this package that count.
+    """
     package = Path(__file__).parents[1]
     digest = hashlib.sha256()
-    for folder in _MEASURING:
+    for folder in folders:
         for path in sorted((package / folder).rglob("*.py")):
             digest.update(path.relative_to(package).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
     return digest.hexdigest()
@@ -235,13 +245,7 @@ def _conditions(plan: SessionPlan) -> dict[str, Any]:
             "system": host.system,
         },
         "backend": plan.backend,
-        "topology": settings.topology.model_dump(
-            mode="json", exclude={"tiers": {"__all__": {"token_file", "ca_file"}}}
-        ),
-        "tiers": {
-            name: {"cores": one.cores, "threads": one.threads, "compute_scale": one.compute_scale}
-            for name, one in plan.allotments.items()
-        },
+        **tier_conditions(settings.topology, plan.allotments),
         "measurement": {
             "warmup": profile.warmup,
             "inputs": profile.inputs,
@@ -249,6 +253,26 @@ def _conditions(plan: SessionPlan) -> dict[str, Any]:
             "session": profile.session,
             "wire": profile.wire,
         },
+    }
+
+
+def tier_conditions(topology: Topology, allotments: Mapping[str, Allotment], servers: str = "") -> dict[str, Any]:
+    """Those of the conditions that are of tiers.
+
+    Parameters
+    ----------
+    topology, allotments
+        By the settings of a version.
+    servers
+        Digest of the code of its servers, where versions have their own.
+    """
+    return {
+        "topology": topology.model_dump(mode="json", exclude={"tiers": {"__all__": {"token_file", "ca_file"}}}),
+        "tiers": {
+            name: {"cores": one.cores, "threads": one.threads, "compute_scale": one.compute_scale}
+            for name, one in allotments.items()
+        },
+        **({"code of the servers": servers[:10]} if servers else {}),
     }
 
 
@@ -264,6 +288,11 @@ def _artifacts(prepared: Mapping[tuple[str, str], Prepared]) -> dict[str, Any]:
         }
         for wanted, ready in prepared.items()
     }
+
+
+def recorded_artifacts(prepared: Mapping[tuple[str, str], Prepared]) -> dict[str, RecordedArtifact]:
+    """Artifacts by `model-operator`, as a saved session would have them."""
+    return {name: _artifact(one) for name, one in _artifacts(prepared).items()}
 
 
 def _digits(evaluation: Evaluation) -> str | None:
