@@ -6,7 +6,7 @@ Statistics, verdicts, recordings and reports know this value and not the session
 from __future__ import annotations
 
 from collections.abc import Container, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from pytest_edgeai.measure.records import TrialRecord
     from pytest_edgeai.operators.preparation import Prepared
     from pytest_edgeai.settings import Settings
+    from pytest_edgeai.stats.looks import Looks
     from pytest_edgeai.tiers.placements import Placement
     from pytest_edgeai.tiers.specs import Allotment
 
@@ -174,6 +175,8 @@ class Measured:
         What the other version has.
     interrupted
         What ended the session before its last trial, as a sentence goes on, or empty.
+    looks
+        How often the tail budgets of strategies are judged while trials are added.
     """
 
     plan: SessionPlan
@@ -185,6 +188,7 @@ class Measured:
     failures: Mapping[ArtifactName, str]
     other: OtherVersion | None
     interrupted: str = ""
+    looks: Mapping[Strategy, Looks] = field(default_factory=dict)
 
     def why_unmade(self, strategy: Strategy) -> str:
         """Which artifact the trials of a strategy were not made for want of, as a sentence goes on; else empty."""

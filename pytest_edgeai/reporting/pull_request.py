@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from pytest_edgeai.reporting.advice import advice
+from pytest_edgeai.reporting.budgets import HEADINGS, budget_rows
 from pytest_edgeai.reporting.statistics import milliseconds
 from pytest_edgeai.subjects.figures import amount, points_limit, signed_points
 from pytest_edgeai.verdicts import OUTCOMES, is_green
@@ -123,6 +124,13 @@ def _sections(document: Document) -> Iterable[_Section]:
         [_row(_cells(one)) for one in strategies],
         *_folded(f"All {len(strategies)} strategies", headings),
     )
+    yield from _budgets(strategies)
+
+
+def _budgets(strategies: Sequence[Document]) -> Iterable[_Section]:
+    cells = budget_rows(strategies)
+    rows = [_row([_code(name), *map(escaped, rest)]) for name, *rest in cells]
+    yield _Section("limits", rows, *_folded(f"All {len(rows)} limits of budgets", HEADINGS))
 
 
 def _compared(comparison: Document) -> Iterable[_Section]:
