@@ -208,7 +208,9 @@ class _Deployment:
         unproven = tuple(filter(None, os.environ.get("TOY_UNPROVEN", "").split(",")))
         digests = Model(self._order.folder, Execution()).digests
         told = {} if os.environ.get("TOY_FAULT") == "silent" else {"load_s": {"toy": 0.001}}
-        here = {**whereabouts(), "cpus": [], "threads": 1, "cpu_s": 0.0} if "TOY_ENERGY" in os.environ else {}
+        here: dict[str, Any] = {}
+        if "TOY_ENERGY" in os.environ:
+            here = {**whereabouts(), "cpus": [], "threads": 1, "cpu_s": 0.0}
         said = {**told, **here, "digests": {self._order.name: digests}}
         return (TierState(str(self._order.placement), said, unproven),)
 
