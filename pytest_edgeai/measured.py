@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from pytest_edgeai.measure.records import TrialRecord
     from pytest_edgeai.operators.preparation import Prepared
     from pytest_edgeai.settings import Settings
+    from pytest_edgeai.stats.looks import Looks
     from pytest_edgeai.tiers.placements import Placement
     from pytest_edgeai.tiers.specs import Allotment, Topology
 
@@ -203,6 +204,8 @@ class Measured:
         What the other version has.
     interrupted
         What ended the session before its last trial, as a sentence goes on, or empty.
+    looks
+        How often the tail budgets of strategies are judged while trials are added.
     """
 
     plan: SessionPlan
@@ -214,6 +217,7 @@ class Measured:
     failures: Mapping[ArtifactName, str]
     other: OtherVersion | None
     interrupted: str = ""
+    looks: Mapping[Strategy, Looks] = field(default_factory=dict)
 
     def why_unmade(self, strategy: Strategy) -> str:
         """Which artifact the trials of a strategy were not made for want of, as a sentence goes on; else empty."""

@@ -17,6 +17,7 @@ from pytest_edgeai.tiers.placements import Placement
 
 if TYPE_CHECKING:
     from pytest_edgeai.operators import Operator
+    from pytest_edgeai.settings_budgets import RelativeBudget
     from pytest_edgeai.subjects import SubjectModel
     from pytest_edgeai.subjects.hub import Fetched
 
@@ -147,6 +148,8 @@ class Selection:
                 select("model", where(f"{name}.models"), (model,), tuple(registered.subjects))
             for operator in itertools.chain(table.operators, *table.models.values()):
                 select("operator", where(name), (operator,), tuple(registered.operators))
+        for budget in settings.budgets.relative:
+            select("operator", where("budgets.relative"), (budget.max_ratio_to,), tuple(registered.operators))
         return cls(
             models=select("model", where("models"), settings.models, tuple(registered.subjects)),
             operators=operators,
@@ -159,7 +162,7 @@ class Selection:
         return tuple(strategy for strategy in itertools.starmap(Strategy, every) if strategy in wanted)
 
     def refuse_idle_budgets(self, settings: Settings, registered: Registered) -> None:
-        """Refuse a latency budget that names no strategy.
+        """Refuse a budget that names no strategy, or one that has nothing to be compared with.
 
         Raises
         ------
@@ -169,11 +172,29 @@ class Selection:
         everywhere = {*self.placements, *(Placement((tier,)) for tier in settings.topology.tiers)}
         every = itertools.product(registered.subjects, registered.operators, sorted(everywhere))
         ids = [Strategy(*names).id for names in every if registered.offers(*names[:2])]
-        for budget in settings.budgets.latency:
-            if not any(fnmatchcase(name, budget.strategies) for name in ids):
+        for setting, budgets in settings.budgets.by_pattern.items():
+            for pattern in (budget.strategies for budget in budgets):
+                if not any(fnmatchcase(name, pattern) for name in ids):
+                    raise SettingsError(
+                        f"{settings.origins.of(setting)}: no strategy is named by {pattern!r}; did you "
+                        f"mean {nearest(pattern, ids, least=0.0)!r}?"
+                    )
+        for relative in settings.budgets.relative:
+            self._refuse_without_counterpart(relative, settings.origins.of("budgets.relative"), registered)
+
+    def _refuse_without_counterpart(self, budget: RelativeBudget, setting: str, registered: Registered) -> None:
+        other = budget.max_ratio_to
+        for model, operator, placement in itertools.product(self.models, self.operators, self.placements):
+            strategy = Strategy(model, operator, placement)
+            measured = registered.offers(model, operator) and registered.fits(operator, placement)
+            if (
+                measured
+                and fnmatchcase(strategy.id, budget.strategies)
+                and not (registered.offers(model, other) and registered.fits(other, placement))
+            ):
                 raise SettingsError(
-                    f"{settings.origins.of('budgets.latency')}: no strategy is named by {budget.strategies!r}; did you "
-                    f"mean {nearest(budget.strategies, ids, least=0.0)!r}?"
+                    f"{setting}: {strategy.id} is named by {budget.strategies!r}, and there is no {other} of {model} "
+                    f"on {placement} to compare it with: narrow the pattern, or name another operator in max_ratio_to"
                 )
 
     @staticmethod

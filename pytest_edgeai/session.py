@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from pytest_edgeai.measure.records import TrialRecord
     from pytest_edgeai.operators.preparation import Plan, Prepared
     from pytest_edgeai.operators.worker import Failure, Progress
+    from pytest_edgeai.stats.looks import Looks
     from pytest_edgeai.tiers.backend import Cause
 
 Held = TypeVar("Held")
@@ -74,7 +75,9 @@ class MeasuringSession:
     attempts: Attempts = field(init=False)
     """The trials that were made, and what became of those that are invalid."""
     suppliers: list[Callable[[MeasuringSession], Iterable[PlannedTrial]]] = field(default_factory=list)
-    """Asked for further trials when all planned ones are over, one after the other, until none names any."""
+    """Asked for further trials when all planned ones are over: the first until it names none, then the next."""
+    looks: dict[Strategy, Looks] = field(default_factory=dict)
+    """How often the tail budgets of strategies are judged while trials are added."""
     prepared: dict[tuple[str, str], Prepared] = field(default_factory=dict)
     """Artifacts by model and operator."""
     failures: dict[tuple[str, str], str] = field(default_factory=dict)
@@ -355,8 +358,8 @@ class MeasuringSession:
         ValueError
             A supplier wants a trial that was planned already.
         """
-        for supplier in self.suppliers:
-            wanted = tuple(dict.fromkeys(supplier(self)))
+        while self.suppliers:
+            wanted = tuple(dict.fromkeys(self.suppliers[0](self)))
             known = set(wanted).intersection((*self.trials, *self.baseline_trials))
             if known:
                 raise ValueError(f"{min(known).id} was planned already: further trials have further replicates")
@@ -365,6 +368,7 @@ class MeasuringSession:
                 self.baseline_trials += tuple(trial for trial in wanted if trial.version)
                 seed = self._chance.getrandbits(32)
                 return schedule([(trial.replicate, trial.strategy, trial) for trial in wanted], seed)
+            del self.suppliers[0]
         return []
 
     def describe(self) -> SessionPlan:
@@ -406,6 +410,7 @@ class MeasuringSession:
             prepared=dict(self.prepared),
             failures=dict(self.failures),
             other=self.other,
+            looks=dict(self.looks),
             interrupted=interrupted,
         )
 

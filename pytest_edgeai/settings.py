@@ -177,6 +177,8 @@ class Settings(Spec):
         for setting, table in self.budgets.by_operator.items():
             for name in itertools.chain(table.operators, *table.models.values()):
                 named.setdefault(name, setting)
+        for budget in self.budgets.relative:
+            named.setdefault(budget.max_ratio_to, "budgets.relative")
         return named
 
 

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Annotated, Any, Generic, Literal, NamedTuple, TypeAlias, TypeVar
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from pytest_edgeai.partition.cut_numbers import family_of
+from pytest_edgeai.settings_budgets import RelativeBudget, ResourceBudget
 from pytest_edgeai.tiers.specs import Spec
 
 T = TypeVar("T")
@@ -202,12 +204,26 @@ class LatencyBudget(Spec):
 
 
 class Budgets(Spec):
-    """What must hold for a green verdict."""
+    """What must hold for a green verdict.
+
+    Parameters
+    ----------
+    accuracy_drop_pp, metric_drop, accuracy_floor
+        Of accuracy, by operator and model.
+    latency, resources, relative
+        Of the strategies that each names.
+    max_tail_requests
+        Up to how many requests of a strategy are measured while budgets of percentiles are undecided; as many as the
+        profile has, or fewer, for no more than those.
+    """
 
     accuracy_drop_pp: AccuracyBudgets = AccuracyBudgets()
     metric_drop: MetricDrops = MetricDrops()
     accuracy_floor: AccuracyFloors = AccuracyFloors()
     latency: tuple[LatencyBudget, ...] = ()
+    resources: tuple[ResourceBudget, ...] = ()
+    relative: tuple[RelativeBudget, ...] = ()
+    max_tail_requests: int = Field(default=2000, ge=0, le=1_000_000)
 
     @property
     def by_operator(self) -> Mapping[str, ByOperator[Any]]:
@@ -217,6 +233,20 @@ class Budgets(Spec):
             "budgets.metric_drop": self.metric_drop,
             "budgets.accuracy_floor": self.accuracy_floor,
         }
+
+    @property
+    def by_pattern(self) -> Mapping[str, tuple[LatencyBudget | ResourceBudget | RelativeBudget, ...]]:
+        """The budgets that name strategies by patterns, by the names of the settings."""
+        return {
+            "budgets.latency": self.latency,
+            "budgets.resources": self.resources,
+            "budgets.relative": self.relative,
+        }
+
+    def tail_ranks(self, strategy: str) -> tuple[int, ...]:
+        """The percentiles of latency that are limited for a strategy, given its id."""
+        found = [rank for one in self.latency if fnmatchcase(strategy, one.strategies) for rank in one.tails_s]
+        return tuple(dict.fromkeys(found))
 
     def allowance(self, model: str, operator: str, is_percent: bool) -> Allowance:  # one of two kinds
         """How much worse than the baseline's the first metric of an artifact may be."""

@@ -66,7 +66,7 @@ def follow_trials(session: pytest.Session, state: State) -> None:
     pytest.UsageError
         The version to compare with cannot make its artifacts ready.
     """
-    from pytest_edgeai.collection.further_trials import UndecidedTrials
+    from pytest_edgeai.collection.further_trials import UndecidedTails, UndecidedTrials
     from pytest_edgeai.collection.planning import is_broken, prepare_other_version
     from pytest_edgeai.conclusion import load_libraries
     from pytest_edgeai.reporting.progress import ProgressLines
@@ -88,6 +88,7 @@ def follow_trials(session: pytest.Session, state: State) -> None:
         if edgeai.baseline_trials:
             state.undecided = UndecidedTrials()
             edgeai.suppliers.append(state.undecided)
+    edgeai.suppliers.append(UndecidedTails(edgeai))
 
 
 def _leave_out_unmade(session: pytest.Session, edgeai: MeasuringSession, trials: dict[str, PlannedTrial]) -> None:
@@ -194,6 +195,7 @@ class TrialItems:
             session.items.append(added)
             session.testscollected += 1
             self._progress.add(added.nodeid, trial)
+        self._progress.add_for_undecided(trials)
 
 
 def _last_place(items: Sequence[pytest.Item], item: pytest.Item) -> int:

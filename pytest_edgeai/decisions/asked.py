@@ -11,7 +11,7 @@ from pytest_edgeai.tiers.quantities import parse_quantity
 from pytest_edgeai.tiers.specs import Spec
 
 
-def _or_quantity(dimension: str) -> BeforeValidator:
+def or_quantity(dimension: str) -> BeforeValidator:
     """A number in the base unit, or a quantity with its unit."""
     return BeforeValidator(lambda value: parse_quantity(value, dimension) if isinstance(value, str) else value)
 
@@ -36,11 +36,11 @@ class Decide(Spec):
         What the best has least of.
     """
 
-    max_latency_s: Annotated[float, _or_quantity("time")] | None = Field(default=None, gt=0)
+    max_latency_s: Annotated[float, or_quantity("time")] | None = Field(default=None, gt=0)
     percentile: float = Field(default=50.0, gt=0, lt=100)
     max_drop: float | None = None
-    max_size_bytes: Annotated[float, _or_quantity("memory")] | None = Field(default=None, gt=0)
-    max_memory_bytes: Annotated[float, _or_quantity("memory")] | None = Field(default=None, gt=0)
+    max_size_bytes: Annotated[float, or_quantity("memory")] | None = Field(default=None, gt=0)
+    max_memory_bytes: Annotated[float, or_quantity("memory")] | None = Field(default=None, gt=0)
     tier: str | None = None
     model: str | None = None
     objective: Objective = "latency"

@@ -82,7 +82,7 @@ def _candidate(strategy: Mapping[str, Any], trials: Sequence[Mapping[str, Any]])
         drop=None if accuracy is None else _drop(accuracy, strategy["operator"]),
         drop_unit="pp" if accuracy is None or accuracy["unit"] == "%" else accuracy["unit"],
         size_bytes=strategy["size_bytes"],
-        memory_bytes=_peak_bytes(trials, strategy["tier"]),
+        memory_bytes=peak_bytes(trials, strategy["tier"]),
         verdict=strategy["verdict"],
         excluded=_exclusion(strategy, trials),
     )
@@ -97,7 +97,7 @@ def _drop(accuracy: Mapping[str, Any], operator: str) -> Interval | None:
     return Interval(accuracy["drop"], -math.inf if low is None else low, math.inf if high is None else high)
 
 
-def _peak_bytes(trials: Sequence[Mapping[str, Any]], placement: str) -> int | None:
+def peak_bytes(trials: Sequence[Mapping[str, Any]], placement: str) -> int | None:
     """The highest peak of the tiers or nodes that compute; None where one of them does not tell it."""
     computing = placement.split("*")[0].split("+")
     peaks: list[int | None] = [

@@ -10,6 +10,7 @@ import numpy as np
 
 from pytest_edgeai.arrays import Array
 from pytest_edgeai.matrix.strategies import PlannedTrial
+from pytest_edgeai.measure.energy import Energy
 from pytest_edgeai.measure.link_errors import LinkErrors
 from pytest_edgeai.tiers.backend import Cause
 from pytest_edgeai.tiers.probe import Probe
@@ -127,6 +128,10 @@ class TrialRecord:
         What was asked of tiers and could not be read back, each once.
     load_s
         Seconds until a tier had loaded its models, by tier; only of those that tell.
+    cold_start_s
+        Seconds of loading and of the first request together; None where a tier does not tell how long it loaded.
+    energy
+        Of a request, or why that is not known.
     started_at
         Seconds since the epoch.
     duration_s
@@ -153,6 +158,8 @@ class TrialRecord:
     tiers: Mapping[str, Mapping[str, Mapping[str, Any]]] = field(default_factory=dict)
     unproven: tuple[Unproven, ...] = ()
     load_s: Mapping[str, float] = field(default_factory=dict)
+    cold_start_s: float | None = None
+    energy: Energy = field(default_factory=Energy)
     started_at: float = 0.0
     duration_s: float = 0.0
     host: Mapping[str, float | None] = field(default_factory=dict)

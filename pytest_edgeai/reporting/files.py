@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from pytest_edgeai import __version__
 from pytest_edgeai.errors import ReportError, SettingsError
 from pytest_edgeai.reporting.accuracy import accuracy_document, pairs_document
+from pytest_edgeai.reporting.budgets import budget_document
 from pytest_edgeai.reporting.decisions import decision_document
 from pytest_edgeai.settings import Settings
 from pytest_edgeai.store import library_versions
@@ -249,7 +250,7 @@ def _against(measured: Measured, other: OtherVersion) -> dict[str, Any]:
 
 def strategy_document(result: StrategyResult) -> dict[str, Any]:
     """A strategy with its verdict and figures, as `results.json` has it."""
-    strategy, accuracy = result.strategy, result.accuracy
+    strategy, accuracy, figures = result.strategy, result.accuracy, result.figures
     document: dict[str, Any] = finite(
         {
             "id": strategy.id,
@@ -265,6 +266,10 @@ def strategy_document(result: StrategyResult) -> dict[str, Any]:
             "p95_s": result.p95_s,
             "iqr_s": result.iqr_s,
             "load_s": result.load_s,
+            "cold_start_s": figures and figures.middle("cold_start"),
+            "peak_memory_bytes": figures and figures.middle("memory"),
+            "energy_j": figures and figures.middle("energy"),
+            "energy_source": result.energy_source,
             "spans_s": result.spans_s,
             "link_error_s": result.link_error_s,
             "size_bytes": result.size_bytes,
@@ -273,6 +278,7 @@ def strategy_document(result: StrategyResult) -> dict[str, Any]:
             "accuracy_not_measured": result.unmeasured or None,
             "accuracy_drop": None if accuracy is None else accuracy.drop,
             "accuracy_limit": None if accuracy is None else accuracy.limit,
+            "budgets": [budget_document(budget) for budget in result.budgets],
         }
     )
     return document

@@ -6,8 +6,11 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from pytest_edgeai.reporting.accuracy import accuracy_section
+from pytest_edgeai.reporting.budgets import HEADINGS as BUDGET_HEADINGS
+from pytest_edgeai.reporting.budgets import budget_rows, energy_sentence
 from pytest_edgeai.reporting.cells import count, megabytes, millions, percent
 from pytest_edgeai.reporting.decisions import decisions_section
+from pytest_edgeai.reporting.files import strategy_document
 from pytest_edgeai.reporting.header import header_lines
 from pytest_edgeai.reporting.nodes import HEADINGS as NODE_HEADINGS
 from pytest_edgeai.reporting.nodes import slowest_rows
@@ -30,6 +33,10 @@ def summary(measured: Measured, outcome: SessionOutcome) -> str:
     lines += ["", "## Verdicts", "", "Latencies are medians over all requests of the valid trials."]
     lines += ["Accuracy is that of the exported artifact on the validation samples; drop is against the baseline.", ""]
     lines += _table(HEADINGS, [row.cells for row in verdict_rows(outcome.results)])
+    limits = budget_rows(map(strategy_document, outcome.results))
+    if limits:
+        lines += ["", "## Budgets", "", *_table(BUDGET_HEADINGS, limits)]
+    lines += _energy(outcome)
     said = [result for result in outcome.results if result.verdict.green and result.verdict.reason]
     if said:
         lines += ["", "## Promised speed", ""]
@@ -55,6 +62,19 @@ def summary(measured: Measured, outcome: SessionOutcome) -> str:
     if outcome.analysis is not None:
         lines += ["", "## Statistics", "", methods(outcome.analysis), *markdown_tables(outcome.analysis)]
     return "\n".join(lines) + "\n"
+
+
+def _energy(outcome: SessionOutcome) -> list[str]:
+    """What a request of each strategy took, or why nobody knows."""
+    rows = [
+        (one.strategy.id, f"{joules:.4g} J", one.energy_source)
+        for one in outcome.results
+        if one.figures is not None and (joules := one.figures.middle("energy")) is not None
+    ]
+    unknown = energy_sentence(outcome.results)
+    lines = ["", "## Energy of a request", ""] if rows or unknown else []
+    lines += _table(("strategy", "energy", "source"), rows) if rows else []
+    return [*lines, *([unknown] if unknown else [])]
 
 
 def _artifacts(measured: Measured) -> list[str]:

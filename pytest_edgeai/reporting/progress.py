@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -94,6 +94,17 @@ class ProgressLines:
     def add(self, nodeid: str, trial: PlannedTrial) -> None:
         """Expect one more trial."""
         self._trials[nodeid] = trial
+
+    def add_for_undecided(self, trials: Sequence[PlannedTrial]) -> None:
+        """Say that trials were added, and of which strategies."""
+        if trials and not self._quiet:
+            names = list(dict.fromkeys(trial.strategy.id for trial in trials))
+            rest = f" and {len(names) - 3} more" if len(names) > 3 else ""
+            verb = "is" if len(names) == 1 else "are"
+            self._reporter.ensure_newline()
+            self._live.stay(
+                f"edgeai: {len(trials)} more trials, since {', '.join(names[:3])}{rest} {verb} undecided so far"
+            )
 
     def take_back(self, nodeids: Iterable[str]) -> None:
         """Expect trials once more that seemed to be over."""

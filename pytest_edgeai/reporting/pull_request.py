@@ -10,6 +10,7 @@ from typing import Any, Final
 from urllib.parse import quote
 
 from pytest_edgeai.reporting.advice import advice
+from pytest_edgeai.reporting.budgets import HEADINGS, budget_rows
 from pytest_edgeai.reporting.cells import (
     megabytes,
     metric_change,
@@ -145,6 +146,13 @@ def _sections(document: Document) -> Iterable[_Section]:
         [_row(_cells(one)) for one in strategies],
         *_folded(f"All {len(strategies)} strategies", headings),
     )
+    yield from _budgets(strategies)
+
+
+def _budgets(strategies: Sequence[Document]) -> Iterable[_Section]:
+    cells = budget_rows(strategies)
+    rows = [_row([_code(name), *map(escaped, rest)]) for name, *rest in cells]
+    yield _Section("limits", rows, *_folded(f"All {len(rows)} limits of budgets", HEADINGS))
 
 
 def _compared(comparison: Document) -> Iterable[_Section]:

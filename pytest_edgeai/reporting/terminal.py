@@ -9,9 +9,12 @@ import pytest
 
 from pytest_edgeai.reporting.accuracy import DROP_HEADINGS, drop_rows, pair_lines
 from pytest_edgeai.reporting.advice import advice
+from pytest_edgeai.reporting.budgets import HEADINGS as BUDGET_HEADINGS
+from pytest_edgeai.reporting.budgets import budget_rows, energy_sentence
 from pytest_edgeai.reporting.comparison import STYLES, write_comparison
 from pytest_edgeai.reporting.decisions import decision_lines
 from pytest_edgeai.reporting.drawing import Screen, Sheet
+from pytest_edgeai.reporting.files import strategy_document
 from pytest_edgeai.reporting.rows import ESSENTIAL, HEADINGS, IMPORTANCE, verdict_rows
 from pytest_edgeai.reporting.statistics import p_words, title
 
@@ -47,6 +50,7 @@ def write_summary(
     reporter.section("edgeai: verdicts", "=", bold=True)
     screen.table(_verdicts(outcome.results))
     if screen.is_verbose:
+        _write_budgets(screen, outcome)
         _write_statistics(screen, measured, outcome)
     for result in outcome.results:
         if result.verdict.green and result.verdict.reason:
@@ -67,6 +71,26 @@ def write_summary(
     tries, trials = (sum(getattr(result, name) for result in outcome.results) for name in ("tries", "trials"))
     again = f", {tries} tries at {trials} trials" if tries > trials else ""
     screen.sentence(f"edgeai: {words} ({colour}){again}", bold=True, green=outcome.green, red=outcome.fails)
+
+
+def _write_budgets(screen: Screen, outcome: SessionOutcome) -> None:
+    """Write each limit of a budget, and why energy is not known."""
+    rows = budget_rows(map(strategy_document, outcome.results))
+    styles = [STYLES[budget.verdict.outcome] for result in outcome.results for budget in result.budgets]
+    if rows:
+        screen.reporter.write_line("")
+        screen.table(
+            Sheet(
+                headings=BUDGET_HEADINGS,
+                rows=rows,
+                importance=("strategy", "budget", "verdict", "measured", "limit", "interval"),
+                essential=5,
+                style=lambda row, heading: styles[row] if heading == "verdict" else "",
+            )
+        )
+    unknown = energy_sentence(outcome.results)
+    if unknown:
+        screen.sentence(unknown)
 
 
 def _write_statistics(screen: Screen, measured: Measured, outcome: SessionOutcome) -> None:

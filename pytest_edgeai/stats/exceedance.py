@@ -69,10 +69,11 @@ def exceedance(trials: Sequence[FloatArray], limit: float, confidence: float) ->
     """
     from scipy import special
 
-    flags = [np.asarray(values) > limit for values in trials]
-    n, exceeding = sum(map(len, flags)), int(sum(map(np.count_nonzero, flags)))
+    every, lengths = np.concatenate(trials), np.array([float(len(values)) for values in trials])
+    flags = (every > limit).astype(float)
+    n, exceeding = len(every), int(flags.sum())
     largest = n / len(trials)  # where all requests of a trial are alike
-    effect = max(1.0, min(largest, max(_upper_effect(trials), _effect([flag.astype(float) for flag in flags]))))
+    effect = max(1.0, min(largest, max(_upper_effect(every, lengths), _effect(flags, lengths))))
     effective_n, effective_k = n / effect, exceeding / effect
     rest = effective_n - effective_k
     high = 1.0 if rest <= 0 else float(special.betaincinv(effective_k + 1, rest, confidence))
@@ -112,23 +113,22 @@ def requests_needed(share: float, confidence: float, *, exceeding: float = 1.0) 
     return high
 
 
-def _effect(trials: Sequence[FloatArray]) -> float:
-    """The design effect as it is in these trials."""
-    total = float(np.var(np.concatenate(trials), ddof=1))
+def _effect(values: FloatArray, lengths: FloatArray) -> float:
+    """The design effect as it is in these trials, which stand one after the other."""
+    total = float(np.var(values, ddof=1))
     if total == 0:
         return 0.0
-    requests = sum(map(len, trials)) / len(trials)
-    return requests * float(np.var([values.mean() for values in trials], ddof=1)) / total
+    means = np.add.reduceat(values, (np.cumsum(lengths) - lengths).astype(int)) / lengths
+    return float(lengths.mean() * np.var(means, ddof=1)) / total
 
 
-def _upper_effect(trials: Sequence[FloatArray]) -> float:
+def _upper_effect(latencies: FloatArray, lengths: FloatArray) -> float:
     """Upper bound of the design effect of latencies, by their ranks, so that no single one decides it."""
     from scipy import special
     from scipy.stats import rankdata
 
-    ranks = rankdata(np.concatenate(trials))
+    ranks = rankdata(latencies)
     scores = special.ndtri((ranks - 0.5) / len(ranks))
-    ends = np.cumsum([len(values) for values in trials])[:-1]
-    freedom = len(trials) - 1
+    freedom = len(lengths) - 1
     quantile = 2 * float(special.gammaincinv(freedom / 2, 1 - _EFFECT_CONFIDENCE))
-    return _effect(np.split(scores, ends)) * (freedom / quantile if quantile > 0 else math.inf)
+    return _effect(scores, lengths) * (freedom / quantile if quantile > 0 else math.inf)

@@ -191,6 +191,8 @@ def _trial(name: tuple[str, str, str], replicate: int, place: int, latencies_s: 
         "tiers": {tier: {"before": limits, "after": limits}},
         "unproven": ["cloud: memory"] if tier == "cloud" else [],
         "load_s": {tier: 0.1},
+        "cold_start_s": 0.15,
+        "energy": {"request_j": 0.5, "source": "RAPL package-0", "unknown": ""},
         "started_at": 1.7e9 + place,
         "duration_s": 0.9,
         "host": {"load_average": 0.5, "foreign_cores": 0.01},
@@ -245,6 +247,10 @@ def _strategy(name: tuple[str, str, str], trials: Sequence[Mapping[str, Any]]) -
             "p95_s": float(np.percentile(latencies_s, 95)),
             "iqr_s": float(np.subtract(*np.percentile(latencies_s, [75, 25]))),
             "load_s": 0.1,
+            "cold_start_s": 0.15,
+            "peak_memory_bytes": 2**27,
+            "energy_j": 0.5,
+            "energy_source": "RAPL package-0",
             "spans_s": {span: float(np.median(latencies_s)) / 5 for span in SPANS},
             "link_error_s": 2e-5,
             "size_bytes": 2_000_000,
@@ -253,6 +259,18 @@ def _strategy(name: tuple[str, str, str], trials: Sequence[Mapping[str, Any]]) -
             "accuracy_not_measured": None,
             "accuracy_drop": drop,
             "accuracy_limit": 1.0,
+            "budgets": [
+                {
+                    "name": "max_load_s",
+                    "unit": "s",
+                    "limit": 0.2,
+                    "value": 0.1,
+                    "low": 0.09,
+                    "high": None,
+                    "outcome": "pass",
+                    "reason": "",
+                }
+            ],
         }
     )
     return found

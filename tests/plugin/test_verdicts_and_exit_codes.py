@@ -252,7 +252,8 @@ def test_a_latency_budget_is_judged_on_the_medians_of_trials(project: Project, l
 )
 def test_a_tail_budget_is_judged_on_all_requests(project: Project, limit: str, verdict: str, sentence: str) -> None:
     budget = f'[[budgets.latency]]\nstrategies = "toy-*-edge"\nmax_p95_s = {limit}\n'
-    project.settings(SETTINGS.replace("replicates = 2", "replicates = 5") + budget)
+    planned = "\n[budgets]\nmax_tail_requests = 50\n"
+    project.settings(SETTINGS.replace("replicates = 2", "replicates = 5") + planned + budget)
     result = project.run("--benchmark-only", "--edgeai-tiers=edge")
     assert result.ret == pytest.ExitCode.TESTS_FAILED
     assert project.verdicts()["toy-worse-edge"] == verdict

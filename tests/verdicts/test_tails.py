@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pytest_edgeai.verdicts.tails import judge_tail
+from pytest_edgeai.verdicts.tails import judge_tail, tail_interval
 
 tails: Any = import_module("benchmarks.tails")
 KINDS, limit_s, passes, sessions = tails.KINDS, tails.limit_s, tails.passes, tails.sessions
@@ -63,3 +63,28 @@ def test_what_links_may_have_added_counts_against_a_pass_and_against_a_failure()
     assert judge_tail(session, 95, limit_s(0.02), error_s=0.002).outcome == "inconclusive"
     assert judge_tail(session, 95, limit_s(0.10)).outcome == "fail"
     assert judge_tail(session, 95, limit_s(0.10), error_s=0.002).outcome == "inconclusive"
+
+
+@pytest.mark.parametrize("kind", list(KINDS))
+def test_a_percentile_at_its_limit_hardly_ever_passes_if_undecided_sessions_get_further_trials(kind: str) -> None:
+    false, _ = tails.passes_with_further(95, 0.05, 150, 5, 10, kind)
+    # Of 150 sessions with a false pass in each hundred, more than 6 have one with a probability of 0.1 %.
+    assert false * 150 <= 6
+
+
+def test_further_trials_decide_what_the_planned_ones_cannot() -> None:
+    assert tails.passes_with_further(95, 0.01, 30, 5, 10, "autocorrelation 0.6")[0] > 0.8
+    (session,) = sessions(1, 200, 10, "independent")
+    looks = tails.plan_looks(5, 10, [95], 2000)
+    outcome, requests = tails.judged_with_further(session, 95, limit_s(0.9), looks)
+    assert (outcome, requests) == ("fail", 50)  # and what is decided gets none
+
+
+def test_the_interval_of_a_percentile_is_where_a_budget_is_inconclusive() -> None:
+    (session,) = sessions(1, 20, 100, "autocorrelation 0.6")
+    low_s, high_s = tail_interval(session, 95)
+    assert low_s < limit_s(0.05) < high_s
+    outcomes = [judge_tail(session, 95, limit).outcome for limit in (low_s * 0.99, limit_s(0.05), high_s * 1.01)]
+    assert outcomes == ["fail", "inconclusive", "pass"]
+    assert tail_interval(session[:2], 95) == (-np.inf, np.inf)
+    assert tail_interval(session[:3], 99)[1] == np.inf

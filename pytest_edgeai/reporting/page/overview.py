@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from pytest_edgeai.reporting import rows
+from pytest_edgeai.reporting import budgets, rows
 from pytest_edgeai.reporting.cells import NONE, megabytes, metric_change, metric_value, number, trial_counts
 from pytest_edgeai.reporting.page.parts import Lines, Row, Section, Table
 from pytest_edgeai.reporting.page.results import Document, Results, again, keys_of, name_of
@@ -24,6 +24,8 @@ def overview(results: Results) -> Section:
         Lines("chosen", "The choice", _chosen(results)),
         Lines("remarks", "Unproven, and other remarks", _remarks(results)),
         verdict_table(results),
+        _budgets(results),
+        _resources(results),
         Lines("again", "Invalid, and tried again", _again(results)),
         Lines("notes", "Notes on strategies that are green", _notes(results)),
     ]
@@ -47,6 +49,50 @@ def verdict_table(results: Results) -> Table:
     verdicts = [Row(_cells(one), keys_of(name_of(one)), one["verdict"]) for one in results.strategies]
     caption = "Verdicts of all strategies. Latencies are medians over all requests of the valid trials."
     return Table("strategies", caption, HEADINGS, verdicts, texts=2)
+
+
+def _budgets(results: Results) -> Table:
+    """A row for each limit of latency, resources and ratios; empty where the settings have none."""
+    rows = [
+        Row(cells, keys_of(name_of(one)), cells[2])
+        for one in results.strategies
+        for cells in budgets.budget_rows([one])
+    ]
+    caption = "Each limit of a budget. An interval is that of the median over trials, or of the percentile."
+    return Table("budgets", caption, budgets.HEADINGS, rows, texts=3)
+
+
+def _resources(results: Results) -> Table:
+    """What each strategy takes besides latency; reports of older versions do not tell it."""
+    rows = [
+        Row(
+            (
+                one["id"],
+                megabytes(one["size_bytes"]),
+                megabytes(one["peak_memory_bytes"]),
+                milliseconds(number(one["load_s"])),
+                milliseconds(number(one["cold_start_s"])),
+                "–" if one["energy_j"] is None else f"{one['energy_j']:.4g} J",
+            ),
+            keys_of(name_of(one)),
+        )
+        for one in results.strategies
+        if "energy_j" in one
+    ]
+    caption = (
+        "Size of the artifact, the highest peak memory of a tier, and medians over trials: the time to load, that with "
+        "the first request, and the energy of a request. " + _energy(results)
+    )
+    headings = ("strategy", "size", "peak memory", "load", "cold start", "energy")
+    return Table("resources", caption, headings, rows)
+
+
+def _energy(results: Results) -> str:
+    """What told the energy, or why nothing did."""
+    told = [trial["energy"] for trials in results.valid_trials.values() for trial in trials if "energy" in trial]
+    sources, reasons = (list(dict.fromkeys(one[key] for one in told if one[key])) for key in ("source", "unknown"))
+    sentences = [f"Energy is that of {', '.join(sources)}, with all that ran there."] if sources else []
+    return " ".join([*sentences, *([f"Energy is not known: {'; '.join(reasons)}."] if reasons else [])])
 
 
 def _cells(one: Document) -> Sequence[str]:
