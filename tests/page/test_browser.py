@@ -43,13 +43,14 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def click(driver: Chrome, selector: str) -> None:
-    """Click by the keyboard's way, and wait until the page has followed."""
+    """Click by the keyboard's way, and wait until all of the page has followed."""
     from selenium.webdriver.support.ui import WebDriverWait
 
-    applied = "return document.documentElement.dataset.applied"
-    before = driver.execute_script(applied)
+    applied = "const { applied, settled } = document.documentElement.dataset; return [applied, settled]"
+    before, _ = driver.execute_script(applied)
     driver.execute_script("document.querySelector(arguments[0]).click()", selector)
-    WebDriverWait(driver, 60).until(lambda shown: shown.execute_script(applied) != before)
+    followed = [str(int(before) + 1), "true"]
+    WebDriverWait(driver, 60).until(lambda shown: shown.execute_script(applied) == followed)
 
 
 def test_every_plot_is_drawn_without_an_error(page: Path) -> None:

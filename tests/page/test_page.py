@@ -15,9 +15,11 @@ import numpy as np
 import pytest
 from jsonschema import Draft202012Validator
 
+from pytest_edgeai.decisions.asked import Decide
 from pytest_edgeai.reporting.page.compared import by_gravity, comparison_of
 from pytest_edgeai.reporting.page.conditions import repeating_command
-from pytest_edgeai.reporting.page.parts import Plot, Section, Table
+from pytest_edgeai.reporting.page.overview import overview
+from pytest_edgeai.reporting.page.parts import Lines, Plot, Section, Table
 from pytest_edgeai.reporting.page.rendering import render, render_comparison, script_safe
 from pytest_edgeai.reporting.page.results import Results
 from pytest_edgeai.reporting.page.sections import sections_of
@@ -120,11 +122,25 @@ def test_what_is_not_green_and_what_is_unproven_stands_before_the_table(page: st
 
 def test_the_choice_of_each_model_and_its_reason_are_on_the_first_screen() -> None:
     chosen = [decision("bert", "bert-sptq-edge", "it is the fastest"), decision("resnet", None, "none is fast enough")]
-    page = render(document(changes={"decisions": chosen}))
+    made = document(changes={"decisions": chosen})
+    made["settings"]["decide"] = Decide(max_drop=1).model_dump(mode="json")
+    page = render(made)
     assert (
         page.index("it is the fastest") < page.index("none is fast enough") < page.index("Verdicts of all strategies")
     )
-    assert "The choice" not in render(document())
+    assert "it is the fastest" not in render(document(changes={"decisions": chosen}))
+
+
+def test_without_constraints_the_fastest_green_strategy_of_each_model_is_named(results: dict[str, Any]) -> None:
+    parts = {part.name: part for part in overview(Results(results)).parts}
+    green = [one for one in results["strategies"] if one["verdict"] == "pass" and one["model"] == "bert"]
+    fastest = min(green, key=lambda one: one["median_s"])["id"]
+    chosen = parts["chosen"]
+    assert isinstance(chosen, Lines)
+    assert "no constraints" in chosen.title
+    assert [row.cells[0] for row in chosen.rows] == ["bert", "resnet"]
+    assert chosen.rows[0].cells[1] == fastest
+    assert f"{fastest} has the least latency of {len(green)} strategies" in chosen.rows[0].cells[2]
 
 
 def test_names_of_a_session_cannot_become_markup_or_script() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Sequence
 from typing import Any
 
@@ -205,7 +206,7 @@ def _usual_by_input(trials: Sequence[Document]) -> dict[int, float]:
             by_input.setdefault(one, []).append(latency_s)
     every: FloatArray = np.concatenate([latencies_of(trial) for trial in trials])
     middle_s = float(np.median(every))
-    return {one: float(np.median(values)) if len(values) > 1 else middle_s for one, values in by_input.items()}
+    return {one: statistics.median(values) if len(values) > 1 else middle_s for one, values in by_input.items()}
 
 
 def _level(value: float) -> dict[str, Any]:

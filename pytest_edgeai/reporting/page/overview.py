@@ -7,8 +7,10 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from pytest_edgeai.decisions.asked import Decide
 from pytest_edgeai.reporting import budgets, rows
 from pytest_edgeai.reporting.cells import NONE, megabytes, metric_change, metric_value, number, trial_counts
+from pytest_edgeai.reporting.decisions import decision_document, decisions_of
 from pytest_edgeai.reporting.page.parts import Lines, Row, Section, Table
 from pytest_edgeai.reporting.page.results import Document, Results, again, keys_of, name_of
 from pytest_edgeai.reporting.statistics import milliseconds
@@ -21,7 +23,7 @@ def overview(results: Results) -> Section:
     """What has to be known first."""
     parts: list[Lines | Table] = [
         Lines("broken", "What is not green", _broken(results)),
-        Lines("chosen", "The choice", _chosen(results)),
+        Lines("chosen", *_chosen(results)),
         Lines("remarks", "Unproven, and other remarks", _remarks(results)),
         verdict_table(results),
         _budgets(results),
@@ -141,15 +143,20 @@ def _broken(results: Results) -> list[Row]:
     return found
 
 
-def _chosen(results: Results) -> list[Row]:
-    """For each model, the strategy that meets the constraints of the settings, and why; empty without constraints."""
-    return [
+def _chosen(results: Results) -> tuple[str, list[Row]]:
+    """For each model, the strategy that meets the constraints of the settings, and why; without any, the fastest."""
+    title, decisions = "The choice", results.document["decisions"]
+    if results.document["settings"].get("decide") is None:
+        title = "The choice: the fastest that is green, since the settings have no constraints ([decide])"
+        green = [one for one in results.strategies if is_green(one["verdict"])]
+        decisions = map(decision_document, decisions_of(Decide(), green, results.document["trials"]))
+    return title, [
         Row(
             (one["model"], one["choice"] or "none", one["reason"]),
             {"model": one["model"]},
             _choice_state(one["choice"]),
         )
-        for one in results.document["decisions"]
+        for one in decisions
     ]
 
 

@@ -1,12 +1,15 @@
 "use strict";
 (() => {
   const KEYS = ["model", "operator", "tier"];
+  const NEAR = 300; // pixels from what is seen, within which a plot is drawn at once
+  const root = document.documentElement;
   const data = JSON.parse(document.getElementById("data").textContent);
   const form = document.getElementById("filters");
   const boxes = [...form.querySelectorAll("input[type=checkbox]")];
   const keyed = [...document.querySelectorAll("main [data-model], main [data-operator], main [data-tier]")];
   const views = new Map();
   const rowsOf = new Map();
+  const stale = new Set(); // plots that were drawn before the filters changed, and that nobody sees
   let chosen = {};
 
   function read() {
@@ -70,14 +73,30 @@
     const strategies = [...document.querySelectorAll("#verdicts tbody tr, #strategies tbody tr")];
     const shown = strategies.filter((row) => !row.hidden).length;
     document.getElementById("shown").textContent = `${shown} of ${strategies.length} strategies shown`;
-    await Promise.all([...views.keys()].map(refresh));
+    for (const id of views.keys()) stale.add(id);
+    root.dataset.settled = "false";
+    await Promise.all([...stale].filter(isNear).map(freshen));
     document.querySelectorAll(".plot").forEach((place) => seen.observe(place)); // some may be visible only now
-    document.documentElement.dataset.applied = String(Number(document.documentElement.dataset.applied ?? 0) + 1);
+    root.dataset.applied = String(Number(root.dataset.applied ?? 0) + 1);
+    if (!working) idle(work);
+    working = true;
+  }
+
+  function isNear(id) {
+    const { top, bottom, height } = document.getElementById(id).getBoundingClientRect();
+    return height > 0 && bottom > -NEAR && top < window.innerHeight + NEAR;
+  }
+
+  function freshen(id) {
+    stale.delete(id);
+    return refresh(id);
   }
 
   const seen = new IntersectionObserver((entries) => {
-    for (const { isIntersecting, target } of entries) if (isIntersecting) draw(target);
-  }, { rootMargin: "300px" });
+    for (const { isIntersecting, target } of entries) {
+      if (isIntersecting) stale.has(target.id) ? freshen(target.id) : draw(target);
+    }
+  }, { rootMargin: `${NEAR}px` });
 
   form.addEventListener("change", apply);
   form.addEventListener("submit", (event) => event.preventDefault());
@@ -89,15 +108,20 @@
   });
 
   // Whatever nobody has scrolled to yet is drawn when there is nothing else to do, so that it is there on paper.
-  const idle = window.requestIdleCallback ?? ((work) => setTimeout(work, 50));
-  function drawNext() {
-    const next = [...document.querySelectorAll(".plot")].find((place) => !views.has(place.id) && !place.closest("[hidden]"));
-    if (next) draw(next).then(() => idle(drawNext));
+  const idle = window.requestIdleCallback ?? ((task) => setTimeout(task, 50));
+  let working = false;
+  async function work() {
+    const waits = ({ id }) => !views.has(id) || stale.has(id);
+    const next = [...document.querySelectorAll(".plot")].find((place) => waits(place) && !place.closest("[hidden]"));
+    if (next) {
+      await (stale.has(next.id) ? freshen(next.id) : draw(next));
+      idle(work);
+    } else {
+      working = false;
+      root.dataset.settled = "true";
+    }
   }
 
   form.hidden = boxes.length === 0;
-  apply().then(() => {
-    document.documentElement.dataset.interactive = String(Math.round(performance.now()));
-    idle(drawNext);
-  });
+  apply().then(() => { root.dataset.interactive = String(Math.round(performance.now())); });
 })();
