@@ -40,6 +40,10 @@ class Spoiled(Failed):
         What is known of the host, as `TrialRecord` has it.
     """
 
+    # What pytest's summary begins a line with: as for its own failures, and no name of a module.
+    __module__ = "builtins"
+    __qualname__ = "Failed"
+
     def __init__(
         self,
         sentence: str,

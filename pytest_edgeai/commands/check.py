@@ -63,7 +63,10 @@ def examine(root: Path) -> list[Finding]:
         return [*findings, Finding("settings", "broken", str(error))]
     findings.append(Finding("settings", "fine", "defaults" if path is None else str(path)))
     if not settings.subjects:
-        sentence = "the settings declare no subject model: a table [subjects.NAME] has graph, examples and metrics"
+        sentence = (
+            "the settings declare no subject model: a table [subjects.NAME] has graph, examples and metrics; "
+            "edgeai init writes one for an ONNX file"
+        )
         return [*findings, Finding("subject models", "limited" if has_hooks else "broken", sentence)]
     try:
         selection = Selection.from_settings(settings, registered)

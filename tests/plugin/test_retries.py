@@ -135,6 +135,8 @@ def test_fewer_than_three_valid_trials_are_invalid_and_a_failed_test(project: Pr
     spoils(toy_worse_edge=6)
     result = project.run("--benchmark-only")
     assert result.ret == pytest.ExitCode.TESTS_FAILED
+    result.stdout.fnmatch_lines(["FAILED test_suite.py::test_strategy* - Failed: *"])
+    assert "Spoiled" not in result.stdout.str()
     result.stdout.fnmatch_lines(
         [
             "toy-worse-edge: invalid: 2 of 4 trials are invalid after 8 tries, the first because the host was busy *",
