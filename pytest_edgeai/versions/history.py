@@ -6,6 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from fnmatch import fnmatchcase
 from functools import cached_property
 
@@ -141,7 +142,6 @@ class History:
 
 def in_order(sessions: Iterable[Summary]) -> list[Summary]:
     """Sessions by the time of their commit, then by when they were measured; without a commit, by the latter alone."""
-    from datetime import UTC, datetime
 
     def moment(text: str) -> float:
         try:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import re
+import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
@@ -132,7 +134,9 @@ class _Page:
         }
         y = specs.milliseconds("value", values, f"{what} in {unit}" if unit else what)
         colour = specs.coloured("quantity", names, "quantity")
-        told = specs.told(("session", "commit"), ("when", "of"), ("quantity", "quantity"), ("text", "value"))
+        told = specs.told(
+            ("session", "commit"), ("when", "of"), ("quantity", "quantity"), ("value", unit or "value", ".4~g")
+        )
         layers: list[dict[str, Any]] = [
             {
                 "transform": [{"filter": "datum.kind == 'change'"}],
@@ -177,28 +181,21 @@ class _Page:
 
     def _rows(self, series: Series) -> Iterator[dict[str, Any]]:
         factor = 1e3 if series.quantity.unit == "s" else 1e-6 if series.quantity.unit == "bytes" else 1.0
-        begins = [change.first for change in series.changes]
         name = series.quantity.name
-        levels = _levels(series)
         for place, value in zip(series.places, series.values.tolist(), strict=True):
             session = self.history.sessions[place]
-            part = sum(place >= begin for begin in begins)
-            about = {"session": self.labels[place], "quantity": name}
             yield {
-                **about,
+                "session": self.labels[place],
+                "quantity": name,
                 "kind": "value",
                 "value": specs.shortened(value * factor),
                 "when": (session.committed_at or session.saved_at)[:10],
-                "text": words.value_words(value, series.quantity),
-                "url": self._address(session) or None,
+                **({"url": address} if (address := self._address(session)) else {}),
             }
-            if is_watched(series.quantity):
-                yield {
-                    **about,
-                    "kind": "level",
-                    "value": specs.shortened(levels[part] * factor),
-                    "part": f"{name} {part}",
-                }
+        for number, (level, places) in enumerate(_levels(series)):
+            for place in dict.fromkeys((places[0], places[-1])):  # a line needs its ends only
+                about = {"session": self.labels[place], "quantity": name, "kind": "level", "part": f"{name} {number}"}
+                yield {**about, "value": specs.shortened(level * factor)}
         for change in series.changes:
             text = words.change_words(change)
             yield {"session": self.labels[change.first], "quantity": name, "kind": "change", "text": text}
@@ -276,13 +273,16 @@ def _times(series: Mapping[str, Series]) -> list[Series]:
     return [latency, *(one for one in found if one is not latency and (one.changes or one.values.max() >= least))]
 
 
-def _levels(series: Series) -> list[float]:
-    """The level of each part between changes."""
-    import numpy as np
-
-    if series.changes:
-        return [series.changes[0].before, *(change.after for change in series.changes)]
-    return [float(np.median(series.values))]
+def _levels(series: Series) -> list[tuple[float, Sequence[int]]]:
+    """The level of each part between changes, with its sessions; nothing where changes are not looked for."""
+    if not is_watched(series.quantity):
+        return []
+    begins = [series.places.index(change.first) for change in series.changes]
+    parts = [series.places[begin:end] for begin, end in itertools.pairwise([0, *begins, len(series.places)])]
+    if not series.changes:
+        return [(statistics.median(series.values.tolist()), parts[0])]
+    levels = [series.changes[0].before, *(change.after for change in series.changes)]
+    return list(zip(levels, parts, strict=True))
 
 
 def _unit(quantity: Quantity) -> str:
