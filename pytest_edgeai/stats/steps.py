@@ -131,11 +131,14 @@ def segment(values: FloatArray, penalty: float, cap: float) -> tuple[int, ...]:
         return ()
     began = np.zeros((values.size, levels.size), dtype=bool)
     best_before = np.zeros(values.size, dtype=int)
-    total = np.minimum(np.abs(values[0] - levels), cap)
+    costs = np.minimum(np.abs(values[:, None] - levels), cap)
+    total = costs[0].copy()
     for place in range(1, values.size):
         best = best_before[place] = int(total.argmin())
-        began[place] = total[best] + penalty < total
-        total = np.where(began[place], total[best] + penalty, total) + np.minimum(np.abs(values[place] - levels), cap)
+        anew = total[best] + penalty
+        np.less(anew, total, out=began[place])
+        np.minimum(anew, total, out=total)
+        total += costs[place]
     level, starts = int(total.argmin()), []
     for place in range(values.size - 1, 0, -1):
         if began[place, level]:

@@ -69,7 +69,8 @@ class _Page:
             "Changes",
             (
                 "A change is a step between two levels, each the median of its sessions. The interval is that of its "
-                "size, with 99 % confidence, given that there is a step at this place.",
+                "size, with 99 % confidence, given that there is a step at this place. Where the change is called "
+                f"host, {words.UNCHANGED}.",
             ),
             (self._changes(),),
         )
@@ -81,12 +82,12 @@ class _Page:
             Row(
                 (
                     change.strategy,
-                    "worse" if change.is_worse else "better",
+                    _direction(change),
                     self._range(change),
                     words.change_words(change),
                 ),
                 self._keys(change.strategy),
-                "regression" if change.is_worse else "improvement",
+                {"worse": "regression", "better": "improvement", "host": "inconclusive"}[_direction(change)],
             )
             for change in self.history.changes
         ]
@@ -251,6 +252,10 @@ class _Page:
     def _keys(self, strategy: str) -> Mapping[str, str]:
         keys = self.history.keys(strategy)
         return {} if keys is None else dict(zip(("model", "operator", "tier"), keys, strict=True))
+
+
+def _direction(change: Change) -> str:
+    return "worse" if change.is_worse else "better" if change.is_better else "host"
 
 
 def _labels(sessions: Sequence[Summary]) -> list[str]:
