@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from pytest_edgeai.errors import VersionError
-from pytest_edgeai.versions.summaries import LATENCY, SIZE, Quantity, Summary
+from pytest_edgeai.versions.summaries import LATENCY, SIZE, Quantity, Summary, moment
 
 _DATA: Final = "window.BENCHMARK_DATA"
 _OURS: Final = "pytest_edgeai"
@@ -119,9 +119,13 @@ def github_data(sessions: Sequence[Summary]) -> dict[str, Any]:
                     "author": {"name": "", "username": "", "email": ""},
                     "committer": {"name": "", "username": "", "email": ""},
                 }
-                moment = _milliseconds(session.saved_at)
                 entries.setdefault(suite, []).append(
-                    {"commit": commit, "date": moment, "tool": _TOOLS[higher], "benches": benches}
+                    {
+                        "commit": commit,
+                        "date": _milliseconds(session.saved_at),
+                        "tool": _TOOLS[higher],
+                        "benches": benches,
+                    }
                 )
     return {"lastUpdate": _milliseconds(sessions[-1].saved_at), "repoUrl": "", "entries": entries}
 
@@ -219,12 +223,12 @@ def _read_github(document: Mapping[str, Any]) -> Iterator[Summary]:
     sessions: dict[tuple[str, int], _Import] = {}
     for suite, entries in document["entries"].items():
         for entry in entries:
-            commit, moment = entry["commit"], int(entry["date"])
+            commit, date = entry["commit"], int(entry["date"])
             made = sessions.setdefault(
-                (commit["id"], moment),
-                _Import(f"{commit['id'][:8]} {moment}", str(commit.get("timestamp") or ""), commit["id"]),
+                (commit["id"], date),
+                _Import(f"{commit['id'][:8]} {date}", str(commit.get("timestamp") or ""), commit["id"]),
             )
-            made.saved_at = _iso(moment)
+            made.saved_at = _iso(date)
             for bench in entry["benches"]:
                 unit = str(bench.get("unit") or "").split("/")[0].strip()
                 factor = _SECONDS.get(unit)
@@ -323,13 +327,8 @@ def _values(session: Summary) -> Iterator[tuple[str, Quantity, float]]:
             yield strategy, session.quantities[name], value
 
 
-def _milliseconds(moment: str) -> int:
-    """Milliseconds since the epoch; 0 where the time is not known."""
-    try:
-        found = datetime.fromisoformat(moment)
-    except ValueError:
-        return 0
-    return round((found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp() * 1e3)
+def _milliseconds(time: str) -> int:
+    return round(moment(time) * 1e3)
 
 
 def _iso(milliseconds: float) -> str:

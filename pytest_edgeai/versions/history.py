@@ -6,7 +6,6 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from fnmatch import fnmatchcase
 from functools import cached_property
 
@@ -15,7 +14,7 @@ import numpy as np
 from pytest_edgeai.errors import VersionError, unknown
 from pytest_edgeai.stats.samples import FloatArray
 from pytest_edgeai.stats.steps import Step, find_steps
-from pytest_edgeai.versions.summaries import CPU, LATENCY, SIZE, Quantity, Summary
+from pytest_edgeai.versions.summaries import CPU, LATENCY, SIZE, Quantity, Summary, moment
 
 PERCENT = "%"
 _COMPUTE = "compute"
@@ -151,14 +150,6 @@ class History:
 
 def in_order(sessions: Iterable[Summary]) -> list[Summary]:
     """Sessions by the time of their commit, then by when they were measured; without a commit, by the latter alone."""
-
-    def moment(text: str) -> float:
-        try:
-            found = datetime.fromisoformat(text)
-        except ValueError:
-            return 0.0
-        return (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()
-
     return sorted(sessions, key=lambda one: (moment(one.committed_at or one.saved_at), moment(one.saved_at), one.file))
 
 

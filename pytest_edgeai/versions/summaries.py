@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
 from typing import Any, Final
 
 import numpy as np
@@ -168,6 +169,15 @@ def summarize(document: Mapping[str, Any], file: str) -> Summary:
         )
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise VersionError(f"{file} is not whole ({type(error).__name__}: {error}): measure it again") from None
+
+
+def moment(text: str) -> float:
+    """A time in ISO 8601 as seconds since the epoch; 0 where it is not known."""
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        return 0.0
+    return (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()
 
 
 def digest_of(conditions: Mapping[str, Any]) -> str:
