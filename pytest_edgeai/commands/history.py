@@ -45,7 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     shown = parser.add_mutually_exclusive_group()
     shown.add_argument("--json", action="store_true", help="print JSON")
     shown.add_argument("--csv", action="store_true", help="print CSV, a row for each value")
-    actions = parser.add_subparsers(title="actions", metavar="ACTION")
+    actions = parser.add_subparsers(title="actions", metavar="[ACTION]")
     removing = actions.add_parser("prune", help="delete old saved sessions", description=run_prune.__doc__)
     _add_sources(removing, argparse.SUPPRESS, argparse.SUPPRESS, imports=False)
     removing.add_argument("--keep", type=_count, required=True, metavar="N", help="how many sessions of a machine stay")
