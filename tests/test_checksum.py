@@ -19,7 +19,12 @@ DOCUMENT = {
         {"fullname": "t.py::one", "extra_info": {"edgeai": {"spans_s": {"compute": [0.1, 1e-17]}}}, "stats": {}},
         {"fullname": "t.py::other", "extra_info": {}},
     ],
-    "edgeai": {"format": 1, "strategies": {"a-b-c": {"trials": [{"latency_s": [0.25, 1 / 3]}]}}, "tuple": (1, 2)},
+    "edgeai": {
+        "format": 1,
+        "strategies": {"a-b-c": {"trials": [{"latency_s": [0.25, 1 / 3]}]}},
+        "tuple": (1, 2),
+        "numbers": {10: 1, 9: 2},
+    },
 }
 CHANGES: dict[str, Callable[[dict[str, Any]], object]] = {
     "a latency": lambda one: one["edgeai"]["strategies"]["a-b-c"]["trials"][0].update(latency_s=[0.0625, 1 / 12]),

@@ -14,6 +14,7 @@ import pytest
 
 from pytest_edgeai.commands.cli import main
 from pytest_edgeai.errors import VersionError
+from pytest_edgeai.reporting.history import sentences
 from pytest_edgeai.versions import storage
 from pytest_edgeai.versions.exchange import read, write
 from pytest_edgeai.versions.history import History, in_order, make_history
@@ -55,6 +56,7 @@ def test_changes_have_the_commits_on_either_side_and_their_size(folder: Path) ->
     assert ranges(history) == {
         (EDGE, "latency", *slower),
         (EDGE, "compute", *slower),
+        (EDGE, "CPU time", *slower),
         (EDGE, "transmit mobile-edge", *slower),
         (EDGE, "top1", *worse),
         ("bert-identity-cloud", "top1", *worse),
@@ -115,6 +117,22 @@ def test_a_step_between_two_sessions_of_one_commit_is_not_blamed_on_a_commit(tmp
     assert {history.between(one) for one in history.changes} == {f"between two sessions of {commit_of(0)[:8]}"}
 
 
+def test_a_time_that_changed_around_the_same_artifact_and_code_is_blamed_on_the_host(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sessions = [replace(one, contents={EDGE: "same"}) for one in read_storage(folder).sessions]
+    history = make_history(sessions, strategies=[EDGE])
+    times = [one for one in history.changes if one.quantity.unit == "s"]
+    assert len(times) == 4
+    assert all(one.is_unchanged and not one.is_worse and not one.is_better for one in times)
+    assert [one.quantity.name for one in history.changes if one.is_worse] == ["top1"]
+    assert any("so it was the host" in line for line in sentences(history))
+    others: list[dict[str, Any]] = [{"code": "other"}, {"contents": {EDGE: "other"}}, {"contents": {}}]
+    for changed in others:
+        spoiled = [replace(one, **changed) if one.committed_at >= "2026-01-06" else one for one in sessions]
+        assert not any(one.is_unchanged for one in make_history(spoiled).changes)
+
+
 def test_files_are_opened_once_and_again_when_they_changed(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     opened: list[str] = []
     original = storage.read_session
@@ -168,6 +186,14 @@ def test_the_terminal_has_no_line_wider_than_it_is(
     assert f"between {commit_of(4)[:8]} and {commit_of(5)[:8]}, 2026-01-06:" in lines
     assert any(line.startswith("  bert-sptq-edge: latency +2") for line in lines)
     assert not any("bert-identity-cloud" in line for line in lines)
+
+
+@pytest.mark.parametrize(("newest", "code"), [(2, 0), (3, 1), (12, 1)])
+def test_a_job_that_watches_fails_where_one_of_the_newest_sessions_began_to_be_worse(
+    folder: Path, newest: int, code: int
+) -> None:
+    assert run(folder, f"--fail-within={newest}") == code
+    assert run(folder, f"--fail-within={newest}", "--min-points=5", "--min-change=50%") == 0
 
 
 def test_json_and_csv_have_every_value(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -248,7 +274,7 @@ def test_what_is_written_for_another_tool_is_read_as_it_was(folder: Path, tmp_pa
         assert other.quantities == one.quantities
         assert other.values.keys() == one.values.keys()
         assert all(other.values[name] == pytest.approx(values) for name, values in one.values.items())
-        for key in ("commit", "committed_at", "saved_at", "branch", "dirty", "conditions", "keys"):
+        for key in ("commit", "committed_at", "saved_at", "branch", "dirty", "conditions", "keys", "contents", "code"):
             assert getattr(other, key) == getattr(one, key)
 
 

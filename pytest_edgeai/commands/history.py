@@ -23,8 +23,8 @@ are not those of the newest one are left out.
 EPILOG: Final = """example:
   edgeai history --strategy 'bert-*-edge' --html public --commit-url 'https://example.org/commit/{commit}'
 
-exit code: 0 the history is shown, 1 a saved session is damaged or was edited and is left out,
-           2 there is nothing to show, or the command line cannot be used
+exit code: 0 the history is shown, 1 a saved session is damaged or was edited and is left out, or something became
+           worse within --fail-within, 2 there is nothing to show, or the command line cannot be used
 """
 _STORAGE: Final = "file://./.benchmarks"
 
@@ -37,6 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--strategy", action="append", default=[], metavar="PATTERN", help="only strategies like 'bert-*-edge'")
     add("--min-change", type=_share, default=0.05, metavar="SHARE", help="smallest change of a time (default: 5%%)")
     add("--min-points", type=_positive, default=0.5, metavar="PP", help="smallest change in points (default: 0.5)")
+    add("--fail-within", type=_count, metavar="N", help="exit with 1 if one of the newest N sessions began to be worse")
     add("--html", type=Path, metavar="FOLDER", help="write index.html and history.json there, made when needed")
     add(
         "--commit-url", metavar="URL", help="of a commit, with {commit} in the place of its name, for links of the page"
@@ -44,7 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     shown = parser.add_mutually_exclusive_group()
     shown.add_argument("--json", action="store_true", help="print JSON")
     shown.add_argument("--csv", action="store_true", help="print CSV, a row for each value")
-    actions = parser.add_subparsers(title="actions", metavar="ACTION")
+    actions = parser.add_subparsers(title="actions", metavar="[ACTION]")
     removing = actions.add_parser("prune", help="delete old saved sessions", description=run_prune.__doc__)
     _add_sources(removing, argparse.SUPPRESS, argparse.SUPPRESS, imports=False)
     removing.add_argument("--keep", type=_count, required=True, metavar="N", help="how many sessions of a machine stay")
@@ -100,7 +101,9 @@ def run(options: argparse.Namespace) -> int:
         _show(found)
     if options.html is not None:
         print(options.html / "index.html", file=sys.stderr if options.json or options.csv else sys.stdout)
-    return _said(refused)
+    newest = len(found.sessions) - (options.fail_within or 0)
+    is_worse = any(change.is_worse and change.first >= newest for change in found.changes)
+    return max(_said(refused), int(is_worse))
 
 
 def run_prune(options: argparse.Namespace) -> int:

@@ -16,6 +16,7 @@ from pytest_edgeai.versions.history import Change, History, Series
 from pytest_edgeai.versions.summaries import LATENCY, SIZE, Quantity
 
 HISTORY_FORMAT: Final = 1
+UNCHANGED: Final = "artifact and measuring code are the same on both sides, so it was the host or its libraries"
 HEADINGS: Final = ("strategy", "newest", "median", "compute", "accuracy", "size", "worse", "better")
 _IMPORTANCE: Final = ("strategy", "median", "worse", "better", "accuracy", "newest", "compute", "size")
 _COLUMNS: Final = ("strategy", "quantity", "unit", "commit", "committed_at", "branch", "saved_at", "file", "value")
@@ -36,7 +37,7 @@ def sheet(history: History) -> Sheet:
     for name in history.strategies:
         series = history.of(name)
         metrics = [one for one in series.values() if one.quantity.unit not in ("s", "bytes")]
-        worse = [change.is_worse for one in series.values() for change in one.changes]
+        changes = [change for one in series.values() for change in one.changes]
         rows.append(
             (
                 name,
@@ -45,8 +46,8 @@ def sheet(history: History) -> Sheet:
                 _newest(series.get("compute")),
                 _newest(metrics[0] if metrics else None),
                 _newest(series.get(SIZE)),
-                str(sum(worse) or "–"),
-                str(len(worse) - sum(worse) or "–"),
+                str(sum(change.is_worse for change in changes) or "–"),
+                str(sum(change.is_better for change in changes) or "–"),
             )
         )
     return Sheet(
@@ -64,8 +65,9 @@ def sentences(history: History) -> Iterator[str]:
         for where, found in _by_place(history, list(changes)):
             session = history.sessions[first]
             yield f"{where}, {(session.committed_at or session.saved_at)[:10]}:"
-            for strategy, of_strategy in groupby(found, key=lambda one: one.strategy):
-                yield f"  {strategy}: {'; '.join(map(change_words, of_strategy))}"
+            for (strategy, is_unchanged), some in groupby(found, key=lambda one: (one.strategy, one.is_unchanged)):
+                blamed = f"; {UNCHANGED}" if is_unchanged else ""
+                yield f"  {strategy}: {'; '.join(map(change_words, some))}{blamed}"
 
 
 def change_words(change: Change) -> str:
@@ -121,6 +123,7 @@ def document(history: History) -> dict[str, Any]:
                 "strategy": one.strategy,
                 "quantity": one.quantity.name,
                 "worse": one.is_worse,
+                "unchanged": one.is_unchanged,
                 "last_before": history.sessions[one.last].commit,
                 "first_after": history.sessions[one.first].commit,
                 "sessions": [one.last, one.first],

@@ -13,8 +13,8 @@ from pytest_edgeai.stats.samples import FloatArray
 
 CAP: Final = 4.0
 """What a single value can cost at most, in standard deviations of the noise: one outlier is no step."""
-_MOST_LEVELS: Final = 512
-"""A longer sequence has levels at this many of its quantiles only."""
+_MOST_LEVELS: Final = 200
+"""A sequence of more different values has levels at this many of their quantiles only, so that it takes no longer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,13 +127,18 @@ def segment(values: FloatArray, penalty: float, cap: float) -> tuple[int, ...]:
     levels = np.unique(values)
     if levels.size > _MOST_LEVELS:
         levels = np.unique(np.quantile(levels, np.linspace(0, 1, _MOST_LEVELS), method="nearest"))
+    if levels.size == 1:
+        return ()
     began = np.zeros((values.size, levels.size), dtype=bool)
     best_before = np.zeros(values.size, dtype=int)
-    total = np.minimum(np.abs(values[0] - levels), cap)
+    costs = np.minimum(np.abs(values[:, None] - levels), cap)
+    total = costs[0].copy()
     for place in range(1, values.size):
         best = best_before[place] = int(total.argmin())
-        began[place] = total[best] + penalty < total
-        total = np.where(began[place], total[best] + penalty, total) + np.minimum(np.abs(values[place] - levels), cap)
+        anew = total[best] + penalty
+        np.less(anew, total, out=began[place])
+        np.minimum(anew, total, out=total)
+        total += costs[place]
     level, starts = int(total.argmin()), []
     for place in range(values.size - 1, 0, -1):
         if began[place, level]:

@@ -26,7 +26,12 @@ def sign(document: dict[str, Any]) -> dict[str, Any]:
     document
         The content of a file of pytest-benchmark, with our part.
     """
-    document[_OURS][_FIELD] = _checksum(document)
+    from pytest_benchmark.utils import SafeJSONEncoder
+
+    written = json.loads(
+        json.dumps(_content(document), cls=SafeJSONEncoder)
+    )  # as it is in the file: keys of any type are texts there
+    document[_OURS][_FIELD] = _checksum(written)
     return document
 
 
@@ -60,7 +65,7 @@ def verify(document: Mapping[str, Any], name: str) -> str:
         return ""  # no session of ours, which whoever reads it says
     if not is_signed(document):
         return f"{name} was saved before sessions had checksums: whether it was changed since is not known"
-    if document[_OURS][_FIELD] != _checksum(document):
+    if document[_OURS][_FIELD] != _checksum(_content(document)):
         raise ChecksumError(
             f"{name} is not what was saved: its checksum does not fit its content, so it was edited or damaged; "
             "restore the file from where it was kept, or delete it and measure that commit again"
@@ -68,19 +73,23 @@ def verify(document: Mapping[str, Any], name: str) -> str:
     return ""
 
 
-def _checksum(document: Mapping[str, Any]) -> str:
-    """Of all that comparisons and the history read, whatever the layout of the file."""
+def _content(document: Mapping[str, Any]) -> dict[str, Any]:
+    """All that comparisons and the history read."""
     benchmarks = document.get("benchmarks")
     trials = [
         [one.get("fullname"), one["extra_info"][_OURS]]
         for one in (benchmarks if isinstance(benchmarks, list) else ())
         if isinstance(one, Mapping) and isinstance(one.get("extra_info"), Mapping) and _OURS in one["extra_info"]
     ]
-    content = {
+    return {
         "commit_info": document.get("commit_info"),
         "datetime": document.get("datetime"),
         _OURS: {key: value for key, value in document[_OURS].items() if key != _FIELD},
         "trials": trials,
     }
+
+
+def _checksum(content: Mapping[str, Any]) -> str:
+    """Of JSON values, whatever the layout of the file that they are from."""
     canonical = json.dumps(content, sort_keys=True, separators=(",", ":"))
     return _KIND + hashlib.sha256(canonical.encode("ascii")).hexdigest()

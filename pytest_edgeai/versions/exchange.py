@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
 from pytest_edgeai.errors import VersionError
-from pytest_edgeai.versions.summaries import LATENCY, SIZE, Quantity, Summary
+from pytest_edgeai.versions.summaries import LATENCY, SIZE, Quantity, Summary, moment
 
 _DATA: Final = "window.BENCHMARK_DATA"
 _OURS: Final = "pytest_edgeai"
@@ -97,7 +97,7 @@ def github_benches(session: Summary, *, higher_is_better: bool) -> list[dict[str
             "name": f"{strategy}/{quantity.name}",
             "unit": "ms" if quantity.unit == "s" else quantity.unit,
             "value": value * 1e3 if quantity.unit == "s" else value,
-            "extra": json.dumps({_OURS: _about(session, strategy, quantity)}),
+            "extra": json.dumps({_OURS: {**_described(session, strategy, quantity), **_about(session, [strategy])}}),
         }
         for strategy, quantity, value in _values(session)
         if quantity.higher_is_better == higher_is_better
@@ -119,9 +119,13 @@ def github_data(sessions: Sequence[Summary]) -> dict[str, Any]:
                     "author": {"name": "", "username": "", "email": ""},
                     "committer": {"name": "", "username": "", "email": ""},
                 }
-                moment = _milliseconds(session.saved_at)
                 entries.setdefault(suite, []).append(
-                    {"commit": commit, "date": moment, "tool": _TOOLS[higher], "benches": benches}
+                    {
+                        "commit": commit,
+                        "date": _milliseconds(session.saved_at),
+                        "tool": _TOOLS[higher],
+                        "benches": benches,
+                    }
                 )
     return {"lastUpdate": _milliseconds(sessions[-1].saved_at), "repoUrl": "", "entries": entries}
 
@@ -157,7 +161,7 @@ def _write_asv(sessions: Sequence[Summary], folder: Path) -> int:
                 "unit": "seconds" if quantity.unit == "s" else quantity.unit,
                 "version": "1",
                 "timeout": 60.0,
-                _OURS: _about(session, strategy, quantity),
+                _OURS: _described(session, strategy, quantity),
             }
         document = {
             "commit_hash": session.commit,
@@ -171,7 +175,7 @@ def _write_asv(sessions: Sequence[Summary], folder: Path) -> int:
             "results": results,
             "durations": {},
             "version": 2,
-            _OURS: {"saved_at": session.saved_at, "branch": session.branch, "dirty": session.dirty},
+            _OURS: {"saved_at": session.saved_at, **_about(session, session.values)},
         }
         files[f"{session.commit[:8]}-{_ENVIRONMENT}.json"] = _dumped(document)
     for name, text in files.items():
@@ -202,7 +206,9 @@ def _read_asv(folder: Path) -> Iterator[Summary]:
                     made.add(f"{name}{label}", quantity, float(value), about.get(_OURS))
         if made.values:
             ours = document.get(_OURS, {})
-            yield made.summary(saved_at=ours.get("saved_at"), branch=ours.get("branch"), dirty=ours.get("dirty"))
+            made.take(ours)
+            made.saved_at = str(ours.get("saved_at", made.saved_at))
+            yield made.summary()
 
 
 def _combinations(parameters: Sequence[Sequence[str]]) -> list[str]:
@@ -217,12 +223,12 @@ def _read_github(document: Mapping[str, Any]) -> Iterator[Summary]:
     sessions: dict[tuple[str, int], _Import] = {}
     for suite, entries in document["entries"].items():
         for entry in entries:
-            commit, moment = entry["commit"], int(entry["date"])
+            commit, date = entry["commit"], int(entry["date"])
             made = sessions.setdefault(
-                (commit["id"], moment),
-                _Import(f"{commit['id'][:8]} {moment}", str(commit.get("timestamp") or ""), commit["id"]),
+                (commit["id"], date),
+                _Import(f"{commit['id'][:8]} {date}", str(commit.get("timestamp") or ""), commit["id"]),
             )
-            made.saved_at = _iso(moment)
+            made.saved_at = _iso(date)
             for bench in entry["benches"]:
                 unit = str(bench.get("unit") or "").split("/")[0].strip()
                 factor = _SECONDS.get(unit)
@@ -234,6 +240,7 @@ def _read_github(document: Mapping[str, Any]) -> Iterator[Summary]:
                 ours = _ours(bench.get("extra"))
                 name = bench["name"] if ours or suite in _SUITES.values() else f"{suite}: {bench['name']}"
                 made.add(name, quantity, float(bench["value"]) * (factor or 1.0), ours)
+                made.take(ours or {})
     for made in sessions.values():
         if made.values:
             yield made.summary()
@@ -245,15 +252,15 @@ class _Import:
     def __init__(self, file: str, committed_at: str, commit: str) -> None:
         self.file, self.committed_at, self.commit = file, committed_at, commit
         self.saved_at = committed_at
-        self.about: Mapping[str, Any] = {}
+        self.about: dict[str, Any] = {}
         self.values: dict[str, dict[str, float]] = {}
         self.quantities: dict[str, Quantity] = {}
         self.keys: dict[str, tuple[str, str, str]] = {}
+        self.contents: dict[str, str] = {}
 
     def add(self, name: str, quantity: Quantity, value: float, ours: Mapping[str, Any] | None) -> None:
         """Add a value; `ours` is what we have written beside it, if we have."""
         if ours:
-            self.about = ours
             name = str(ours["strategy"])
             quantity = Quantity(**ours["quantity"])
             if ours["keys"]:
@@ -264,31 +271,43 @@ class _Import:
         self.values.setdefault(name, {})[quantity.name] = value
         self.quantities[quantity.name] = quantity
 
-    def summary(self, *, saved_at: str | None = None, branch: str | None = None, dirty: bool | None = None) -> Summary:
+    def take(self, about: Mapping[str, Any]) -> None:
+        """Take what `_about` wrote, if anything."""
+        self.about |= {key: about[key] for key in ("conditions", "branch", "dirty", "code") if key in about}
+        self.contents |= about.get("contents", {})
+
+    def summary(self) -> Summary:
         """The session."""
         return Summary(
             file=self.file,
-            saved_at=saved_at or self.saved_at,
+            saved_at=self.saved_at,
             commit=self.commit,
             committed_at=self.committed_at,
-            branch=str(branch if branch is not None else self.about.get("branch", "")),
-            dirty=bool(dirty if dirty is not None else self.about.get("dirty", False)),
-            conditions=str(self.about.get("conditions", "")),
             quantities=self.quantities,
             values=self.values,
             keys=self.keys,
+            contents=self.contents,
+            **self.about,
         )
 
 
-def _about(session: Summary, strategy: str, quantity: Quantity) -> dict[str, Any]:
-    """What the formats have no place for, and reading needs."""
+def _described(session: Summary, strategy: str, quantity: Quantity) -> dict[str, Any]:
+    """What the formats have no place for in a benchmark."""
     return {
         "strategy": strategy,
         "quantity": {"name": quantity.name, "unit": quantity.unit, "higher_is_better": quantity.higher_is_better},
         "keys": session.keys.get(strategy),
+    }
+
+
+def _about(session: Summary, strategies: Iterable[str]) -> dict[str, Any]:
+    """What they have no place for in a session."""
+    return {
         "conditions": session.conditions,
         "branch": session.branch,
         "dirty": session.dirty,
+        "code": session.code,
+        "contents": {name: session.contents[name] for name in strategies if name in session.contents},
     }
 
 
@@ -308,13 +327,8 @@ def _values(session: Summary) -> Iterator[tuple[str, Quantity, float]]:
             yield strategy, session.quantities[name], value
 
 
-def _milliseconds(moment: str) -> int:
-    """Milliseconds since the epoch; 0 where the time is not known."""
-    try:
-        found = datetime.fromisoformat(moment)
-    except ValueError:
-        return 0
-    return round((found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp() * 1e3)
+def _milliseconds(time: str) -> int:
+    return round(moment(time) * 1e3)
 
 
 def _iso(milliseconds: float) -> str:

@@ -14,7 +14,7 @@ import numpy as np
 from pytest_edgeai.errors import VersionError, unknown
 from pytest_edgeai.stats.samples import FloatArray
 from pytest_edgeai.stats.steps import Step, find_steps
-from pytest_edgeai.versions.summaries import LATENCY, SIZE, Quantity, Summary
+from pytest_edgeai.versions.summaries import CPU, LATENCY, SIZE, Quantity, Summary, moment
 
 PERCENT = "%"
 _COMPUTE = "compute"
@@ -54,6 +54,9 @@ class Change:
         By how much, with its interval: a share where `is_relative`, else in the quantity's unit.
     is_relative
         See there.
+    is_unchanged
+        Whether artifact and measuring code are known to be the same on both sides, so that the commit is not to blame
+        for a time.
     """
 
     strategy: str
@@ -66,11 +69,17 @@ class Change:
     low: float
     high: float
     is_relative: bool
+    is_unchanged: bool = False
 
     @property
     def is_worse(self) -> bool:
-        """Whether it went the wrong way."""
-        return (self.change < 0) == self.quantity.higher_is_better
+        """Whether it went the wrong way, and the host alone is not to blame."""
+        return (self.change < 0) == self.quantity.higher_is_better and not self.is_unchanged
+
+    @property
+    def is_better(self) -> bool:
+        """Likewise the right way."""
+        return (self.change < 0) != self.quantity.higher_is_better and not self.is_unchanged
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,15 +150,6 @@ class History:
 
 def in_order(sessions: Iterable[Summary]) -> list[Summary]:
     """Sessions by the time of their commit, then by when they were measured; without a commit, by the latter alone."""
-    from datetime import UTC, datetime
-
-    def moment(text: str) -> float:
-        try:
-            found = datetime.fromisoformat(text)
-        except ValueError:
-            return 0.0
-        return (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()
-
     return sorted(sessions, key=lambda one: (moment(one.committed_at or one.saved_at), moment(one.saved_at), one.file))
 
 
@@ -202,12 +202,12 @@ def make_history(
 
 
 def is_watched(quantity: Quantity) -> bool:
-    """Whether changes of it are looked for: latency, compute, transmission, size and metrics.
+    """Whether changes of it are looked for: latency, compute, CPU time, transmission, size and metrics.
 
     Other spans are fractions of a millisecond that the host decides, and so are times of loading.
     """
     name = quantity.name
-    return name in (LATENCY, _COMPUTE, SIZE) or name.startswith(_TRANSMIT) or quantity.unit not in ("s", "bytes")
+    return name in (LATENCY, _COMPUTE, CPU, SIZE) or name.startswith(_TRANSMIT) or quantity.unit not in ("s", "bytes")
 
 
 def _series(sessions: Sequence[Summary], strategy: str, least: Least) -> list[Series]:
@@ -225,13 +225,18 @@ def _series(sessions: Sequence[Summary], strategy: str, least: Least) -> list[Se
         if not places:
             continue
         values = np.array([sessions[number].values[strategy][name] for number in places])
-        changes = _changes(strategy, quantity, places, values, least) if is_watched(quantity) else ()
+        changes = _changes(sessions, strategy, quantity, places, values, least) if is_watched(quantity) else ()
         found.append(Series(strategy, quantity, places, values, changes))
     return found
 
 
 def _changes(
-    strategy: str, quantity: Quantity, places: Sequence[int], values: FloatArray, least: Least
+    sessions: Sequence[Summary],
+    strategy: str,
+    quantity: Quantity,
+    places: Sequence[int],
+    values: FloatArray,
+    least: Least,
 ) -> tuple[Change, ...]:
     """Steps of times and sizes are of their logarithms, and shares; those of metrics are differences."""
     is_time = quantity.unit == "s"
@@ -245,6 +250,9 @@ def _changes(
     def told(step: Step) -> Change:
         level = math.exp if is_relative else float
         share = math.expm1 if is_relative else float
+        last, first = (sessions[places[place]] for place in (step.place - 1, step.place))
+        content = last.contents.get(strategy)
+        is_same = content is not None and content == first.contents.get(strategy)
         return Change(
             strategy,
             quantity,
@@ -256,6 +264,7 @@ def _changes(
             share(step.low),
             share(step.high),
             is_relative,
+            is_unchanged=is_time and is_same and bool(last.code) and last.code == first.code,
         )
 
     return tuple(map(told, steps))

@@ -8,7 +8,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final, TypeAlias
 
 from pytest_edgeai.errors import VersionError
 from pytest_edgeai.versions.checksum import verify
@@ -21,6 +21,8 @@ PRUNED: Final = "edgeai-history.pruned"
 _FORMAT: Final = 1
 _SCHEME: Final = "file://"
 _PATTERN: Final = "*/[0-9]*_*.json"
+Stamp: TypeAlias = tuple[int, int]
+"""Size in bytes, and when it was changed, in nanoseconds: a file with the same ones is taken to be the same."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +39,14 @@ class Stored:
 
     sessions: tuple[Summary, ...]
     refused: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    """What the index knows of a file: its state when it was read, and the session, if it holds one of this plugin."""
+
+    stamp: Stamp
+    summary: Summary | None
 
 
 def storage_folder(storage: str, root: Path) -> Path:
@@ -78,34 +88,29 @@ def read_storage(folder: Path, tell: Callable[[str], object] = lambda _sentence:
         Is given a sentence before many files are read.
     """
     known = _read_index(folder / INDEX)
-    entries: dict[str, Any] = {}
+    entries: dict[str, _Entry] = {}
     sessions: dict[str, Summary] = {one.file: one for one in pruned_sessions(folder)}
     refused: list[str] = []
-    unknown: list[tuple[str, Path, list[int]]] = []
+    unknown: list[tuple[str, Path, Stamp]] = []
     for path in session_files(folder):
         name = path.relative_to(folder).as_posix()
         with contextlib.suppress(FileNotFoundError):  # pruned meanwhile
             state = path.stat()
-            stamp = [state.st_size, state.st_mtime_ns]
+            stamp = (state.st_size, state.st_mtime_ns)
             entry = known.get(name)
-            if entry is None or entry["stamp"] != stamp:
+            if entry is None or entry.stamp != stamp:
                 unknown.append((name, path, stamp))
-                continue
-            entries[name] = entry
-            if entry["summary"] is not None:
-                sessions[name] = Summary.from_json(entry["summary"])
+            else:
+                entries[name] = entry
     if len(unknown) > 100:
         tell(f"reading {len(unknown)} sessions that the index does not have yet …")
     for name, path, stamp in unknown:
         try:
-            summary = read_session(path, name)
+            entries[name] = _Entry(stamp, read_session(path, name))
         except VersionError as error:
             refused.append(str(error))
-            continue
-        entries[name] = {"stamp": stamp, "summary": None if summary is None else summary.as_json()}
-        if summary is not None:
-            sessions[name] = summary
-    if unknown or entries.keys() != known.keys():
+    sessions |= {name: entry.summary for name, entry in entries.items() if entry.summary is not None}
+    if entries != known:
         _write_index(folder / INDEX, entries)
     return Stored(tuple(sessions.values()), tuple(refused))
 
@@ -159,26 +164,29 @@ def pruned_sessions(folder: Path) -> Iterator[Summary]:
             ) from None
 
 
-def _read_index(path: Path) -> Mapping[str, Any]:
+def _read_index(path: Path) -> Mapping[str, _Entry]:
     """What is known of files by name; nothing where the index is missing, damaged or of another version."""
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
         if document["format"] != _FORMAT:
             return {}
-        found: dict[str, Any] = document["files"]
-        for entry in found.values():
-            if entry["summary"] is not None:
-                Summary.from_json(entry["summary"])
+        found = {}
+        for name, (size_bytes, changed_ns, summary) in document["files"].items():
+            found[name] = _Entry((size_bytes, changed_ns), None if summary is None else Summary.from_json(summary))
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return {}
     return found
 
 
-def _write_index(path: Path, entries: Mapping[str, Any]) -> None:
+def _write_index(path: Path, entries: Mapping[str, _Entry]) -> None:
     """Write it whole or not at all; a storage that cannot be written is read again next time."""
+    files = {
+        name: (*entry.stamp, None if entry.summary is None else entry.summary.as_json())
+        for name, entry in entries.items()
+    }
     partial = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        partial.write_text(json.dumps({"format": _FORMAT, "files": entries}, separators=(",", ":")), encoding="utf-8")
+        partial.write_text(json.dumps({"format": _FORMAT, "files": files}, separators=(",", ":")), encoding="utf-8")
         partial.replace(path)
     except OSError:
         with contextlib.suppress(OSError):

@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
 from typing import Any, Final
 
 import numpy as np
@@ -16,8 +17,11 @@ from pytest_edgeai.versions.recording import KEY, read_recording
 
 LATENCY: Final = "latency"
 LOAD: Final = "load"
+CPU: Final = "CPU time"
 SIZE: Final = "size"
 MEMORY: Final = "memory"
+_DIGITS: Final = 12
+"""Of digests, enough to tell sessions of one project apart."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +31,7 @@ class Quantity:
     Parameters
     ----------
     name
-        `latency`, a span such as `compute`, `load`, `memory`, `size` or a metric.
+        `latency`, a span such as `compute`, `CPU time` of the computing threads, `load`, `memory`, `size` or a metric.
     unit
         `s`, `bytes`, `%`, any other, or empty.
     higher_is_better
@@ -60,12 +64,16 @@ class Summary:
     quantities
         By name.
     values
-        By strategy and quantity: medians of latency and spans over the requests of all valid trials, of `load` and
-        `memory` over the trials; size and metrics are those of the artifact.
+        By strategy and quantity: medians of latency, spans and CPU time over the requests of all valid trials, of
+        `load` and `memory` over the trials; size and metrics are those of the artifact.
     keys
         Model, operator and placement of each strategy of which they are known.
     signed
         Whether it had a checksum.
+    contents
+        Digest of the files of each strategy's artifact, where it is known.
+    code
+        Digest of the code that measured; empty where it is not known.
     """
 
     file: str
@@ -79,6 +87,8 @@ class Summary:
     values: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     keys: Mapping[str, tuple[str, str, str]] = field(default_factory=dict)
     signed: bool = True
+    contents: Mapping[str, str] = field(default_factory=dict)
+    code: str = ""
 
     @property
     def short(self) -> str:
@@ -121,6 +131,7 @@ def summarize(document: Mapping[str, Any], file: str) -> Summary:
     recording = read_recording(document, file)
     values: dict[str, dict[str, float]] = {}
     quantities: dict[str, Quantity] = {}
+    contents: dict[str, str] = {}
     for name, one in recording.strategies.items():
         found = values.setdefault(name, {})
         if one.latencies_s.size and not one.invalid:
@@ -131,6 +142,7 @@ def summarize(document: Mapping[str, Any], file: str) -> Summary:
             quantities[MEMORY] = Quantity(MEMORY, "bytes")
         artifact = recording.artifacts.get(recording.artifact_of[name])
         if artifact is not None:
+            contents[name] = artifact.content[:_DIGITS]
             found[SIZE] = float(artifact.size_bytes)
             quantities[SIZE] = Quantity(SIZE, "bytes")
             for metric, value in artifact.metrics.items():
@@ -152,15 +164,26 @@ def summarize(document: Mapping[str, Any], file: str) -> Summary:
             values={name: found for name, found in values.items() if found},
             keys=keys,
             signed=is_signed(document),
+            contents=contents,
+            code=recording.code[:_DIGITS],
         )
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise VersionError(f"{file} is not whole ({type(error).__name__}: {error}): measure it again") from None
 
 
+def moment(text: str) -> float:
+    """A time in ISO 8601 as seconds since the epoch; 0 where it is not known."""
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        return 0.0
+    return (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()
+
+
 def digest_of(conditions: Mapping[str, Any]) -> str:
     """A short name of the conditions that sessions were measured under."""
     canonical = json.dumps(conditions, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(canonical.encode()).hexdigest()[:12]
+    return hashlib.sha256(canonical.encode()).hexdigest()[:_DIGITS]
 
 
 def _add_spans(
@@ -182,7 +205,7 @@ def _add_spans(
     for name, made in trials.items():
         pooled: dict[str, list[float]] = {}
         for details in made:
-            for span, seconds in details["spans_s"].items():
+            for span, seconds in {**details["spans_s"], CPU: details.get("cpu_s") or ()}.items():
                 pooled.setdefault(span, []).extend(one for one in seconds if one is not None)
             if details["load_s"]:
                 pooled.setdefault(LOAD, []).append(sum(details["load_s"].values()))

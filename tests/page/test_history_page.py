@@ -45,7 +45,6 @@ def test_a_page_has_a_plot_and_a_table_for_each_strategy_and_links_to_commits(hi
     assert {row["session"] for row in found if row["kind"] == "change"} == {commit_of(5)[:8]}
     levels = {row["value"] for row in found if (row["kind"], row["quantity"]) == ("level", "latency")}
     assert len(levels) == 2
-    assert "CSP" not in outline.texts
     assert not any("src" in attributes for _, attributes in outline.attributes)
 
 

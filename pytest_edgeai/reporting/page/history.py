@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import re
+import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
@@ -67,7 +69,8 @@ class _Page:
             "Changes",
             (
                 "A change is a step between two levels, each the median of its sessions. The interval is that of its "
-                "size, with 99 % confidence, given that there is a step at this place.",
+                "size, with 99 % confidence, given that there is a step at this place. Where the change is called "
+                f"host, {words.UNCHANGED}.",
             ),
             (self._changes(),),
         )
@@ -79,12 +82,12 @@ class _Page:
             Row(
                 (
                     change.strategy,
-                    "worse" if change.is_worse else "better",
+                    _direction(change),
                     self._range(change),
                     words.change_words(change),
                 ),
                 self._keys(change.strategy),
-                "regression" if change.is_worse else "improvement",
+                {"worse": "regression", "better": "improvement", "host": "inconclusive"}[_direction(change)],
             )
             for change in self.history.changes
         ]
@@ -132,7 +135,9 @@ class _Page:
         }
         y = specs.milliseconds("value", values, f"{what} in {unit}" if unit else what)
         colour = specs.coloured("quantity", names, "quantity")
-        told = specs.told(("session", "commit"), ("when", "of"), ("quantity", "quantity"), ("text", "value"))
+        told = specs.told(
+            ("session", "commit"), ("when", "of"), ("quantity", "quantity"), ("value", unit or "value", ".4~g")
+        )
         layers: list[dict[str, Any]] = [
             {
                 "transform": [{"filter": "datum.kind == 'change'"}],
@@ -177,28 +182,21 @@ class _Page:
 
     def _rows(self, series: Series) -> Iterator[dict[str, Any]]:
         factor = 1e3 if series.quantity.unit == "s" else 1e-6 if series.quantity.unit == "bytes" else 1.0
-        begins = [change.first for change in series.changes]
         name = series.quantity.name
-        levels = _levels(series)
         for place, value in zip(series.places, series.values.tolist(), strict=True):
             session = self.history.sessions[place]
-            part = sum(place >= begin for begin in begins)
-            about = {"session": self.labels[place], "quantity": name}
             yield {
-                **about,
+                "session": self.labels[place],
+                "quantity": name,
                 "kind": "value",
                 "value": specs.shortened(value * factor),
                 "when": (session.committed_at or session.saved_at)[:10],
-                "text": words.value_words(value, series.quantity),
-                "url": self._address(session) or None,
+                **({"url": address} if (address := self._address(session)) else {}),
             }
-            if is_watched(series.quantity):
-                yield {
-                    **about,
-                    "kind": "level",
-                    "value": specs.shortened(levels[part] * factor),
-                    "part": f"{name} {part}",
-                }
+        for number, (level, places) in enumerate(_levels(series)):
+            for place in dict.fromkeys((places[0], places[-1])):  # a line needs its ends only
+                about = {"session": self.labels[place], "quantity": name, "kind": "level", "part": f"{name} {number}"}
+                yield {**about, "value": specs.shortened(level * factor)}
         for change in series.changes:
             text = words.change_words(change)
             yield {"session": self.labels[change.first], "quantity": name, "kind": "change", "text": text}
@@ -256,6 +254,10 @@ class _Page:
         return {} if keys is None else dict(zip(("model", "operator", "tier"), keys, strict=True))
 
 
+def _direction(change: Change) -> str:
+    return "worse" if change.is_worse else "better" if change.is_better else "host"
+
+
 def _labels(sessions: Sequence[Summary]) -> list[str]:
     """A name for each session: its commit, numbered where it was measured several times."""
     seen: dict[str, int] = {}
@@ -276,13 +278,16 @@ def _times(series: Mapping[str, Series]) -> list[Series]:
     return [latency, *(one for one in found if one is not latency and (one.changes or one.values.max() >= least))]
 
 
-def _levels(series: Series) -> list[float]:
-    """The level of each part between changes."""
-    import numpy as np
-
-    if series.changes:
-        return [series.changes[0].before, *(change.after for change in series.changes)]
-    return [float(np.median(series.values))]
+def _levels(series: Series) -> list[tuple[float, Sequence[int]]]:
+    """The level of each part between changes, with its sessions; nothing where changes are not looked for."""
+    if not is_watched(series.quantity):
+        return []
+    begins = [series.places.index(change.first) for change in series.changes]
+    parts = [series.places[begin:end] for begin, end in itertools.pairwise([0, *begins, len(series.places)])]
+    if not series.changes:
+        return [(statistics.median(series.values.tolist()), parts[0])]
+    levels = [series.changes[0].before, *(change.after for change in series.changes)]
+    return list(zip(levels, parts, strict=True))
 
 
 def _unit(quantity: Quantity) -> str:
