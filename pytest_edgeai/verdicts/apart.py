@@ -11,18 +11,17 @@ import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Final, TypeAlias
+from typing import Final
 
 import numpy as np
 
-from pytest_edgeai.stats.apart import FEWEST_SESSIONS, Shifts
+from pytest_edgeai.stats.apart import FEWEST_SESSIONS
+from pytest_edgeai.verdicts.part_changes import Judged, Looked, PartChange, judge_parts
 from pytest_edgeai.verdicts.regression import Change, LatencyChange, Rule
 from pytest_edgeai.verdicts.session_series import EVERYTHING, LATENCY, Series, comparable, tells_compute, unchanged_in
-from pytest_edgeai.verdicts.views import Name
 from pytest_edgeai.versions.parts import COMPUTING, UNHINDERED
 from pytest_edgeai.versions.recording import Recording
 
-_VIEWS: Final[tuple[Name, ...]] = ("typical", "all requests", "slowest quarter")
 _MEASURES: Final = {
     "compute": "wall time",
     "cpu": "CPU time",
@@ -33,68 +32,11 @@ _MEASURES: Final = {
 _NAMED_FIRST: Final = ("compute", "transmit", "load", LATENCY)
 """A span says more than the latency that it is a part of."""
 
-Looked: TypeAlias = tuple[str, int]
-"""A part and the place of a view of it."""
 _CANDIDATES: Final[Mapping[str, Sequence[Looked]]] = {
     "compute": tuple(itertools.product(COMPUTING, (0, 1))),
     LATENCY: ((LATENCY, 0), (UNHINDERED, 0)),
 }
 """Ways to look at a part, of which the steadiest is taken."""
-
-
-@dataclass(frozen=True, slots=True)
-class PartChange:
-    """What became of a part of a strategy's requests.
-
-    Parameters
-    ----------
-    part
-        `latency`, `compute`, `transmit` or `load`.
-    measure
-        `wall time`, `CPU time` or `instructions`.
-    view
-        Of the requests: `typical`, `all requests` or `slowest quarter`.
-    change
-        Relative change beyond what the controls explain: 0.1 is 10 % slower.
-    raw
-        Relative change as it was measured.
-    low, high
-        The interval of `change` of confidence 1 - alpha, for this part alone.
-    p_adjusted
-        In the direction of the change.
-    spread
-        Standard deviation of its logarithm between sessions.
-    """
-
-    part: str
-    measure: str
-    view: str
-    change: float
-    raw: float
-    low: float
-    high: float
-    p_adjusted: float
-    spread: float
-
-    def as_json(self) -> dict[str, Any]:
-        """A JSON object."""
-        return {
-            "part": self.part,
-            "measure": self.measure,
-            "view": self.view,
-            "change": self.change,
-            "raw_change": self.raw,
-            "low": self.low,
-            "high": self.high,
-            "p_adjusted": self.p_adjusted,
-            "spread": self.spread,
-        }
-
-    @property
-    def words(self) -> str:
-        """The part in a sentence."""
-        by = "" if self.measure == "wall time" else f" by {self.measure}"
-        return f"{self.part}{by}" + ("" if self.view == _VIEWS[0] else f" in {self.view}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,13 +68,15 @@ class Apart:
 
 
 # Of the level of a strategy. Constant slowdowns of compute are most of what happens.
-_MAIN, _BESIDE = 0.35, 0.10
+_MAIN, _BESIDE = 0.50, 0.10
 _WEIGHTS: Final[Mapping[Looked, float]] = {
-    (LATENCY, 0): 0.30,
-    (LATENCY, 2): 0.10,
-    ("transmit", 0): 0.075,
-    ("load", 0): 0.075,
+    (LATENCY, 0): 0.20,
+    (LATENCY, 2): 0.08,
+    ("transmit", 0): 0.06,
+    ("load", 0): 0.06,
 }
+_OF_UNCHANGED: Final = 0.2
+"""Share of the level of a session that strategies have whose artifact is the same."""
 
 
 def judge_apart(window: Sequence[Recording], after: Recording, names: Sequence[str], rule: Rule) -> Apart:
@@ -166,17 +110,17 @@ def judge_apart(window: Sequence[Recording], after: Recording, names: Sequence[s
         if part in steadiest or series.has(part)
     }
     measures = {part: _MEASURES[one] for part, (one, _) in steadiest.items()}
-    judged = _judged(series.names, found, weights, measures, rule)
+    levels = _levels(series)
+    judged = judge_parts(series.names, found, weights, measures, levels, rule)
     counts = {
         name: (len(window[-1].strategies[name].latencies_s), len(after.strategies[name].latencies_s)) for name in names
     }
-    decided = {name: _decide(parts, rule, len(judged), counts.get(name, (0, 0))) for name, parts in judged.items()}
+    decided = {name: _decide(parts, rule, levels[name], counts.get(name, (0, 0))) for name, parts in judged.items()}
     everything = decided.pop(EVERYTHING, None)
-    if everything is not None and everything.outcome == "regression":
-        for name in series.unchanged & decided.keys():
-            if decided[name].outcome != "regression":
-                reason = f"{everything.reason}, in the mean of what did not change against the reference computation"
-                decided[name] = replace(decided[name], outcome="regression", reason=reason, subject=everything.subject)
+    if everything is not None:
+        decided.update(
+            {name: _with_everything(decided[name], everything) for name in series.unchanged & decided.keys()}
+        )
     return Apart(
         decided,
         {name: tuple(one.change for one in judged[name]) for name in decided},
@@ -185,6 +129,30 @@ def judge_apart(window: Sequence[Recording], after: Recording, names: Sequence[s
         len(window),
         busier,
     )
+
+
+def _with_everything(one: LatencyChange, everything: LatencyChange) -> LatencyChange:
+    """The verdict of a strategy that did not change, which what did not change decides together."""
+    if one.outcome == "regression":
+        return one
+    if everything.outcome == "regression":
+        reason = f"{everything.reason}, in the mean of what did not change against the reference computation"
+        return replace(one, outcome="regression", reason=reason, subject=everything.subject)
+    if one.outcome == "inconclusive" and everything.outcome != "inconclusive":
+        return replace(one, outcome="pass", reason="", slower=False)
+    return one
+
+
+def _levels(series: Series) -> dict[str, tuple[bool, float]]:
+    """For each series whether it did not change, and its share of the level before those alike step down.
+
+    What changed, and everything together, are what a commit may have made slower: artifacts that are the same share
+    a fifth of the level, for a library or a setting that is slower with some of them.
+    """
+    kept = series.unchanged
+    shares = {True: _OF_UNCHANGED if kept else 0.0, False: 1 - _OF_UNCHANGED if kept else 1.0}
+    sizes = {True: len(kept), False: len(series.names) - len(kept)}
+    return {name: (name in kept, shares[name in kept] / sizes[name in kept]) for name in series.names}
 
 
 def _steadiest(series: Series, candidates: Sequence[Looked], rule: Rule) -> Looked:
@@ -250,96 +218,13 @@ def window_remarks(before: Recording, after: Recording, found: Apart, sessions: 
         yield "instructions were not counted" + (f" ({why})" if why else "")
 
 
-@dataclass(frozen=True, slots=True)
-class _Judged:
-    """A part with its standard error, and the least change of it that matters."""
-
-    change: PartChange
-    log_shift: float
-    se: float
-    df: float
-    weight: float
-    threshold: float
-
-
-def _judged(
-    names: Sequence[str],
-    found: Mapping[Looked, Shifts],
-    weights: Mapping[Looked, float],
-    measures: Mapping[str, str],
-    rule: Rule,
-) -> dict[str, list[_Judged]]:
-    """All parts of all strategies of which enough is known."""
-    from scipy import stats as scipy_stats
-
-    usable = {
-        name: [key for key, shifts in found.items() if np.isfinite(shifts.se[place])]
-        for place, name in enumerate(names)
-    }
-    slower, faster = (
-        _adjusted(
-            {
-                name: {key: (tails[key][names.index(name)], weights[key]) for key in keys}
-                for name, keys in usable.items()
-                if keys
-            },
-            rule.p_adjust,
-        )
-        for tails in (
-            {key: shifts.p_slower() for key, shifts in found.items()},
-            {key: shifts.p_faster() for key, shifts in found.items()},
-        )
-    )
-    judged: dict[str, list[_Judged]] = {}
-    for name in slower:
-        place, whole = names.index(name), sum(weights[key] for key in usable[name])
-        judged[name] = []
-        for key in usable[name]:
-            one, (part, view) = found[key], key
-            shift, se, df = float(one.shift[place]), float(one.se[place]), float(one.df[place])
-            within = float(scipy_stats.t.isf(rule.alpha / 2, df)) * se
-            change = PartChange(
-                part,
-                measures.get(part, "wall time"),
-                _VIEWS[view],
-                math.expm1(shift),
-                math.expm1(float(one.raw[place])),
-                math.expm1(shift - within),
-                math.expm1(shift + within),
-                (slower if shift > 0 else faster)[name][key],
-                float(one.sd[place]),
-            )
-            is_main = part in ("compute", LATENCY) and view < 2
-            threshold = math.log1p(rule.min_change if is_main else rule.must_see)
-            judged[name].append(_Judged(change, shift, se, df, weights[key] / whole, threshold))
-    return judged
-
-
-def _adjusted(
-    p_values: Mapping[str, Mapping[Looked, tuple[float, float]]], p_adjust: str
-) -> dict[str, dict[Looked, float]]:
-    """P-values, given with their weights: the parts of a strategy by Bonferroni, strategies as asked for."""
-    from pytest_edgeai.stats import adjust_p
-
-    weighted = {}
-    for name, parts in p_values.items():
-        whole = sum(weight for _, weight in parts.values())
-        weighted[name] = {key: min(1.0, float(p) * whole / weight) for key, (p, weight) in parts.items()}
-    least = adjust_p([min(parts.values()) for parts in weighted.values()], p_adjust)
-    family = 1 if p_adjust == "none" else len(weighted)
-    return {
-        name: {key: max(float(smallest), min(1.0, family * p)) for key, p in parts.items()}
-        for (name, parts), smallest in zip(weighted.items(), least, strict=True)
-    }
-
-
-def _decide(parts: Sequence[_Judged], rule: Rule, family: int, trials: tuple[int, int]) -> LatencyChange:
+def _decide(parts: Sequence[Judged], rule: Rule, level: tuple[bool, float], trials: tuple[int, int]) -> LatencyChange:
     """The verdict of a strategy; undecided is one whose compute the sessions cannot tell to what must be seen."""
     from scipy import stats as scipy_stats
 
     main = parts[0]  # compute, or latency where no session tells compute
     latency = next((one for one in parts if one.change.part == LATENCY), main)
-    strictest = float(scipy_stats.t.isf(rule.alpha * main.weight / family, main.df))
+    strictest = float(scipy_stats.t.isf(rule.alpha * main.weight * level[1], main.df))
     detectable = math.expm1(strictest * main.se)
     significant = [one for one in parts if one.change.p_adjusted < rule.alpha and abs(one.log_shift) >= one.threshold]
     slower = [one for one in significant if one.log_shift > 0]

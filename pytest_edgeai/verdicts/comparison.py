@@ -13,9 +13,10 @@ from pytest_edgeai.arrays import Array
 from pytest_edgeai.settings import Settings
 from pytest_edgeai.subjects.metrics import PERCENT
 from pytest_edgeai.verdicts import Outcome, Verdict
-from pytest_edgeai.verdicts.apart import PartChange, judge_apart, window_remarks
+from pytest_edgeai.verdicts.apart import judge_apart, window_remarks
 from pytest_edgeai.verdicts.artifacts import ArtifactChanges, Limits, artifact_changes
 from pytest_edgeai.verdicts.control import control_shifts
+from pytest_edgeai.verdicts.part_changes import PartChange
 from pytest_edgeai.verdicts.regression import LatencyChange, Rule, judge_changes
 from pytest_edgeai.versions.recording import RecordedStrategy, Recording
 
