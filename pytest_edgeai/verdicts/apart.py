@@ -1,4 +1,4 @@
-"""Whether a strategy got slower since the last saved sessions: part by part, against what did not change.
+"""Whether a strategy got slower since the last saved sessions: component by component, against what did not change.
 
 The sessions of a window tell how much each strategy differs from session to session without a change, and controls
 tell the state of the machine: the strategies whose artifacts are the same in all sessions, and the reference
@@ -16,10 +16,10 @@ from typing import Final
 import numpy as np
 
 from pytest_edgeai.stats.apart import FEWEST_SESSIONS
-from pytest_edgeai.verdicts.part_changes import Judged, Looked, PartChange, judge_parts
+from pytest_edgeai.verdicts.component_changes import ComponentChange, Judged, Looked, judge_components
 from pytest_edgeai.verdicts.regression import Change, LatencyChange, Rule
 from pytest_edgeai.verdicts.session_series import EVERYTHING, LATENCY, Series, comparable, tells_compute, unchanged_in
-from pytest_edgeai.versions.parts import COMPUTING, UNHINDERED
+from pytest_edgeai.versions.components import COMPUTING, UNHINDERED
 from pytest_edgeai.versions.recording import Recording
 
 _MEASURES: Final = {
@@ -30,13 +30,13 @@ _MEASURES: Final = {
     UNHINDERED: "wall time less waiting for a core",
 }
 _NAMED_FIRST: Final = ("compute", "transmit", "load", LATENCY)
-"""A span says more than the latency that it is a part of."""
+"""A span says more than the latency that it is a component of."""
 
 _CANDIDATES: Final[Mapping[str, Sequence[Looked]]] = {
     "compute": tuple(itertools.product(COMPUTING, (0, 1))),
     LATENCY: ((LATENCY, 0), (UNHINDERED, 0)),
 }
-"""Ways to look at a part, of which the steadiest is taken."""
+"""Ways to look at a component, of which the steadiest is taken."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +47,8 @@ class Apart:
     ----------
     changes
         By strategy; those of whose compute too few sessions tell are not there.
-    parts
-        By strategy, its parts, what is worst first.
+    components
+        By strategy, its components, what is worst first.
     measure
         By what compute is judged, or empty where no session tells it.
     spreads
@@ -60,7 +60,7 @@ class Apart:
     """
 
     changes: Mapping[str, LatencyChange] = field(default_factory=dict)
-    parts: Mapping[str, tuple[PartChange, ...]] = field(default_factory=dict)
+    components: Mapping[str, tuple[ComponentChange, ...]] = field(default_factory=dict)
     measure: str = ""
     spreads: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     sessions: int = 0
@@ -100,22 +100,26 @@ def judge_apart(window: Sequence[Recording], after: Recording, names: Sequence[s
     if not names:
         return Apart()
     series = Series(sessions, after, names, unchanged_in(window, after, names))
-    steadiest = {part: _steadiest(series, measures, rule) for part, measures in _CANDIDATES.items()}
+    steadiest = {component: _steadiest(series, measures, rule) for component, measures in _CANDIDATES.items()}
     main_view = steadiest["compute"][1]
     busier = series.waited_longest()
     weights = {("compute", main_view): _MAIN, ("compute", 1 - main_view): _BESIDE, **({} if busier else _WEIGHTS)}
     found = {
-        (part, view): series.shifts(steadiest[part][0] if part in steadiest else part, view, rule.trial_spread)
-        for part, view in weights
-        if part in steadiest or series.has(part)
+        (component, view): series.shifts(
+            steadiest[component][0] if component in steadiest else component, view, rule.trial_spread
+        )
+        for component, view in weights
+        if component in steadiest or series.has(component)
     }
-    measures = {part: _MEASURES[one] for part, (one, _) in steadiest.items()}
+    measures = {component: _MEASURES[one] for component, (one, _) in steadiest.items()}
     levels = _levels(series)
-    judged = judge_parts(series.names, found, weights, measures, levels, rule)
+    judged = judge_components(series.names, found, weights, measures, levels, rule)
     counts = {
         name: (len(window[-1].strategies[name].latencies_s), len(after.strategies[name].latencies_s)) for name in names
     }
-    decided = {name: _decide(parts, rule, levels[name], counts.get(name, (0, 0))) for name, parts in judged.items()}
+    decided = {
+        name: _decide(components, rule, levels[name], counts.get(name, (0, 0))) for name, components in judged.items()
+    }
     everything = decided.pop(EVERYTHING, None)
     if everything is not None:
         decided.update(
@@ -167,11 +171,11 @@ def _steadiest(series: Series, candidates: Sequence[Looked], rule: Rule) -> Look
 def _spreads(series: Series, names: Sequence[str], view: int, rule: Rule) -> dict[str, dict[str, float]]:
     """By strategy and measure of compute, the standard deviation between sessions."""
     found: dict[str, dict[str, float]] = {name: {} for name in names}
-    for part in COMPUTING:
-        if series.has(part):
-            for name, sd in zip(names, series.shifts(part, view, rule.trial_spread).sd, strict=False):
+    for component in COMPUTING:
+        if series.has(component):
+            for name, sd in zip(names, series.shifts(component, view, rule.trial_spread).sd, strict=False):
                 if np.isfinite(sd):
-                    found[name][_MEASURES[part]] = float(sd)
+                    found[name][_MEASURES[component]] = float(sd)
     return found
 
 
@@ -218,21 +222,25 @@ def window_remarks(before: Recording, after: Recording, found: Apart, sessions: 
         yield "instructions were not counted" + (f" ({why})" if why else "")
 
 
-def _decide(parts: Sequence[Judged], rule: Rule, level: tuple[bool, float], trials: tuple[int, int]) -> LatencyChange:
+def _decide(
+    components: Sequence[Judged], rule: Rule, level: tuple[bool, float], trials: tuple[int, int]
+) -> LatencyChange:
     """The verdict of a strategy; undecided is one whose compute the sessions cannot tell to what must be seen."""
     from scipy import stats as scipy_stats
 
-    main = parts[0]  # compute, or latency where no session tells compute
-    latency = next((one for one in parts if one.change.part == LATENCY), main)
+    main = components[0]  # compute, or latency where no session tells compute
+    latency = next((one for one in components if one.change.component == LATENCY), main)
     strictest = float(scipy_stats.t.isf(rule.alpha * main.weight * level[1], main.df))
     detectable = math.expm1(strictest * main.se)
-    significant = [one for one in parts if one.change.p_adjusted < rule.alpha and abs(one.log_shift) >= one.threshold]
+    significant = [
+        one for one in components if one.change.p_adjusted < rule.alpha and abs(one.log_shift) >= one.threshold
+    ]
     slower = [one for one in significant if one.log_shift > 0]
     outcome: Change = "pass"
     subject, reason, is_slower = "latency", "", False
     if significant:
-        ordered = sorted(slower or significant, key=lambda one: _NAMED_FIRST.index(one.change.part))
-        told = [next(ones) for _, ones in itertools.groupby(ordered, key=lambda one: one.change.part)]
+        ordered = sorted(slower or significant, key=lambda one: _NAMED_FIRST.index(one.change.component))
+        told = [next(ones) for _, ones in itertools.groupby(ordered, key=lambda one: one.change.component)]
         outcome = "regression" if slower else "improvement"
         subject = told[0].change.words
         reason = _words(told[0].change) + "".join(f"; {one.change.words} {_words(one.change)}" for one in told[1:])
@@ -260,6 +268,6 @@ def _decide(parts: Sequence[Judged], rule: Rule, level: tuple[bool, float], tria
     )
 
 
-def _words(one: PartChange) -> str:
+def _words(one: ComponentChange) -> str:
     by_machine = (1 + one.raw) / (1 + one.change) - 1
     return f"{one.change:+.1%} (adjusted p {one.p_adjusted:.2g}; what did not change {by_machine:+.1%})"

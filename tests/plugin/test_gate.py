@@ -97,7 +97,7 @@ def test_a_session_is_judged_by_the_window_of_saved_ones_that_is_asked_for(gated
     compared = gated.results["comparison"]
     assert compared["window"] == ["0002_nightly", "0004_nightly", "trunk"]
     assert compared["compute_by"] in ("CPU time", "instructions", "wall time")
-    assert {part["part"] for row in compared["strategies"] for part in row["parts"]} >= {"compute"}
+    assert {one["component"] for row in compared["strategies"] for one in row["components"]} >= {"compute"}
     assert all(row["spread"] for row in compared["strategies"])
     result.stdout.fnmatch_lines(["*judged by the spread between 3 sessions: compute by *"])
 

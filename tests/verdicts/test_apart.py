@@ -1,4 +1,4 @@
-"""A session against a window of saved ones: which part got slower, and what is the machine's doing."""
+"""A session against a window of saved ones: which component got slower, and what is the machine's doing."""
 
 from __future__ import annotations
 
@@ -46,9 +46,9 @@ def session(
         strategies[name] = RecordedStrategy(
             tuple(range(10)),
             compute + crossing,
-            parts={"cpu": cpu, "compute": compute, "unhindered": cpu + crossing, "transmit": crossing},
+            components={"cpu": cpu, "compute": compute, "unhindered": cpu + crossing, "transmit": crossing},
             reference_s=reference,
-            reference_parts={"cpu": reference, "compute": reference},
+            reference_components={"cpu": reference, "compute": reference},
         )
     artifacts = {
         f"toy-{one}": RecordedArtifact(f"{one}{number if f'toy-{one}-edge' in changed else ''}", 1, {}, None)
@@ -107,7 +107,7 @@ def test_everything_that_is_slower_than_the_reference_is_a_regression() -> None:
 def test_a_session_that_waits_for_cores_more_than_all_others_is_judged_by_compute_alone() -> None:
     found = judged(session(104, waiting=4.0))
     assert set(outcomes(found).values()) == {"pass"}
-    assert {part.part for row in found.rows for part in row.parts} == {"compute"}
+    assert {component.component for row in found.rows for component in row.components} == {"compute"}
     assert any("waited for cores more than any" in one for one in found.remarks)
 
 
@@ -123,12 +123,15 @@ def test_equal_sessions_raise_no_more_false_alarms_than_the_level() -> None:
     assert alarms <= 5
 
 
-@pytest.mark.parametrize("lacking", ["sessions", "parts"])
+@pytest.mark.parametrize("lacking", ["sessions", "components"])
 def test_too_little_to_know_the_spread_by_is_compared_as_two_sessions_are(lacking: str) -> None:
     sessions = [session(number) for number in range(2 if lacking == "sessions" else 5)]
-    if lacking == "parts":  # saved before they were kept
+    if lacking == "components":  # saved before they were kept
         sessions = [
-            replace(one, strategies={n: replace(it, parts={}, reference_parts={}) for n, it in one.strategies.items()})
+            replace(
+                one,
+                strategies={n: replace(it, components={}, reference_components={}) for n, it in one.strategies.items()},
+            )
             for one in sessions
         ]
     after, given = session(105), rules(Settings())

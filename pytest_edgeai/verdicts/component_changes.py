@@ -1,4 +1,4 @@
-"""The parts of a strategy's requests against the sessions before: changes with intervals and adjusted p-values."""
+"""The components of a strategy's requests against the sessions before: changes with intervals and adjusted p-values."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from pytest_edgeai.verdicts.views import Name
 
 VIEWS: Final[tuple[Name, ...]] = ("typical", "all requests", "slowest quarter")
 Looked: TypeAlias = tuple[str, int]
-"""A part and the place of a view of it."""
+"""A component and the place of a view of it."""
 
 
 @dataclass(frozen=True, slots=True)
-class PartChange:
-    """What became of a part of a strategy's requests.
+class ComponentChange:
+    """What became of a component of a strategy's requests.
 
     Parameters
     ----------
-    part
+    component
         `latency`, `compute`, `transmit` or `load`.
     measure
         `wall time`, `CPU time` or `instructions`.
@@ -36,14 +36,14 @@ class PartChange:
     raw
         Relative change as it was measured.
     low, high
-        The interval of `change` of confidence 1 - alpha, for this part alone.
+        The interval of `change` of confidence 1 - alpha, for this component alone.
     p_adjusted
         In the direction of the change.
     spread
         Standard deviation of its logarithm between sessions.
     """
 
-    part: str
+    component: str
     measure: str
     view: str
     change: float
@@ -56,7 +56,7 @@ class PartChange:
     def as_json(self) -> dict[str, Any]:
         """A JSON object."""
         return {
-            "part": self.part,
+            "component": self.component,
             "measure": self.measure,
             "view": self.view,
             "change": self.change,
@@ -69,16 +69,16 @@ class PartChange:
 
     @property
     def words(self) -> str:
-        """The part in a sentence."""
+        """The component in a sentence."""
         by = "" if self.measure == "wall time" else f" by {self.measure}"
-        return f"{self.part}{by}" + ("" if self.view == VIEWS[0] else f" in {self.view}")
+        return f"{self.component}{by}" + ("" if self.view == VIEWS[0] else f" in {self.view}")
 
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """A part with its standard error, and the least change of it that matters."""
+    """A component with its standard error, and the least change of it that matters."""
 
-    change: PartChange
+    change: ComponentChange
     log_shift: float
     se: float
     df: float
@@ -86,7 +86,7 @@ class Judged:
     threshold: float
 
 
-def judge_parts(
+def judge_components(
     names: Sequence[str],
     found: Mapping[Looked, Shifts],
     weights: Mapping[Looked, float],
@@ -94,18 +94,18 @@ def judge_parts(
     levels: Mapping[str, tuple[bool, float]],
     rule: Rule,
 ) -> dict[str, list[Judged]]:
-    """All parts of all series of which enough is known.
+    """All components of all series of which enough is known.
 
     Parameters
     ----------
     names
         Of the series.
     found
-        Their shifts by part and view.
+        Their shifts by component and view.
     weights
         The share of the level of a series that each of these has.
     measures
-        What a part was measured by, where it is not wall time.
+        What a component was measured by, where it is not wall time.
     levels
         For each series the family that it is adjusted with, and its share of the level.
     rule
@@ -137,12 +137,12 @@ def judge_parts(
         place, whole = names.index(name), sum(weights[key] for key in usable[name])
         judged[name] = []
         for key in usable[name]:
-            one, (part, view) = found[key], key
+            one, (component, view) = found[key], key
             shift, se, df = float(one.shift[place]), float(one.se[place]), float(one.df[place])
             within = float(scipy_stats.t.isf(rule.alpha / 2, df)) * se
-            change = PartChange(
-                part,
-                measures.get(part, "wall time"),
+            change = ComponentChange(
+                component,
+                measures.get(component, "wall time"),
                 VIEWS[view],
                 math.expm1(shift),
                 math.expm1(float(one.raw[place])),
@@ -151,7 +151,7 @@ def judge_parts(
                 (slower if shift > 0 else faster)[name][key],
                 float(one.sd[place]),
             )
-            is_main = part in ("compute", LATENCY) and view < 2
+            is_main = component in ("compute", LATENCY) and view < 2
             threshold = math.log1p(rule.min_change if is_main else rule.must_see)
             judged[name].append(Judged(change, shift, se, df, weights[key] / whole, threshold))
     return judged
@@ -162,13 +162,13 @@ def _adjusted(
     levels: Mapping[str, tuple[bool, float]],
     p_adjust: str,
 ) -> dict[str, dict[Looked, float]]:
-    """P-values, given with their weights: the parts of a strategy by Bonferroni, strategies as asked for.
+    """P-values, given with their weights: the components of a strategy by Bonferroni, strategies as asked for.
 
     Those that changed and those that did not are families of their own, each with its share of the level.
     """
     found: dict[str, dict[Looked, float]] = {}
     for family in (False, True):
-        members = {name: parts for name, parts in p_values.items() if levels[name][0] == family}
+        members = {name: components for name, components in p_values.items() if levels[name][0] == family}
         if members:
             share = sum(level for is_kept, level in levels.values() if is_kept == family)
             found |= _adjusted_family(members, 1.0 if p_adjust == "none" else share, p_adjust)
@@ -181,12 +181,12 @@ def _adjusted_family(
     from pytest_edgeai.stats import adjust_p
 
     weighted = {}
-    for name, parts in p_values.items():
-        whole = sum(weight for _, weight in parts.values())
-        weighted[name] = {key: min(1.0, float(p) * whole / weight) for key, (p, weight) in parts.items()}
-    least = adjust_p([min(parts.values()) for parts in weighted.values()], p_adjust)
+    for name, components in p_values.items():
+        whole = sum(weight for _, weight in components.values())
+        weighted[name] = {key: min(1.0, float(p) * whole / weight) for key, (p, weight) in components.items()}
+    least = adjust_p([min(components.values()) for components in weighted.values()], p_adjust)
     family = 1 if p_adjust == "none" else len(weighted)
     return {
-        name: {key: min(1.0, max(float(smallest), min(1.0, family * p)) / share) for key, p in parts.items()}
-        for (name, parts), smallest in zip(weighted.items(), least, strict=True)
+        name: {key: min(1.0, max(float(smallest), min(1.0, family * p)) / share) for key, p in components.items()}
+        for (name, components), smallest in zip(weighted.items(), least, strict=True)
     }
