@@ -27,8 +27,9 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Final
 
+from gate_sessions import commit_of, settings_of
+
 from pytest_edgeai.measure.host import load_average, observe
-from pytest_edgeai.settings_files import FILE_NAME
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 FOLDER: Final = Path(__file__).parent / "data" / "apart"
@@ -71,7 +72,7 @@ def main() -> int:
 def _session(options: argparse.Namespace, seed: int, loops: int) -> bool:
     before = observe().stolen_s, time.time()
     with tempfile.TemporaryDirectory(prefix="apart-session-") as scratch, ExitStack() as stack:
-        stack.enter_context(_settings_of(options.root))
+        stack.enter_context(settings_of(options.root, _SETTINGS))
         for _ in range(loops):
             stack.enter_context(_busy_loop())
         began = load_average()
@@ -84,7 +85,7 @@ def _session(options: argparse.Namespace, seed: int, loops: int) -> bool:
         results = json.loads(found[-1].read_text(encoding="utf-8"))
         stolen = observe().stolen_s
         about = {
-            "commit": _commit(options.root),
+            "commit": commit_of(options.root),
             "seed": seed,
             "backend": results["backend"]["name"],
             "loops": loops,
@@ -115,18 +116,6 @@ def _command(options: argparse.Namespace, report: Path, seed: int) -> list[str]:
 
 
 @contextmanager
-def _settings_of(root: Path) -> Iterator[None]:
-    """Keep trials that a busy host would spoil; the project must have no settings file of its own."""
-    path = root / FILE_NAME
-    with path.open("x", encoding="utf-8") as file:
-        file.write(_SETTINGS)
-    try:
-        yield
-    finally:
-        path.unlink()
-
-
-@contextmanager
 def _busy_loop() -> Iterator[None]:
     child = multiprocessing.get_context("spawn").Process(target=_work, args=(os.getpid(),), daemon=True)
     child.start()
@@ -146,11 +135,6 @@ def _work(parent: int) -> None:
         while time.monotonic() < end:
             sum(range(10_000))
         time.sleep(4 * (1 - share))
-
-
-def _commit(root: Path) -> str:
-    words = ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=12"]
-    return subprocess.run(words, check=False, capture_output=True, text=True).stdout.strip()
 
 
 def write(target: Path, about: Mapping[str, Any], results: Mapping[str, Any]) -> int:

@@ -13,8 +13,9 @@ from pytest_edgeai.arrays import Array
 from pytest_edgeai.settings import Settings
 from pytest_edgeai.subjects.metrics import PERCENT
 from pytest_edgeai.verdicts import Outcome, Verdict
-from pytest_edgeai.verdicts.apart import PartChange, judge_apart, window_remarks
+from pytest_edgeai.verdicts.apart import judge_apart, window_remarks
 from pytest_edgeai.verdicts.artifacts import ArtifactChanges, Limits, artifact_changes
+from pytest_edgeai.verdicts.component_changes import ComponentChange
 from pytest_edgeai.verdicts.control import control_shifts
 from pytest_edgeai.verdicts.regression import LatencyChange, Rule, judge_changes
 from pytest_edgeai.versions.recording import RecordedStrategy, Recording
@@ -47,8 +48,8 @@ class Row:
         Relative change of the reference computation on its tiers; None where it was not measured in both sessions.
     tolerated
         Whether it does not fail although it is not green.
-    parts
-        What became of the parts of its requests, where a window of sessions was judged by.
+    components
+        What became of its components, where a window of sessions was judged by.
     spread
         Standard deviation between these sessions of the logarithm of compute, by measure.
     """
@@ -66,7 +67,7 @@ class Row:
     control: float | None = None
     tolerated: bool = False
     trial_medians_s: tuple[tuple[float, ...], tuple[float, ...]] = ((), ())
-    parts: tuple[PartChange, ...] = ()
+    components: tuple[ComponentChange, ...] = ()
     spread: Mapping[str, float] = field(default_factory=dict)
 
     @property
@@ -91,7 +92,7 @@ class Row:
             "same_artifact": self.same,
             "reference": self.control,
             "fails": self.verdict.fails,
-            "parts": [one.as_json() for one in self.parts],
+            "components": [one.as_json() for one in self.components],
             "spread": dict(self.spread),
         }
 
@@ -209,8 +210,8 @@ def compare(
         if name in changes:
             row = _row(name, before, after, changes[name], limits)
             control = math.expm1(controls[name]) if name in controls else None
-            parts, spread = apart.parts.get(name, ()), apart.spreads.get(name, {})
-            rows.append(replace(row, control=control, parts=parts, spread=spread))
+            components, spread = apart.components.get(name, ()), apart.spreads.get(name, {})
+            rows.append(replace(row, control=control, components=components, spread=spread))
         elif name in same:
             rows.append(_same_row(name, before, after, limits, shared))
         elif name not in before.strategies:

@@ -12,7 +12,7 @@ from pytest_edgeai.arrays import Array
 from pytest_edgeai.stats.apart import FEWEST_SESSIONS, Shifts, shifts_apart
 from pytest_edgeai.stats.trimmed import trimmed
 from pytest_edgeai.verdicts.views import trial_values
-from pytest_edgeai.versions.parts import COMPUTING, UNHINDERED
+from pytest_edgeai.versions.components import COMPUTING, UNHINDERED
 from pytest_edgeai.versions.recording import RecordedStrategy, Recording
 
 LATENCY: Final = "latency"
@@ -21,7 +21,7 @@ _MORE_WAITING: Final = math.log(1.1)
 EVERYTHING: Final = "everything"
 """The name of the mean of all strategies that did not change, as a series of its own."""
 _REFERENCES: Final = {LATENCY: "compute", UNHINDERED: "cpu", "compute": "compute", "cpu": "cpu"}
-"""What of the reference computation tells about a part: waiting makes its wall time longer, not its CPU time."""
+"""What of the reference computation tells about a component: waiting makes its wall time longer, not its CPU time."""
 
 
 def comparable(session: Recording, newest: Recording, names: Sequence[str]) -> dict[str, RecordedStrategy]:
@@ -40,9 +40,9 @@ def comparable(session: Recording, newest: Recording, names: Sequence[str]) -> d
 def tells_compute(sessions: Sequence[Mapping[str, RecordedStrategy]], after: Recording, name: str) -> bool:
     """Whether enough sessions tell the compute of a strategy; those that were saved before it was kept do not."""
     return any(
-        part in after.strategies[name].parts
-        and sum(name in one and part in one[name].parts for one in sessions) >= FEWEST_SESSIONS
-        for part in COMPUTING
+        component in after.strategies[name].components
+        and sum(name in one and component in one[name].components for one in sessions) >= FEWEST_SESSIONS
+        for component in COMPUTING
     )
 
 
@@ -92,27 +92,28 @@ class Series:
         self._found: dict[tuple[str, int], Shifts] = {}
         self._beside: dict[tuple[str, str], Array] = {}
 
-    def has(self, part: str) -> bool:
-        """Whether the judged session and enough others have a part of some strategy."""
+    def has(self, component: str) -> bool:
+        """Whether the judged session and enough others have a component of some strategy."""
         return any(
-            _of(self._sessions[-1][name], part) is not None
-            and sum(name in one and _of(one[name], part) is not None for one in self._sessions[:-1]) >= FEWEST_SESSIONS
+            _of(self._sessions[-1][name], component) is not None
+            and sum(name in one and _of(one[name], component) is not None for one in self._sessions[:-1])
+            >= FEWEST_SESSIONS
             for name in self._strategies
         )
 
-    def shifts(self, part: str, view: int, least_sd: float) -> Shifts:
-        """The shifts of all strategies in a part, in one view of the requests.
+    def shifts(self, component: str, view: int, least_sd: float) -> Shifts:
+        """The shifts of all strategies in a component, in one view of the requests.
 
         A strategy is judged against the reference computation on its tiers and all others in its place that did not
         change; these together against the reference alone, so that what makes everything slower is not hidden.
         """
-        if (part, view) not in self._found:
-            self._found[part, view] = self._shifts(part, view, least_sd)
-        return self._found[part, view]
+        if (component, view) not in self._found:
+            self._found[component, view] = self._shifts(component, view, least_sd)
+        return self._found[component, view]
 
-    def _shifts(self, part: str, view: int, least_sd: float) -> Shifts:
-        values = {name: self._values(name, part, view) for name in self._strategies}
-        references = {name: self._references(name, part) for name in self._strategies}
+    def _shifts(self, component: str, view: int, least_sd: float) -> Shifts:
+        values = {name: self._values(name, component, view) for name in self._strategies}
+        references = {name: self._references(name, component) for name in self._strategies}
         centred = {name: _centred(one) for name, one in values.items()}
         controls = {
             name: _mean(
@@ -138,8 +139,8 @@ class Series:
         """The unchanged strategies in the place of one."""
         return [one for one in sorted(self.unchanged - {name}) if self._placements[one] == self._placements[name]]
 
-    def _values(self, name: str, part: str, view: int) -> Array:
-        found = [_of(one[name], part) if name in one else None for one in self._sessions]
+    def _values(self, name: str, component: str, view: int) -> Array:
+        found = [_of(one[name], component) if name in one else None for one in self._sessions]
         if all(one is None for one in found):
             return np.full(len(found), np.nan)
         values = trial_values(np.vstack([one for one in found if one is not None]))[:, view]
@@ -147,10 +148,10 @@ class Series:
         means = [trimmed(one).means if len(one) else np.nan for one in np.split(values, ends)]
         return np.array(means, dtype=float)
 
-    def _references(self, name: str, part: str) -> list[Array]:
+    def _references(self, name: str, component: str) -> list[Array]:
         """The reference computation on each tier of a strategy, centred; of what it has nothing to tell, none."""
-        key = _REFERENCES.get(part, "")
-        tiers = {tier for trial in self._sessions[-1][name].reference_parts.get(key, ()) for tier in trial}
+        key = _REFERENCES.get(component, "")
+        tiers = {tier for trial in self._sessions[-1][name].reference_components.get(key, ()) for tier in trial}
         return [row for row in (self._reference(key, tier) for tier in sorted(tiers)) if np.isfinite(row[:-1]).any()]
 
     def _reference(self, key: str, tier: str) -> Array:
@@ -169,23 +170,25 @@ class Series:
         return np.array([*ratios, *[1.0] * (len(self.names) - len(ratios))])
 
 
-def _of(strategy: RecordedStrategy, part: str) -> Array | None:
-    return strategy.latencies_s if part == LATENCY else strategy.parts.get(part)
+def _of(strategy: RecordedStrategy, component: str) -> Array | None:
+    return strategy.latencies_s if component == LATENCY else strategy.components.get(component)
 
 
 def _waiting(strategies: Iterable[RecordedStrategy]) -> float:
     """The logarithm of how many times its CPU time compute takes, at the median; 0 where that is not known."""
     logs = [
-        float(np.median(np.log(one.parts["compute"] / one.parts["cpu"])))
+        float(np.median(np.log(one.components["compute"] / one.components["cpu"])))
         for one in strategies
-        if "compute" in one.parts and "cpu" in one.parts
+        if "compute" in one.components and "cpu" in one.components
     ]
     return float(np.median(logs)) if logs else 0.0
 
 
-def _reference(strategies: Iterable[RecordedStrategy], part: str, tier: str) -> float:
+def _reference(strategies: Iterable[RecordedStrategy], component: str, tier: str) -> float:
     """The median of all that trials of a session say of a tier."""
-    found = [trial[tier] for one in strategies for trial in one.reference_parts.get(part, ()) if tier in trial]
+    found = [
+        trial[tier] for one in strategies for trial in one.reference_components.get(component, ()) if tier in trial
+    ]
     return math.log(float(np.median(found))) if found else math.nan
 
 

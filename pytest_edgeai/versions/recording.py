@@ -14,7 +14,7 @@ import numpy as np
 from pytest_edgeai.arrays import Array
 from pytest_edgeai.errors import VersionError
 from pytest_edgeai.measure.attempts import InvalidTrial, void_strategy
-from pytest_edgeai.versions.parts import parts_of, read_parts
+from pytest_edgeai.versions.components import components_of, read_components
 
 if TYPE_CHECKING:
     from pytest_edgeai.matrix.strategies import PlannedTrial
@@ -94,10 +94,10 @@ class RecordedStrategy:
         not measured.
     places
         Of each valid trial, its place among the strategy's trials: those of two versions at one place are neighbours.
-    parts
+    components
         Of each valid trial, by name (`compute`, `cpu`, `instructions`, `unhindered`, `transmit`), what its requests
         took, of the shape of the latencies, and `load`, shape (trials, 1, 1); what is not known of all is not there.
-    reference_parts
+    reference_components
         By name likewise (`compute`, `cpu`), what the reference computation took, by tier or node, of each valid trial.
     """
 
@@ -109,8 +109,8 @@ class RecordedStrategy:
     failure: str = ""
     reference_s: tuple[Mapping[str, float], ...] = ()
     places: tuple[int, ...] = ()
-    parts: Mapping[str, Array] = field(default_factory=dict)
-    reference_parts: Mapping[str, tuple[Mapping[str, float], ...]] = field(default_factory=dict)
+    components: Mapping[str, Array] = field(default_factory=dict)
+    reference_components: Mapping[str, tuple[Mapping[str, float], ...]] = field(default_factory=dict)
 
     def is_short(self, trials: int) -> bool:
         """Whether it was measured, with fewer trials than these."""
@@ -322,7 +322,7 @@ def _trial(record: TrialRecord) -> dict[str, Any]:
         "peak_memory_bytes": peaks[0] if peaks else None,
         "reference_s": {place: seconds["cpu_s"] for place, seconds in record.reference.items()},
         "reference_wall_s": {place: seconds["wall_s"] for place, seconds in record.reference.items()},
-        **parts_of(record),
+        **components_of(record),
     }
 
 
@@ -399,8 +399,8 @@ def _strategy(name: str, recorded: Mapping[str, Any]) -> RecordedStrategy:
     walls = tuple(_reference(name, one.get("reference_wall_s") or {}) for one in valid)
     places = tuple(place for place, one in enumerate(trials) if "invalid" not in one)
     beside = {"cpu": references, "compute": walls}
-    parts = read_parts(name, valid, inputs)
-    return RecordedStrategy(inputs, latencies, peaks, invalid, same, failure, references, places, parts, beside)
+    components = read_components(name, valid, inputs)
+    return RecordedStrategy(inputs, latencies, peaks, invalid, same, failure, references, places, components, beside)
 
 
 def _reference(name: str, recorded: Mapping[str, Any]) -> dict[str, float]:

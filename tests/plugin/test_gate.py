@@ -85,6 +85,41 @@ def test_a_comparison_that_cannot_decide_is_refused_at_collection(gated: Project
     result.stderr.fnmatch_lines(["ERROR: --edgeai-compare: *1 trial of toy-*2 a side at least*--edgeai-replicates 10"])
 
 
+def test_a_session_is_judged_by_the_window_of_saved_ones_that_is_asked_for(gated: Project) -> None:
+    """Sessions of a branch where none has that name; those with uncommitted changes do not count there."""
+    path = saved(gated)
+    document = json.loads(path.read_text(encoding="utf-8"))
+    assert "cpu_s" in document["edgeai"]["strategies"]["toy-identity-edge"]["trials"][0]
+    for number, dirty in enumerate((False, True, False, False), start=2):
+        document["commit_info"] = {"id": "0" * 40, "branch": "trunk", "dirty": dirty}
+        path.with_name(f"{number:04}_nightly.json").write_text(json.dumps(document), encoding="utf-8")
+    result = gated.run("--benchmark-only", "--edgeai-compare=trunk", "--edgeai-window=10")
+    assert result.ret in (0, 1), result.stdout.str()
+    compared = gated.results["comparison"]
+    assert compared["window"] == ["0002_nightly", "0004_nightly", "trunk"]
+    assert compared["compute_by"] in ("CPU time", "instructions", "wall time")
+    assert {one["component"] for row in compared["strategies"] for one in row["components"]} >= {"compute"}
+    assert all(row["spread"] for row in compared["strategies"])
+    result.stdout.fnmatch_lines(["*judged by the spread between 3 sessions: compute by *"])
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--edgeai-window=10"], "--edgeai-window: it is about saved sessions: give --edgeai-compare as well"),
+        (
+            ["--edgeai-compare=main", "--edgeai-window=2"],
+            "--edgeai-window: 2 sessions do not tell how sessions differ: *",
+        ),
+        (["--edgeai-compare=latest", "--edgeai-window=3"], "--edgeai-compare: latest is one session, and a window *"),
+    ],
+)
+def test_a_window_that_tells_nothing_is_refused_at_collection(gated: Project, options: list[str], message: str) -> None:
+    result = gated.run("--benchmark-only", *options)
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines([f"ERROR: {message}"])
+
+
 def test_what_cannot_be_decided_is_not_green(gated: Project, capsys: pytest.CaptureFixture[str]) -> None:
     """One trial a side, thirty times as slow: nothing is sure, and nothing is well."""
     path = saved(gated)

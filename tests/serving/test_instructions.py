@@ -7,7 +7,6 @@ import time
 
 import pytest
 
-from pytest_edgeai.serving import instructions
 from pytest_edgeai.serving.cpu_time import ComputeMeter
 from pytest_edgeai.serving.instructions import InstructionCounter, why_not_counted
 from pytest_edgeai.wire.timing import Span, format_spans, parse_spans
@@ -51,7 +50,7 @@ def test_either_instructions_are_counted_or_it_is_said_why_not() -> None:
 
 
 def test_a_system_without_the_call_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(instructions.platform, "machine", lambda: "vax")
+    monkeypatch.setattr("platform.machine", lambda: "vax")
     with pytest.raises(OSError, match=r"its number is not known for .* on vax"):
         InstructionCounter().read()
 

@@ -1,4 +1,4 @@
-"""A session against a window of saved ones: which part got slower, and what is the machine's doing."""
+"""A session against a window of saved ones: which component got slower, and what is the machine's doing."""
 
 from __future__ import annotations
 
@@ -46,9 +46,9 @@ def session(
         strategies[name] = RecordedStrategy(
             tuple(range(10)),
             compute + crossing,
-            parts={"cpu": cpu, "compute": compute, "unhindered": cpu + crossing, "transmit": crossing},
+            components={"cpu": cpu, "compute": compute, "unhindered": cpu + crossing, "transmit": crossing},
             reference_s=reference,
-            reference_parts={"cpu": reference, "compute": reference},
+            reference_components={"cpu": reference, "compute": reference},
         )
     artifacts = {
         f"toy-{one}": RecordedArtifact(f"{one}{number if f'toy-{one}-edge' in changed else ''}", 1, {}, None)
@@ -75,8 +75,9 @@ def test_slower_compute_is_seen_and_named_behind_a_link_that_takes_nearly_all_of
     assert rows[NAMES[1]].outcome == "regression"
     assert rows[NAMES[1]].reasons[0].startswith("compute by CPU time")
     assert {outcome for name, outcome in outcomes(found).items() if name != NAMES[1]} == {"pass"}
-    assert rows[NAMES[1]].latency is not None
-    assert rows[NAMES[1]].latency.change < 0.05
+    latency = rows[NAMES[1]].latency
+    assert latency is not None
+    assert latency.change < 0.05
     assert found.compute_by == "CPU time"
     assert rows[NAMES[1]].spread["CPU time"] < rows[NAMES[1]].spread["wall time"]
     assert len(found.window) == 10
@@ -106,7 +107,7 @@ def test_everything_that_is_slower_than_the_reference_is_a_regression() -> None:
 def test_a_session_that_waits_for_cores_more_than_all_others_is_judged_by_compute_alone() -> None:
     found = judged(session(104, waiting=4.0))
     assert set(outcomes(found).values()) == {"pass"}
-    assert {part.part for row in found.rows for part in row.parts} == {"compute"}
+    assert {component.component for row in found.rows for component in row.components} == {"compute"}
     assert any("waited for cores more than any" in one for one in found.remarks)
 
 
@@ -122,12 +123,15 @@ def test_equal_sessions_raise_no_more_false_alarms_than_the_level() -> None:
     assert alarms <= 5
 
 
-@pytest.mark.parametrize("lacking", ["sessions", "parts"])
+@pytest.mark.parametrize("lacking", ["sessions", "components"])
 def test_too_little_to_know_the_spread_by_is_compared_as_two_sessions_are(lacking: str) -> None:
     sessions = [session(number) for number in range(2 if lacking == "sessions" else 5)]
-    if lacking == "parts":  # saved before they were kept
+    if lacking == "components":  # saved before they were kept
         sessions = [
-            replace(one, strategies={n: replace(it, parts={}, reference_parts={}) for n, it in one.strategies.items()})
+            replace(
+                one,
+                strategies={n: replace(it, components={}, reference_components={}) for n, it in one.strategies.items()},
+            )
             for one in sessions
         ]
     after, given = session(105), rules(Settings())

@@ -1,4 +1,4 @@
-"""The parts of requests that a saved session has beside their latencies: spans, CPU time, instructions, and loading."""
+"""What a saved session has of its requests beside latencies: spans, CPU time, instructions, and the time of loading."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from pytest_edgeai.arrays import Array
 if TYPE_CHECKING:
     from pytest_edgeai.measure.records import MeasuredRequest, TrialRecord
 
-PartName: TypeAlias = Literal["compute", "cpu", "instructions", "unhindered", "transmit", "load"]
-COMPUTING: Final[tuple[PartName, ...]] = ("compute", "cpu", "instructions")
+ComponentName: TypeAlias = Literal["compute", "cpu", "instructions", "unhindered", "transmit", "load"]
+COMPUTING: Final[tuple[ComponentName, ...]] = ("compute", "cpu", "instructions")
 """The same work by three measures: wall time, CPU time, and instructions retired."""
-UNHINDERED: Final[PartName] = "unhindered"
+UNHINDERED: Final[ComponentName] = "unhindered"
 """The latency less the time in which computing threads waited for a core."""
 
-_KEYS: Final[Mapping[PartName, str]] = {
+_KEYS: Final[Mapping[ComponentName, str]] = {
     "compute": "compute_s",
     "cpu": "cpu_s",
     "instructions": "instructions",
@@ -30,9 +30,9 @@ _DIGITS: Final = 7
 """Of seconds, so that a file of many requests stays small: a tenth of a microsecond."""
 
 
-def parts_of(record: TrialRecord) -> dict[str, Any]:
-    """What a document has of a trial's parts; those that are not known of every request are left out."""
-    rows = [dict(_parts(one)) for one in record.measurements]
+def components_of(record: TrialRecord) -> dict[str, Any]:
+    """What a document has of a trial's components; those that are not known of every request are left out."""
+    rows = [dict(_components(one)) for one in record.measurements]
     found: dict[str, Any] = {
         _KEYS[name]: [row[name] for row in rows]
         for name in dict.fromkeys(name for row in rows for name in row)
@@ -43,7 +43,7 @@ def parts_of(record: TrialRecord) -> dict[str, Any]:
     return found
 
 
-def _parts(one: MeasuredRequest) -> Iterator[tuple[PartName, float]]:
+def _components(one: MeasuredRequest) -> Iterator[tuple[ComponentName, float]]:
     transmits_s = [value for name, value in one.spans_s.items() if name.startswith("transmit")]
     if "compute" in one.spans_s:
         yield "compute", round(one.spans_s["compute"], _DIGITS)
@@ -59,8 +59,8 @@ def _parts(one: MeasuredRequest) -> Iterator[tuple[PartName, float]]:
         yield "transmit", round(sum(transmits_s), _DIGITS)
 
 
-def read_parts(strategy: str, trials: Sequence[Mapping[str, Any]], inputs: Sequence[int]) -> dict[str, Array]:
-    """The parts of a strategy's valid trials, each of shape (trials, inputs, passes), and `load` of (trials, 1, 1).
+def read_components(strategy: str, trials: Sequence[Mapping[str, Any]], inputs: Sequence[int]) -> dict[str, Array]:
+    """The components of a strategy's valid trials, of shape (trials, inputs, passes), and `load` of (trials, 1, 1).
 
     What some of the trials do not have, or what is 0 somewhere and has no logarithm, is left out.
 
@@ -76,7 +76,7 @@ def read_parts(strategy: str, trials: Sequence[Mapping[str, Any]], inputs: Seque
     Raises
     ------
     ValueError
-        A part has another number of values than the trial has requests.
+        A component has another number of values than the trial has requests.
     """
     found: dict[str, Array] = {}
     for name, key in _KEYS.items():
