@@ -311,6 +311,8 @@ def _uses_gpu(state: TierState) -> bool:
 def _text(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8").strip()
+    except PermissionError:
+        raise EnergyUnknownError(f"{path} may not be read: root can allow it by chmod a+r") from None
     except OSError as error:
         raise EnergyUnknownError(f"{path} cannot be read: {error.strerror}") from None
 

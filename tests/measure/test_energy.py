@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 import time
 from pathlib import Path
@@ -66,6 +67,20 @@ def test_a_counter_that_has_not_moved_or_may_have_wrapped_around_twice_tells_not
 def test_a_counter_that_may_not_be_read_is_named(tmp_path: Path) -> None:
     zone(tmp_path, "0", "package-0").joinpath("energy_uj").unlink()
     with pytest.raises(EnergyUnknownError, match=r"intel-rapl:0/energy_uj cannot be read: No such file"):
+        PackageMeter(tmp_path)
+
+
+def test_a_counter_that_only_root_may_read_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    zone(tmp_path, "0", "package-0")
+    usual = Path.read_text
+
+    def read_text(path: Path, encoding: str) -> str:
+        if path.name == "energy_uj":
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return usual(path, encoding)
+
+    monkeypatch.setattr(Path, "read_text", read_text)
+    with pytest.raises(EnergyUnknownError, match=r"energy_uj may not be read: root can allow it by chmod a\+r"):
         PackageMeter(tmp_path)
 
 
