@@ -83,7 +83,7 @@ def compare_versions(measured: Measured, baseline: Recording | None, rule: Rule 
         return None
     # By way of the document, so that both sides went through the same hands.
     usual, limits = rules(measured.plan.settings)
-    ours, given = record_session(_in_pairs(measured)), (rule or usual, limits)
+    ours, given = record_session(measured), (rule or usual, limits)
     if measured.other is None:
         assert baseline is not None
         return compare(baseline, read_recording({KEY: ours}, "this session"), *given)
@@ -95,14 +95,6 @@ def compare_versions(measured: Measured, baseline: Recording | None, rule: Rule 
     before = read_recording({KEY: record_other(measured, measured.other)}, measured.other.commit.label)
     after = read_recording({KEY: ours}, "this version")
     return compare(before, after, *given, together=True, with_servers=servers is not None)
-
-
-def _in_pairs(measured: Measured) -> Measured:
-    """Without trials that a strategy has in this version alone though both are measured, as tail budgets ask for."""
-    twice = {trial.strategy for trial in measured.baseline_trials}
-    pairs = {trial.own for trial in measured.baseline_trials}
-    kept = tuple(trial for trial in measured.plan.trials if trial.strategy not in twice or trial in pairs)
-    return replace(measured, plan=replace(measured.plan, trials=kept))
 
 
 def decide_session(measured: Measured, outcome: SessionOutcome) -> tuple[Decision, ...]:

@@ -37,6 +37,19 @@ examples = $examples  # every fourth one calibrates operators, the others are va
 metrics = $metrics  # budgets are about the first
 $steps
 $budget
+
+# Limits of latency, size, memory and start, and ratios to identity (docs/usage.md):
+# [[budgets.latency]]
+# strategies = "*-edge"
+# max_median_s = 0.040
+# [[budgets.resources]]
+# strategies = "*"
+# max_size_bytes = "5 MB"
+# max_cold_start_s = "300 ms"
+# [[budgets.relative]]
+# strategies = "*-sptq-*"
+# max_ratio_to = "identity"
+# size = 0.5
 """)
 _TEST_TEMPLATE: Final = '''\
 """Measures every strategy of edgeai.toml: model, operator and tier."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import subprocess
+import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -25,6 +26,8 @@ _MOST_W: Final = 1000.0
 """No package takes more, so that a counter has not wrapped around twice in less time than its range lasts at this."""
 _LEAST_SAMPLES: Final = 5
 _SAMPLING_S: Final = 0.1
+_FIRST_SAMPLE_S: Final = 20.0
+_POLLING_S: Final = 0.01
 _QUERY: Final = ("--query-gpu=timestamp,index,power.draw", "--format=csv,noheader,nounits")
 
 
@@ -130,25 +133,32 @@ class GpuMeter:
     def __init__(self, command: str = NVIDIA_SMI) -> None:
         self.source = "nvidia-smi"
         self._command = command
-        self._process: subprocess.Popen[str] | None = None
+        self._stack = contextlib.ExitStack()
         self._began_at = 0.0
 
     def __enter__(self) -> GpuMeter:
-        arguments = [self._command, *_QUERY, f"--loop-ms={_SAMPLING_S * 1e3:.0f}"]
-        try:
-            self._process = subprocess.Popen(
-                arguments, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env={**os.environ, "TZ": "UTC"}
-            )
-        except OSError as error:
-            raise EnergyUnknownError(f"{self._command} cannot be run: {error.strerror}") from None
-        assert self._process.stdout is not None
-        if not self._process.stdout.readline():  # it samples from here on
-            self._stop()
-            raise EnergyUnknownError(f"{self._command} tells no power")
+        with contextlib.ExitStack() as stack:
+            # A pipe would be full after some minutes, and a thread that empties it would compete with the requests.
+            self._told = stack.enter_context(tempfile.TemporaryFile("w+", encoding="utf-8"))
+            arguments = [self._command, *_QUERY, f"--loop-ms={_SAMPLING_S * 1e3:.0f}"]
+            try:
+                self._process = subprocess.Popen(
+                    arguments, stdout=self._told, stderr=subprocess.DEVNULL, env={**os.environ, "TZ": "UTC"}
+                )
+            except OSError as error:
+                raise EnergyUnknownError(f"{self._command} cannot be run: {error.strerror}") from None
+            stack.callback(self._process.wait)
+            stack.callback(self._process.kill)
+            deadline = time.monotonic() + _FIRST_SAMPLE_S
+            while not self._lines():
+                if self._process.poll() is not None or time.monotonic() > deadline:
+                    raise EnergyUnknownError(f"{self._command} tells no power")
+                time.sleep(_POLLING_S)
+            self._stack = stack.pop_all()
         return self
 
     def __exit__(self, *exception: object) -> None:
-        self._stop()
+        self._stack.close()
 
     def begin(self) -> None:
         """Note the time."""
@@ -163,7 +173,9 @@ class GpuMeter:
             There are too few samples, or some that are no numbers.
         """
         ended_at = time.time()
-        samples = [one for one in power_samples(self._stop()) if self._began_at <= one[0] <= ended_at]
+        if self._process.poll() is not None:
+            raise EnergyUnknownError(f"{self._command} ended before the last request")
+        samples = [one for one in power_samples(self._lines()) if self._began_at <= one[0] <= ended_at]
         powers: dict[str, list[float]] = {}
         for _, gpu, power_w in samples:
             powers.setdefault(gpu, []).append(power_w)
@@ -175,14 +187,11 @@ class GpuMeter:
             )
         return sum(sum(values) / len(values) for values in powers.values()) * (ended_at - self._began_at)
 
-    def _stop(self) -> str:
-        """End the process, and return what it has told."""
-        if self._process is None:
-            return ""
-        self._process.terminate()
-        told, _ = self._process.communicate()
-        self._process = None
-        return told
+    def _lines(self) -> str:
+        """What the process has told so far."""
+        # Reading must not move the place at which the process, which shares it, goes on writing.
+        size = os.fstat(self._told.fileno()).st_size
+        return os.pread(self._told.fileno(), size, 0).decode("utf-8", errors="replace")
 
 
 class EnergyWatch:
@@ -311,6 +320,8 @@ def _uses_gpu(state: TierState) -> bool:
 def _text(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8").strip()
+    except PermissionError:
+        raise EnergyUnknownError(f"{path} may not be read: root can allow it by chmod a+r") from None
     except OSError as error:
         raise EnergyUnknownError(f"{path} cannot be read: {error.strerror}") from None
 

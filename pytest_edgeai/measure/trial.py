@@ -287,8 +287,7 @@ def _send(
         energy.end()
     finally:
         gc.unfreeze()
-    first, *_ = every = answers
-    answers = every[profile.warmup :]
+    every, answers = answers, answers[profile.warmup :]
     if len(timed_s) != profile.requests or len(answers) != profile.requests:
         raise TrialInvalid(f"{len(timed_s)} of {profile.requests} requests were timed")
     _compare_clocks(timed_s, answers)
@@ -314,7 +313,7 @@ def _send(
                 instructions_of(answer),
             )
         )
-    return tuple(measurements), first, tuple(answers)
+    return tuple(measurements), every[0], tuple(answers)
 
 
 def _compare_clocks(timed_s: Sequence[float], answers: Sequence[Answer]) -> None:

@@ -13,8 +13,9 @@ _ADVICE: Final[Mapping[Outcome, str]] = {
         "([budgets])"
     ),
     "inconclusive": (
-        "measure more trials (--edgeai-replicates), or set a limit that is further from what was measured; where "
-        "accuracy is not measured, give the model trained weights and labelled examples, or set no budget of it"
+        "measure more trials (--edgeai-replicates, or budgets.max_tail_requests for percentiles), or set a limit that "
+        "is further from what was measured; where accuracy is not measured, give the model trained weights and "
+        "labelled examples, or set no budget of it"
     ),
     "invalid": (
         "remove the cause that the reason names and measure again; edgeai doctor says how well this host measures"

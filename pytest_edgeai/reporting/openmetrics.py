@@ -11,6 +11,14 @@ _FAMILIES: Final = (
     ("latency_median_seconds", "seconds", "Median latency of the requests of valid trials.", "median_s"),
     ("latency_p95_seconds", "seconds", "95th percentile of the same requests.", "p95_s"),
     ("load_seconds", "seconds", "Median time until the artifact was loaded.", "load_s"),
+    (
+        "cold_start_seconds",
+        "seconds",
+        "Median time until the artifact was loaded and the first request answered.",
+        "cold_start_s",
+    ),
+    ("energy_joules", "joules", "Median energy of a request.", "energy_j"),
+    ("peak_memory_bytes", "bytes", "Highest peak memory of a tier that computes.", "peak_memory_bytes"),
     ("size_bytes", "bytes", "Size of the artifact's graphs.", "size_bytes"),
     ("accuracy_drop", "", "How much worse than the baseline, in points or the metric's unit.", "accuracy_drop"),
 )
@@ -28,7 +36,9 @@ def openmetrics(document: Mapping[str, Any]) -> str:
     for name, unit, what, key in _FAMILIES:
         lines += _family(name, unit, what)
         lines += [
-            f"edgeai_{name}{_labels(one)} {float(one[key])!r}" for one in document["strategies"] if one[key] is not None
+            f"edgeai_{name}{_labels(one)} {float(one[key])!r}"
+            for one in document["strategies"]
+            if one.get(key) is not None  # older reports lack some
         ]
     lines += _family("accuracy", "", "Accuracy of the exported artifact, in the unit of the metric.")
     lines += [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 import time
 from pathlib import Path
@@ -32,6 +33,13 @@ def zone(powercap: Path, number: str, name: str, energy_uj: int = 0, range_uj: i
     for file, value in (("name", name), ("energy_uj", energy_uj), ("max_energy_range_uj", range_uj)):
         folder.joinpath(file).write_text(f"{value}\n", encoding="utf-8")
     return folder
+
+
+def why_unknown(meter: GpuMeter) -> str:
+    """Why a meter tells nothing."""
+    with pytest.raises(EnergyUnknownError) as raised:
+        meter.end_j()
+    return str(raised.value)
 
 
 @given(before=st.integers(0, RANGE_UJ), grown=st.integers(0, RANGE_UJ))
@@ -66,6 +74,20 @@ def test_a_counter_that_has_not_moved_or_may_have_wrapped_around_twice_tells_not
 def test_a_counter_that_may_not_be_read_is_named(tmp_path: Path) -> None:
     zone(tmp_path, "0", "package-0").joinpath("energy_uj").unlink()
     with pytest.raises(EnergyUnknownError, match=r"intel-rapl:0/energy_uj cannot be read: No such file"):
+        PackageMeter(tmp_path)
+
+
+def test_a_counter_that_only_root_may_read_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    zone(tmp_path, "0", "package-0")
+    usual = Path.read_text
+
+    def read_text(path: Path, encoding: str) -> str:
+        if path.name == "energy_uj":
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return usual(path, encoding)
+
+    monkeypatch.setattr(Path, "read_text", read_text)
+    with pytest.raises(EnergyUnknownError, match=r"energy_uj may not be read: root can allow it by chmod a\+r"):
         PackageMeter(tmp_path)
 
 
@@ -113,8 +135,7 @@ time.sleep(600)
     program.chmod(0o755)
     with GpuMeter(str(program)) as meter:
         meter.begin()
-        with pytest.raises(EnergyUnknownError, match="told power 0 times during the requests"):
-            meter.end_j()
+        assert "told power 0 times during the requests" in why_unknown(meter)
     with GpuMeter(str(program)) as meter:
         earliest = time.time()
         meter.begin()
@@ -125,5 +146,13 @@ time.sleep(600)
         ended = time.time()
         joules = meter.end_j()
         assert 50 * (ended - began) <= joules <= 50 * (time.time() - earliest)
+    program.write_text("#!/bin/sh\necho '2026/01/02 03:04:05.500, 0, 61.50'\n", encoding="utf-8")
+    with GpuMeter(str(program)) as meter:
+        meter.begin()
+        while "ended before the last request" not in why_unknown(meter):
+            time.sleep(0.001)
+    program.write_text("#!/bin/sh\nexit 9\n", encoding="utf-8")
+    with pytest.raises(EnergyUnknownError, match="tells no power"), GpuMeter(str(program)):
+        pass
     with pytest.raises(EnergyUnknownError, match="cannot be run: No such file"), GpuMeter(str(tmp_path / "absent")):
         pass

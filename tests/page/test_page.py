@@ -90,6 +90,22 @@ def test_the_documents_that_the_page_is_tested_with_have_the_format_of_results(r
     Draft202012Validator(json.loads(schema)).validate(results)
 
 
+def test_the_first_screen_has_each_limit_and_what_strategies_take_with_the_source_of_the_energy(
+    results: dict[str, Any],
+) -> None:
+    sections = sections_of(Results(results))
+    limits, taken = table(sections, "budgets"), table(sections, "resources")
+    assert tuple(limits.rows[0].cells[1:]) == ("max_load_s", "pass", "100 ms", "90 ms to –", "200 ms")
+    assert tuple(taken.rows[0].cells[1:]) == ("2.00 MB", "134.22 MB", "100 ms", "150 ms", "0.5 J")
+    assert "RAPL package-0" in taken.caption
+    older = {**results, "strategies": [{**one} for one in results["strategies"]]}
+    for one in older["strategies"]:
+        del one["budgets"], one["energy_j"]
+    assert not {"budgets", "resources"} & {
+        one.name for section in sections_of(Results(older)) for one in section.tables
+    }
+
+
 def test_a_page_has_landmarks_headings_and_a_table_for_each_plot(outline: Outline) -> None:
     assert [outline.tags[tag] for tag in ("h1", "main", "nav", "header", "footer")] == [1] * 5
     ids = [attributes["id"] for _, attributes in outline.attributes if "id" in attributes]

@@ -56,6 +56,12 @@ def compared(name: str, outcome: str = "pass", reasons: tuple[str, ...] = ()) ->
     }
 
 
+def budgeted(name: str) -> dict[str, Any]:
+    """A strategy with a limit."""
+    limit = {"name": HOSTILE, "unit": "s", "limit": 0.05, "value": 0.0123, "low": 0.011, "high": None}
+    return strategy(name) | {"budgets": [{**limit, "outcome": "inconclusive", "reason": ""}], "energy_j": 0.25}
+
+
 def document(*strategies: dict[str, Any], **more: Any) -> dict[str, Any]:
     """A report."""
     return {
@@ -87,6 +93,13 @@ def test_the_verdict_comes_first_then_what_is_broken_then_folded_tables() -> Non
         in text
     )
     assert text.count("<details>") == text.count("</details>") == 1
+
+
+def test_limits_of_budgets_are_a_folded_table_of_their_own() -> None:
+    text = comment(document(budgeted("a"), strategy("b")))
+    assert "<details><summary>All 1 limits of budgets</summary>" in text
+    assert f"| <code>a-sptq-edge</code> | {escaped(HOSTILE)} | inconclusive | 12.3 ms | 11 ms to – | 50 ms |" in text
+    assert 'edgeai_energy_joules{model="a",operator="sptq",tier="edge"} 0.25' in openmetrics(document(budgeted("a")))
 
 
 def test_a_comparison_says_what_became_worse_and_how_much() -> None:
