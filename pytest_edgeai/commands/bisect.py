@@ -95,7 +95,7 @@ def _search(options: argparse.Namespace) -> int:
 
     def judge(number: int, base: int, effort: int) -> Any:
         answer = comparisons.compare(number, base, effort)
-        if not answers and answer.mark == "bad":
+        if (number, base, answer.mark) == (len(commits), 0, "bad"):
             comparisons.kinds = (answer.kind,)  # what is followed from now on
         against = good.label if base == 0 else commits[base - 1].digest[:10]
         answers.append({"commit": commits[number - 1].digest, "against": against, **answer.as_json()})
@@ -193,7 +193,8 @@ def _cost(asked: Asked, steps: int, commits: int) -> dict[str, Any]:
 
 def _sentence(cost: Mapping[str, Any]) -> str:
     """What a search costs, for people."""
-    counts = f"{cost['commits']} commits: about {cost['steps']} comparisons at most, {cost['trials']} trials"
+    many = "s" if cost["commits"] > 1 else ""
+    counts = f"{cost['commits']} commit{many}: about {cost['steps']} comparisons at most, {cost['trials']} trials"
     if cost["total_s"] is None:
         return f"{counts}; how long a trial takes is not known, since the newest report does not have the strategy"
     return (

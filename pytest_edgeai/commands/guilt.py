@@ -25,7 +25,7 @@ from pytest_edgeai.reporting.files import RESULTS
 from pytest_edgeai.settings import Settings
 from pytest_edgeai.subjects.metrics import PERCENT
 from pytest_edgeai.versions.bisection import Mark
-from pytest_edgeai.versions.checkouts import Checkout, checked_out, git
+from pytest_edgeai.versions.checkouts import Checkout, checked_out
 from pytest_edgeai.versions.other import Question, prepare_version
 
 Kind: TypeAlias = Literal["accuracy", "latency"]
@@ -308,7 +308,6 @@ class Comparisons:
             results = json.loads(found[-1].read_text(encoding="utf-8"))
             if results["interrupted"]:
                 raise KeyboardInterrupt
-        git(checkout.commit.repository, "worktree", "prune")
         rows = [row for row in results["comparison"]["strategies"] if row["strategy"] == strategy.id]
         return latency_answer(rows[0], asked.max_slowdown)
 

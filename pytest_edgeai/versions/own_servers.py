@@ -7,6 +7,7 @@ them and sends the requests, so both have to mean the same by that: the number o
 from __future__ import annotations
 
 import secrets
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
@@ -24,6 +25,7 @@ from pytest_edgeai.versions.recording import code_digest, tier_conditions
 
 if TYPE_CHECKING:
     from pytest_edgeai.session import MeasuringSession
+    from pytest_edgeai.tiers.placements import Placement
     from pytest_edgeai.versions.checkouts import Checkout
 
 CONTRACT: Final = 1
@@ -50,7 +52,7 @@ def refuse_backend(session: MeasuringSession) -> None:
             f"--edgeai-whole: the backend {chosen} cannot run servers of another version: give --edgeai-backend "
             f"{_BACKEND}"
         )
-    _refuse_remote("--edgeai-whole", topology)
+    _refuse_remote("--edgeai-whole", topology, session.selection.placements)
 
 
 def describe(topology: Topology) -> dict[str, Any]:
@@ -97,7 +99,7 @@ def open_servers(session: MeasuringSession, other: OtherVersion, checkout: Check
     names = [str(placement) for placement in session.selection.placements]
     try:
         parse_placements("tiers", names, topology)
-        _refuse_remote(label, topology)
+        _refuse_remote(label, topology, session.selection.placements)
         alone = allot(topology.tiers, session.host.cores, session.host.memory_bytes)
         allotments = share_among_nodes(alone, session.selection.placements, topology, session.host.cores)
         path = tuple(map(str, checkout.search_path))
@@ -128,14 +130,14 @@ def _topology(label: str, told: Any) -> Topology:
         raise VersionError(f"{label} has settings of tiers that this version does not know: {error}") from None
 
 
-def _refuse_remote(whose: str, topology: Topology) -> None:
-    """Refuse a remote server, which is one and the same for both versions.
+def _refuse_remote(whose: str, topology: Topology, placements: Iterable[Placement]) -> None:
+    """Refuse placements on a remote server, which is one and the same for both versions.
 
     Raises
     ------
     SettingsError
         Names the tier.
     """
-    for name, tier in topology.tiers.items():
-        if tier.is_remote:
+    for name in dict.fromkeys(tier for placement in placements for tier in placement.tiers):
+        if topology.tiers[name].is_remote:
             raise SettingsError(f"{whose}: tier {name} is on another machine, where no server is started for a version")

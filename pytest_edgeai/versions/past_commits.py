@@ -51,7 +51,7 @@ def commits_between(good: Commit, bad: Commit) -> tuple[PastCommit, ...]:
     if git(good.repository, "merge-base", "--all", good.digest, bad.digest).split() != [good.digest]:
         raise VersionError(f"{good.label} is not an ancestor of {bad.label}: give the good commit first, then the bad")
     span = f"{good.digest}..{bad.digest}"
-    lines = git(good.repository, "log", "--first-parent", "--reverse", f"--format={_FORMAT}", span).splitlines()
+    lines = git(good.repository, "log", "--first-parent", "--reverse", f"--format={_FORMAT}", span).split("\n")
     return tuple(PastCommit(*line.split("\0", 3)) for line in lines)
 
 

@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 
 from pytest_edgeai.commands.cli import main
-from tests.plugin.conftest import CONFTEST, Project
-from tests.plugin.test_against import AGAINST
+from tests.plugin.conftest import Project
+from tests.plugin.test_against import begin_repository
+from tests.plugin.test_against_whole import DELAYED, GATE, ONE, SETTINGS
 from tests.plugin.test_gate_commits import OPERATOR, commit, git
 
 SLOWER = OPERATOR.replace("DETOURS = 0", "DETOURS = 16")
@@ -25,12 +26,7 @@ STRATEGY = "--strategy=toy-worse-edge"
 def repository(project: Project, monkeypatch: pytest.MonkeyPatch) -> Project:
     """A repository with one commit of a project, which has the tag `good`."""
     monkeypatch.setenv("TOY_SLEEP_MS", json.dumps({"toy-worse": 1}))
-    project.settings(AGAINST)
-    with_rounded = CONFTEST.replace("toy_models.Worse", "rounded.Rounded").replace("import", "import rounded, ", 1)
-    project.path.joinpath("conftest.py").write_text(with_rounded, encoding="utf-8")
-    project.path.joinpath(".gitignore").write_text(".benchmarks/\nreports/\n__pycache__/\n", encoding="utf-8")
-    git(project, "init", "-q", "-b", "main")
-    commit(project, OPERATOR)
+    begin_repository(project)
     git(project, "tag", "good")
     return project
 
@@ -88,7 +84,6 @@ def test_accuracy_needs_no_measurement_and_what_cannot_be_built_is_stepped_over(
     assert found["change"]["kind"] == "accuracy"
     assert found["change"]["low"] > 5
     assert found["seconds_measured"] == 0
-    assert bisected(repository, capsys, "--max-drop=90", "--of=accuracy")[1]["outcome"] == "not worse"
 
 
 def test_broken_commits_beside_the_one_that_is_worse_leave_several(
@@ -102,12 +97,25 @@ def test_broken_commits_beside_the_one_that_is_worse_leave_several(
     assert f"git bisect skip {digests[1]}" in found["log"]
 
 
+def test_with_servers_of_its_own_a_change_of_the_settings_is_found(
+    repository: Project, capsys: pytest.CaptureFixture[str]
+) -> None:
+    repository.settings(SETTINGS + GATE)
+    git(repository, "commit", "-qam", "processes")
+    git(repository, "tag", "-f", "good")
+    repository.settings(DELAYED)
+    git(repository, "commit", "-qam", "a slower link")
+    code, found = bisected(repository, capsys, "--whole", f"--strategy={ONE}")
+    assert (code, found["commit"]["subject"]) == (0, "a slower link"), found
+    assert found["change"]["low"] > 1
+
+
 def test_what_did_not_get_worse_has_no_commit(repository: Project, capsys: pytest.CaptureFixture[str]) -> None:
     history(repository, OPERATOR)
     assert main(["bisect", "good", STRATEGY, f"--root={repository.path}"]) == 1
     said = capsys.readouterr()
     assert "is not worse than good" in said.out
-    assert "edgeai: 1 commits: about 2 comparisons at most, 24 trials; how long a trial takes is not known" in said.err
+    assert "edgeai: 1 commit: about 2 comparisons at most, 24 trials; how long a trial takes is not known" in said.err
 
 
 def test_a_dry_run_says_what_it_would_cost_and_does_nothing(
