@@ -30,13 +30,50 @@ def render(document: Document) -> str:
         The content of `results.json`.
     """
     results = Results(document)
-    return _page(
+    return rendered(
+        "page.html",
         sections_of(results),
+        {"model": results.models, "operator": results.operators, "tier": results.tiers},
         title=f"pytest-edgeai: {'green' if document['green'] else 'not green'}",
         green=document["green"],
-        headline=f"{headline(results)}. {period(results)}.",
-        source=f"pytest-edgeai {document['version']} from results.json, which holds every request",
-        filters={"model": results.models, "operator": results.operators, "tier": results.tiers},
+        headline=headline(results),
+        period=period(results),
+        version=document["version"],
+    )
+
+
+def rendered(template: str, sections: Sequence[Section], filters: Mapping[str, Sequence[str]], **words: Any) -> str:
+    """A page of sections.
+
+    Parameters
+    ----------
+    template
+        Its file.
+    sections
+        In their order.
+    filters
+        The values of each key by which rows, plots and tables can be filtered.
+    **words
+        What else the template says.
+    """
+    from markupsafe import Markup
+
+    plots = {
+        f"plot-{section.name}-{number}": _as_data(part)
+        for section in sections
+        for number, part in enumerate(section.parts)
+        if isinstance(part, Plot)
+    }
+    templates = _environment()
+    return templates.get_template(template).render(
+        **words,
+        sections=sections,
+        filters=filters,
+        data=Markup(script_safe({"plots": plots})),
+        style=Markup(templates.get_template("page.css").render()),
+        script=Markup(templates.get_template("page.js").render()),
+        vega=Markup(javascript()),
+        kind=_kind,
     )
 
 
@@ -48,36 +85,15 @@ def render_comparison(comparison: Document) -> str:
     comparison
         As `results.json` has it under `comparison`.
     """
-    return _page(
+    return rendered(
+        "comparison.html",
         [comparison_of(comparison, {})],
+        {},
         title=f"pytest-edgeai: {title_of(comparison)}",
         green=comparison["green"],
-        headline=f"{outcomes(comparison['strategies'])}.",
-        source=f"pytest-edgeai {__version__} from two saved sessions, which hold every request",
-        filters={},
-    )
-
-
-def _page(sections: Sequence[Section], *, filters: Mapping[str, Sequence[str]], **texts: Any) -> str:
-    """All of a page; the texts are those that the template names."""
-    from markupsafe import Markup
-
-    plots = {
-        f"plot-{section.name}-{number}": _as_data(part)
-        for section in sections
-        for number, part in enumerate(section.parts)
-        if isinstance(part, Plot)
-    }
-    templates = _environment()
-    return templates.get_template("page.html").render(
-        **texts,
-        sections=sections,
-        filters=filters,
-        data=Markup(script_safe({"plots": plots})),
-        style=Markup(templates.get_template("page.css").render()),
-        script=Markup(templates.get_template("page.js").render()),
-        vega=Markup(javascript()),
-        kind=_kind,
+        headline=outcomes(comparison["strategies"]) or "nothing to compare",
+        period=f"{len(comparison['strategies'])} strategies",
+        version=__version__,
     )
 
 
@@ -115,3 +131,6 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+
+
+__all__ = ["Section", "render", "rendered", "script_safe"]
