@@ -29,6 +29,8 @@ _AIM_S: Final = 2.0
 _AIM_BYTES: Final = 5_000_000
 _TIERS: Final = ("mobile", "edge", "cloud", "mobile+edge", "mobile*5")
 _OPERATORS: Final = 10
+_WITHOUT: Final = ("-p", "no:cacheprovider", "-p", "no:hypothesispytest")
+"""What else the environment of the tests has pytest do at its end."""
 _TOYS: Final = Path(__file__).parents[1] / "tests" / "plugin" / "toy_models.py"
 _CONFTEST: Final = """
 import time
@@ -126,7 +128,7 @@ def session_end() -> Ended:
         ):
             (folder / name).write_text(text, encoding="utf-8")
         done = subprocess.run(
-            [sys.executable, "-m", "pytest", "--benchmark-only", "-p", "no:cacheprovider"],
+            [sys.executable, "-m", "pytest", "--benchmark-only", *_WITHOUT],
             cwd=folder,
             env={**os.environ, "EDGEAI_STORE": str(folder / "store"), "EDGEAI_LOCK_DIR": scratch},
             capture_output=True,
@@ -167,7 +169,7 @@ def main() -> int:
     print(f"| writing it, CPU time | {rendered_s:.2f} s |")
     print(f"| until it can be used | {interactive_s:.2f} s |")
     print(f"| until all plots are drawn, browser started | {drawn_s:.2f} s |")
-    print(f"| until a filter has changed tables and plots | {filtered_s:.2f} s |")
+    print(f"| until a filter has changed what is seen | {filtered_s:.2f} s |")
     print(f"| 120 trials of toys: from the last one until all is said | {said_s:.2f} s |")
     print(f"| of it CPU time | {said_cpu_s:.2f} s |")
     print(f"| and until the process has ended | {ended_s:.2f} s |\n")

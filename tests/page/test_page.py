@@ -261,7 +261,7 @@ def test_two_saved_sessions_have_a_page_of_their_comparison_alone() -> None:
     assert outline.tags["fieldset"] == outline.tags["img"] == 0
     assert [one["columns"][0] for one in outline.data()["plots"].values()] == ["strategy", "strategy"]
     assert outline.texts["h1"] == ["pytest-edgeai: this version against main (0123456789): not green"]
-    assert "2 pass, 1 regression." in outline.texts["p"]
+    assert "2 pass, 1 regression. 3 strategies." in outline.texts["p"]
     views = table([comparison_of(compared, {})], "views")
     assert views.rows[0].cells[:3] == ("b", "slowest quarter", "+40.0%")
 

@@ -33,7 +33,6 @@ def render_history(history: History, commit_url: str = "") -> str:
     """
     page = _Page(history, commit_url)
     keys = [key for name in history.strategies if (key := history.keys(name)) is not None]
-    conditions = "; ".join(history.remarks) or "All sessions were measured under the same conditions"
     return rendered(
         "history.html",
         page.sections(),
@@ -43,7 +42,8 @@ def render_history(history: History, commit_url: str = "") -> str:
             "tier": ordered_placements(tier for _, _, tier in keys),
         },
         title="pytest-edgeai: history",
-        headline=f"{words.headline(history)}. {conditions}.",
+        headline=words.headline(history),
+        period="; ".join(history.remarks) or "All sessions were measured under the same conditions",
         version=__version__,
     )
 
@@ -136,7 +136,7 @@ class _Page:
         y = specs.milliseconds("value", values, f"{what} in {unit}" if unit else what)
         colour = specs.coloured("quantity", names, "quantity")
         told = specs.told(
-            ("session", "commit"), ("when", "of"), ("quantity", "quantity"), ("value", unit or "value", ".4~g")
+            ("session", "commit"), ("when", "date"), ("quantity", "quantity"), ("value", unit or "value", ".4~g")
         )
         layers: list[dict[str, Any]] = [
             {

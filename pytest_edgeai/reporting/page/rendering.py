@@ -36,27 +36,9 @@ def render(document: Document) -> str:
         {"model": results.models, "operator": results.operators, "tier": results.tiers},
         title=f"pytest-edgeai: {'green' if document['green'] else 'not green'}",
         green=document["green"],
-        headline=f"{headline(results)}. {period(results)}.",
-        source=f"pytest-edgeai {document['version']} from results.json, which holds every request",
-    )
-
-
-def render_comparison(comparison: Document) -> str:
-    """The page of two saved sessions.
-
-    Parameters
-    ----------
-    comparison
-        As `results.json` has it under `comparison`.
-    """
-    return rendered(
-        "page.html",
-        [comparison_of(comparison, {})],
-        {},
-        title=f"pytest-edgeai: {title_of(comparison)}",
-        green=comparison["green"],
-        headline=f"{outcomes(comparison['strategies'])}.",
-        source=f"pytest-edgeai {__version__} from two saved sessions, which hold every request",
+        headline=headline(results),
+        period=period(results),
+        version=document["version"],
     )
 
 
@@ -95,6 +77,26 @@ def rendered(template: str, sections: Sequence[Section], filters: Mapping[str, S
     )
 
 
+def render_comparison(comparison: Document) -> str:
+    """The page of two saved sessions.
+
+    Parameters
+    ----------
+    comparison
+        As `results.json` has it under `comparison`.
+    """
+    return rendered(
+        "comparison.html",
+        [comparison_of(comparison, {})],
+        {},
+        title=f"pytest-edgeai: {title_of(comparison)}",
+        green=comparison["green"],
+        headline=outcomes(comparison["strategies"]) or "nothing to compare",
+        period=f"{len(comparison['strategies'])} strategies",
+        version=__version__,
+    )
+
+
 def script_safe(value: Any) -> str:
     """JSON that cannot end the script element that it stands in, nor begin another one."""
     text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
@@ -129,3 +131,6 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+
+
+__all__ = ["Section", "render", "rendered", "script_safe"]
