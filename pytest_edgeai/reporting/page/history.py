@@ -136,7 +136,7 @@ class _Page:
         y = specs.milliseconds("value", values, f"{what} in {unit}" if unit else what)
         colour = specs.coloured("quantity", names, "quantity")
         told = specs.told(
-            ("session", "commit"), ("when", "of"), ("quantity", "quantity"), ("value", unit or "value", ".4~g")
+            ("session", "commit"), ("when", "date"), ("quantity", "quantity"), ("value", unit or "value", ".4~g")
         )
         layers: list[dict[str, Any]] = [
             {
