@@ -22,6 +22,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
+from itertools import repeat
 from pathlib import Path
 from typing import Any, Final
 
@@ -106,6 +107,30 @@ def _strategy(trials: Sequence[Mapping[str, str]]) -> tuple[RecordedStrategy, Ar
         ),
         stretch,
     )
+
+
+def joined(sessions: Sequence[Session], size: int) -> list[Session]:
+    """Neighbouring sessions as one with more trials; what is left over at the end is left out."""
+    groups = [sessions[place : place + size] for place in range(0, len(sessions) - size + 1, size)]
+    return [_joined(group) for group in groups]
+
+
+def _joined(group: Sequence[Session]) -> Session:
+    strategies = {}
+    for name, first in group[0].recording.strategies.items():
+        every = [one.recording.strategies[name] for one in group]
+        strategies[name] = replace(
+            first,
+            latencies_s=np.concatenate([one.latencies_s for one in every]),
+            components={key: np.concatenate([one.components[key] for one in every]) for key in first.components},
+            reference_components={
+                key: tuple(trial for one in every for trial in one.reference_components[key])
+                for key in first.reference_components
+            },
+        )
+    stretch = {name: np.concatenate([one.stretch[name] for one in group]) for name in strategies}
+    loads = [load for one in group for load in one.about["load_average"]]
+    return Session(replace(group[0].recording, strategies=strategies), {"load_average": loads}, stretch)
 
 
 def slowed(session: Session, names: Sequence[str], more: float) -> Recording:
@@ -193,8 +218,8 @@ def windows(number: int, sessions: Sequence[Session]) -> Iterator[tuple[str, lis
         yield "the session before alone", [sessions[number - 1].recording]
 
 
-def _judge(folder: Path, number: int) -> dict[str, list[Trial]]:
-    sessions = read(folder)
+def _judge(folder: Path, size: int, number: int) -> dict[str, list[Trial]]:
+    sessions = joined(read(folder), size)
     return {design: trials_of(number, sessions, window) for design, window in windows(number, sessions)}
 
 
@@ -205,18 +230,21 @@ def main() -> int:
     parser.add_argument(
         "--chosen", type=int, default=0, metavar="N", help="the first N were looked at when rules were chosen"
     )
+    parser.add_argument(
+        "--join", type=int, default=1, metavar="N", help="take N neighbouring sessions as one with more trials"
+    )
     parser.add_argument("--processes", type=int, default=os.cpu_count(), metavar="N", help="(default: %(default)s)")
     parser.add_argument("--json", type=Path, metavar="PATH", help="write the figures to a file, too")
     options = parser.parse_args()
     console = Console(highlight=False, width=150)
-    sessions = read(options.data)
+    sessions = joined(read(options.data), options.join)
     if len(sessions) < 12:
         parser.error(f"there are {len(sessions)} sessions in {options.data}, and it takes 12")
     loads = [load for one in sessions for load in one.about["load_average"]]
     console.print(f"{len(sessions)} sessions, load {min(loads):.1f} to {max(loads):.1f}")
     spreads = _print_spreads(console, sessions)
     with ProcessPoolExecutor(options.processes) as pool:
-        every = list(pool.map(_judge, [options.data] * len(sessions), range(len(sessions))))
+        every = list(pool.map(_judge, repeat(options.data), repeat(options.join), range(len(sessions))))
     figures = {"all sessions": _print_rates(console, "all sessions", every)}
     if options.chosen:
         figures["held back"] = _print_rates(console, "held back", every[options.chosen :])

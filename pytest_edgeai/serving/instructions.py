@@ -11,6 +11,7 @@ import functools
 import os
 import platform
 import struct
+import sys
 import threading
 from collections.abc import Iterable
 from typing import Final
@@ -38,7 +39,7 @@ class InstructionCounter:
     def __init__(self, workers: Iterable[int] = (), kind: tuple[int, int] = (_HARDWARE, _INSTRUCTIONS)) -> None:
         self._kind = kind
         self._own = threading.local()
-        self._others = [_opened(one, kind) for one in workers]
+        self._others = [_Event(one, kind) for one in workers]
 
     def read(self) -> int:
         """How many there were since the first call in this thread, all threads together.
@@ -48,15 +49,24 @@ class InstructionCounter:
         OSError
             They cannot be counted; says why.
         """
-        if not hasattr(self._own, "descriptor"):
-            self._own.descriptor = _opened(0, self._kind)
-        return sum(
-            int.from_bytes(os.read(one, 8), "little" if _IS_LITTLE else "big")
-            for one in (self._own.descriptor, *self._others)
-        )
+        if not hasattr(self._own, "event"):
+            self._own.event = _Event(0, self._kind)
+        return sum(one.read() for one in (self._own.event, *self._others))
 
 
-_IS_LITTLE = struct.pack("=H", 1) == struct.pack("<H", 1)
+class _Event:
+    """An event of one thread; its file is closed when nobody has it any more, at the latest when the thread ends."""
+
+    def __init__(self, thread: int, kind: tuple[int, int]) -> None:
+        self._descriptor = _opened(thread, kind)
+        self._close = os.close  # which the interpreter has taken away when it ends
+
+    def read(self) -> int:
+        return int.from_bytes(os.read(self._descriptor, 8), sys.byteorder)
+
+    def __del__(self) -> None:
+        if hasattr(self, "_close"):
+            self._close(self._descriptor)
 
 
 @functools.cache

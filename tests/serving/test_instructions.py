@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
@@ -34,6 +35,25 @@ def test_an_event_is_counted_for_the_thread_that_asks_and_for_no_other() -> None
     other.start()
     other.join()
     assert counter.read() - before - own < 0.1e9
+
+
+def test_threads_that_end_leave_no_open_files() -> None:
+    counter = InstructionCounter(kind=_THREAD_CLOCK)
+    try:
+        counter.read()
+    except OSError as error:
+        pytest.skip(f"perf_event_open: {error.strerror}")
+    opened = []
+
+    def read() -> None:
+        counter.read()
+        opened.append(len(list(Path("/proc/self/fd").iterdir())))
+
+    for _ in range(5):
+        thread = threading.Thread(target=read)
+        thread.start()
+        thread.join()
+    assert opened[-1] == opened[0]
 
 
 def test_either_instructions_are_counted_or_it_is_said_why_not() -> None:
