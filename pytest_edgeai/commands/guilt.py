@@ -56,6 +56,8 @@ class Asked:
         The same of accuracy, in percentage points or the metric's unit; None for the gate's.
     whole
         Whether each commit has servers and tiers of its own.
+    backend
+        What runs the tiers; None for what the settings of each commit say.
     wait
         How long to wait for another session on this host, as `--edgeai-wait` takes it.
     """
@@ -69,6 +71,7 @@ class Asked:
     max_slowdown: float | None = None
     max_drop: float | None = None
     whole: bool = False
+    backend: str | None = None
     wait: str = "1h"
 
 
@@ -295,6 +298,7 @@ class Comparisons:
             ]
             command += ["--benchmark-only", *(f"--edgeai-{name}={value}" for name, value in options.items())]
             command += ["--edgeai-whole"] if asked.whole else []
+            command += [f"--edgeai-backend={asked.backend}"] if asked.backend else []
             try:
                 command += [checkout.translated(place) for place in asked.tests]
             except VersionError as error:
