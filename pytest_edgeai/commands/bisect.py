@@ -220,7 +220,9 @@ def _change(answer: Answer) -> str:
         return f"accuracy drop {points(answer.change, answer.unit)}{interval}"
     interval = f" ({answer.low:+.1%} to {answer.high:+.1%})" if known else ""
     trials = " and ".join(map(str, answer.trials))
-    return f"latency {answer.change:+.1%}{interval}, {trials} trials" + (f": {answer.reason}" if answer.reason else "")
+    return f"latency {answer.change:+.1%}{interval}, {trials} trials" + (
+        f": {answer.reason}" if answer.mark == "undecided" else ""
+    )
 
 
 def _document(
