@@ -49,13 +49,14 @@ def main() -> int:
         metavar="FILE",
         help="a line for each history is added to it, and histories that it has are not searched again",
     )
+    parser.add_argument("--kind", choices=KINDS, help="only histories in which this gets worse (default: both)")
     options = parser.parse_args()
     kept = options.json is not None and options.json.exists()
     lines = options.json.read_text(encoding="utf-8").splitlines() if kept else []
     outcomes = {one["seed"]: one for one in map(json.loads, lines)}
     with tempfile.TemporaryDirectory(prefix="bisect-") as scratch:
         for seed in range(options.histories):
-            if seed in outcomes:
+            if seed in outcomes or options.kind not in (None, KINDS[seed % 2]):
                 continue
             folder = Path(scratch) / str(seed)
             folder.mkdir()

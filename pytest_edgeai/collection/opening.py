@@ -33,7 +33,8 @@ def open_session(config: pytest.Config, state: State) -> MeasuringSession:
     from pytest_edgeai.session import MeasuringSession
     from pytest_edgeai.settings import validated
     from pytest_edgeai.settings_files import find_settings
-    from pytest_edgeai.tiers.registry import check_backend
+    from pytest_edgeai.tiers.registry import AUTO, check_backend
+    from pytest_edgeai.versions.own_servers import BACKEND, refuse_backend
 
     topologies = [one for one in config.hook.pytest_edgeai_tiers(config=config) if one is not None]
     file, content = find_settings(*_folders(config))
@@ -47,13 +48,13 @@ def open_session(config: pytest.Config, state: State) -> MeasuringSession:
         usual = settings.measurement.replicates
         settings = settings.model_copy(update={"replicates": max(usual, settings.gate.replicates)})
         state.settings = settings
+    if against is not None and state.options.with_servers and settings.backend == AUTO:
+        settings = state.settings = settings.model_copy(update={"backend": BACKEND})
     session = MeasuringSession(
         settings, registered, state.options.seed, root, settings_file=file, against=against, usual_replicates=usual
     )
     session.with_servers = state.options.with_servers
     if against is not None and session.with_servers:
-        from pytest_edgeai.versions.own_servers import refuse_backend
-
         refuse_backend(session)
     session.arguments = tuple(config.invocation_params.args)
     _expand(session, _progress(config, state, session))

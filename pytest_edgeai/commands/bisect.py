@@ -48,6 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--tests", type=Path, action="append", default=[], metavar="PATH", help="where the tests are, as for pytest")
     add("--replicates", type=_count, metavar="N", help="trials of each commit (default: gate.replicates)")
     add("--whole", action="store_true", help="each commit has servers and tiers of its own (--edgeai-whole)")
+    add("--backend", metavar="NAME", help="what runs the tiers (default: by the settings of each commit)")
     add("--store", type=Path, metavar="DIR", help="artifact store (default: as pytest would use it)")
     add("--wait", default="1h", metavar="TIME", help="how long to wait for another session (default: %(default)s)")
     add("--dry-run", action="store_true", help="only say what it would cost")
@@ -144,6 +145,9 @@ def _asked(options: argparse.Namespace) -> Asked:
         if not place.exists():
             raise SettingsError(f"--tests: there is no {place}")
     store = options.store or (default_root() if settings.store is None else root / settings.store)
+    backend = options.backend or settings.backend
+    if options.whole and backend not in ("auto", "process"):
+        raise SettingsError(f"--whole: the backend {backend} cannot run servers of each commit: give --backend process")
     replicates = options.replicates or settings.replicates or settings.gate.replicates
     return Asked(
         strategy,
@@ -155,6 +159,7 @@ def _asked(options: argparse.Namespace) -> Asked:
         options.max_slowdown,
         options.max_drop,
         options.whole,
+        options.backend,
         options.wait,
     )
 
@@ -215,7 +220,9 @@ def _change(answer: Answer) -> str:
         return f"accuracy drop {points(answer.change, answer.unit)}{interval}"
     interval = f" ({answer.low:+.1%} to {answer.high:+.1%})" if known else ""
     trials = " and ".join(map(str, answer.trials))
-    return f"latency {answer.change:+.1%}{interval}, {trials} trials" + (f": {answer.reason}" if answer.reason else "")
+    return f"latency {answer.change:+.1%}{interval}, {trials} trials" + (
+        f": {answer.reason}" if answer.mark == "undecided" else ""
+    )
 
 
 def _document(

@@ -56,6 +56,8 @@ class Asked:
         The same of accuracy, in percentage points or the metric's unit; None for the gate's.
     whole
         Whether each commit has servers and tiers of its own.
+    backend
+        What runs the tiers; None for what the settings of each commit say.
     wait
         How long to wait for another session on this host, as `--edgeai-wait` takes it.
     """
@@ -69,6 +71,7 @@ class Asked:
     max_slowdown: float | None = None
     max_drop: float | None = None
     whole: bool = False
+    backend: str | None = None
     wait: str = "1h"
 
 
@@ -189,7 +192,6 @@ class Comparisons:
     """How long each measurement took."""
     _versions: dict[int, OtherVersion | str] = field(default_factory=dict)
     _answers: dict[tuple[str, str, int], Answer] = field(default_factory=dict)
-    _measured_pairs: set[tuple[int, int, int]] = field(default_factory=set)
 
     def compare(self, number: int, base: int, effort: int) -> Answer:
         """Whether a commit is worse than an earlier one.
@@ -224,11 +226,9 @@ class Comparisons:
         if before == after:
             outside = " and nothing outside of it differs" if self.asked.whole else ""
             return Answer("good", f"its artifact is the same{outside}: not measured", "latency")
-        key, pair = (before, after, effort), (number, base, effort)
-        # Who asks twice about the same commits, or about a commit and the one before it, wants to know anew.
-        if key in self._answers and base == 0 and pair not in self._measured_pairs:
+        key = before, after, effort
+        if key in self._answers and base == 0:  # against the commit before, it is to be known anew
             return replace(self._answers[key], measured_s=0.0)
-        self._measured_pairs.add(pair)
         started = time.monotonic()
         with checked_out(self.commits[number]) as checkout:
             answer = self._measured(checkout, self.commits[base], effort)
@@ -295,6 +295,7 @@ class Comparisons:
             ]
             command += ["--benchmark-only", *(f"--edgeai-{name}={value}" for name, value in options.items())]
             command += ["--edgeai-whole"] if asked.whole else []
+            command += [f"--edgeai-backend={asked.backend}"] if asked.backend else []
             try:
                 command += [checkout.translated(place) for place in asked.tests]
             except VersionError as error:

@@ -97,7 +97,8 @@ def find_first_worse(last: int, judge: Judge) -> Found:
         low, high = bounds(last, marks)
         if high - low > 1:
             return Found("skipped", tuple(range(low + 1, high + 1)), marks=marks)
-        if _asked(judge, high, low, effort) == "bad":
+        # Against the good commit it was asked about before: only more effort can give another answer.
+        if _asked(judge, high, low, effort if low else min(effort + 1, MOST_EFFORT)) == "bad":
             return Found("found", (high,), confirmed=True, marks=marks)
         effort += 1
         if effort > MOST_EFFORT:

@@ -18,7 +18,7 @@ from pytest_edgeai.errors import EdgeAIError, SettingsError, VersionError
 from pytest_edgeai.matrix.names import parse_placements
 from pytest_edgeai.measured import OtherVersion, OwnServers
 from pytest_edgeai.tiers.backend import BackendContext
-from pytest_edgeai.tiers.registry import AUTO, open_backend, usual_backend
+from pytest_edgeai.tiers.registry import open_backend
 from pytest_edgeai.tiers.sharing import share_among_nodes
 from pytest_edgeai.tiers.specs import Topology, allot
 from pytest_edgeai.versions.recording import code_digest, tier_conditions
@@ -34,7 +34,8 @@ SERVERS: Final = ("serving", "wire")
 """Folders of this package whose code runs in a server."""
 CLIENT: Final = ("measure", "parallel", "partition", "tiers", "wire")
 """Folders of this package whose code starts servers and sends requests."""
-_BACKEND: Final = "process"
+BACKEND: Final = "process"
+"""What runs servers of another version; `auto` stands for it then."""
 
 
 def refuse_backend(session: MeasuringSession) -> None:
@@ -45,14 +46,12 @@ def refuse_backend(session: MeasuringSession) -> None:
     SettingsError
         Says which one can.
     """
-    name, topology = session.settings.backend, session.settings.topology
-    chosen = usual_backend(topology) if name == AUTO else name
-    if chosen != _BACKEND or _BACKEND in session.registered.backends:
+    name = session.settings.backend
+    if name != BACKEND or name in session.registered.backends:
         raise SettingsError(
-            f"--edgeai-whole: the backend {chosen} cannot run servers of another version: give --edgeai-backend "
-            f"{_BACKEND}"
+            f"--edgeai-whole: the backend {name} cannot run servers of another version: give --edgeai-backend {BACKEND}"
         )
-    _refuse_remote("--edgeai-whole", topology, session.selection.placements)
+    _refuse_remote("--edgeai-whole", session.settings.topology, session.selection.placements)
 
 
 def describe(topology: Topology) -> dict[str, Any]:
@@ -113,7 +112,7 @@ def open_servers(session: MeasuringSession, other: OtherVersion, checkout: Check
             wire=session.settings.measurement.chosen_wire,
             search_path=path,
         )
-        backend = open_backend(_BACKEND, site, {})
+        backend = open_backend(BACKEND, site, {})
     except EdgeAIError as error:
         raise VersionError(f"the tiers of {label} cannot be used here: {error}") from None
     session.other_backend = session.hold(backend)  # type: ignore[arg-type]  # this one is a context manager
