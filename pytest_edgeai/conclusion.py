@@ -12,14 +12,13 @@ from pytest_edgeai.reporting.files import strategy_document
 from pytest_edgeai.reporting.tiers import saturation_sentences, unproven_sentences
 from pytest_edgeai.verdicts.comparison import Comparison, compare, rules
 from pytest_edgeai.verdicts.outcome import SessionOutcome, judge
+from pytest_edgeai.versions.conditions import code_digest, tier_conditions
 from pytest_edgeai.versions.own_servers import CLIENT, SERVERS
 from pytest_edgeai.versions.recording import (
     KEY,
-    code_digest,
     read_recording,
     record_other,
     record_session,
-    tier_conditions,
 )
 
 if TYPE_CHECKING:

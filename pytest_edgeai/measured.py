@@ -124,6 +124,14 @@ class OtherVersion:
         same_artifact = theirs is not None and theirs.artifact.entry.content == ours.artifact.entry.content
         return same_artifact and self.has_our_samples(wanted, ours)
 
+    def is_comparable(self, wanted: ArtifactName, ours: Prepared | None, *, measure_same: bool) -> bool:
+        """Whether it is measured beside ours; what is the same in both versions is only where that is asked for."""
+        if ours is None or not self.has_our_samples(wanted, ours):
+            return False
+        if self.servers is not None and self.servers.differ:
+            return True
+        return measure_same or not self.is_same(wanted, ours)
+
     def has_our_samples(self, wanted: ArtifactName, ours: Prepared) -> bool:
         """Whether the samples that it would be sent are ours; latencies of others are not comparable."""
         theirs = self.prepared.get(wanted)

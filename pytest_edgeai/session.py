@@ -244,20 +244,16 @@ class MeasuringSession:
     def keep_comparable(self, other: OtherVersion) -> None:
         """Know what the other version has, and keep the trials that can tell the versions apart."""
         self.other = other
-        self.baseline_trials = tuple(
-            trial for trial in self.baseline_trials if self._is_comparable(trial.strategy.artifact, other)
-        )
+        measure_same = self.settings.gate.measure_same
+
+        def is_comparable(wanted: ArtifactName) -> bool:
+            return other.is_comparable(wanted, self.prepared.get(wanted), measure_same=measure_same)
+
+        self.baseline_trials = tuple(trial for trial in self.baseline_trials if is_comparable(trial.strategy.artifact))
         if self.usual_replicates is not None:
             twice = {trial.strategy for trial in self.baseline_trials}
             enough = self.usual_replicates
             self.trials = tuple(trial for trial in self.trials if trial.strategy in twice or trial.replicate < enough)
-
-    def _is_comparable(self, wanted: ArtifactName, other: OtherVersion) -> bool:
-        if wanted not in self.prepared or not other.has_our_samples(wanted, self.prepared[wanted]):
-            return False
-        if other.servers is not None and other.servers.differ:
-            return True
-        return self.settings.gate.measure_same or not other.is_same(wanted, self.prepared[wanted])
 
     def artifact(self, wanted: tuple[str, str], version: str = "") -> Prepared:
         """An artifact that is ready.

@@ -11,10 +11,10 @@ from typing import Any, Final
 from pytest_edgeai.errors import VersionError, unknown
 from pytest_edgeai.versions.checksum import verify
 from pytest_edgeai.versions.recording import Recording, RecordingError, read_recording
+from pytest_edgeai.versions.storage import session_files, storage_folder
 
 LATEST: Final = "latest"
 DEFAULT_STORAGE: Final = "file://./.benchmarks"
-_SCHEME = "file://"
 
 
 def find_recording(wanted: str, root: Path, storage: str = DEFAULT_STORAGE) -> Recording:
@@ -69,10 +69,8 @@ def _stored(wanted: str, root: Path, storage: str) -> Path:
 
 def _all_stored(root: Path, storage: str) -> list[Path]:
     """Files of all sessions, the oldest first."""
-    if "://" in storage and not storage.startswith(_SCHEME):
-        raise VersionError(f"sessions are found in files only, not at {storage}: give the path of a JSON file")
-    folder = root / storage.removeprefix(_SCHEME)
-    files = sorted(folder.glob("*/[0-9]*_*.json"), key=lambda file: (_number(file), file.stat().st_mtime))
+    folder = storage_folder(storage, root)
+    files = sorted(session_files(folder), key=lambda file: (_number(file), file.stat().st_mtime))
     if not files:
         raise VersionError(f"no session is saved in {folder}: save one by pytest … --benchmark-save NAME")
     return files

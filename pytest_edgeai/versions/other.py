@@ -29,7 +29,7 @@ from pytest_edgeai.subjects import examples as example_store
 from pytest_edgeai.subjects.examples import Examples
 from pytest_edgeai.versions import own_servers
 from pytest_edgeai.versions.checkouts import Checkout, checked_out
-from pytest_edgeai.versions.recording import code_digest
+from pytest_edgeai.versions.conditions import code_digest
 
 if TYPE_CHECKING:
     from pytest_edgeai.session import MeasuringSession

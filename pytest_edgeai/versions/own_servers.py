@@ -21,7 +21,7 @@ from pytest_edgeai.tiers.backend import BackendContext
 from pytest_edgeai.tiers.registry import open_backend
 from pytest_edgeai.tiers.sharing import share_among_nodes
 from pytest_edgeai.tiers.specs import Topology, allot
-from pytest_edgeai.versions.recording import code_digest, tier_conditions
+from pytest_edgeai.versions.conditions import code_digest, tier_conditions
 
 if TYPE_CHECKING:
     from pytest_edgeai.session import MeasuringSession

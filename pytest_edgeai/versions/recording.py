@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
@@ -15,19 +13,17 @@ from pytest_edgeai.arrays import Array
 from pytest_edgeai.errors import VersionError
 from pytest_edgeai.measure.attempts import InvalidTrial, void_strategy
 from pytest_edgeai.versions.components import components_of, read_components
+from pytest_edgeai.versions.conditions import code_digest, session_conditions, tier_conditions
 
 if TYPE_CHECKING:
     from pytest_edgeai.matrix.strategies import PlannedTrial
     from pytest_edgeai.measure.accuracy import Evaluation
     from pytest_edgeai.measure.records import TrialRecord
-    from pytest_edgeai.measured import Measured, OtherVersion, SessionPlan
+    from pytest_edgeai.measured import Measured, OtherVersion
     from pytest_edgeai.operators.preparation import Prepared
-    from pytest_edgeai.tiers.specs import Allotment, Topology
 
 KEY: Final = "edgeai"
 _FORMAT = 1
-_MEASURING = ("measure", "parallel", "partition", "serving", "tiers", "wire")
-"""Folders of this package whose code runs while a request is on its way."""
 
 
 class RecordingError(VersionError, ValueError):
@@ -159,7 +155,7 @@ def record_session(measured: Measured) -> dict[str, Any]:
     return {
         "format": _FORMAT,
         "code": code_digest(),
-        "conditions": _conditions(measured.plan),
+        "conditions": session_conditions(measured.plan),
         "no_counters": _no_counters(measured),
         "artifacts": _artifacts(measured.prepared),
         "strategies": {
@@ -198,7 +194,7 @@ def record_other(measured: Measured, other: OtherVersion) -> dict[str, Any]:
         strategies[strategy.id] = {"artifact": "-".join(wanted), **found}
     for name in other.strategies if measured.plan.is_whole else ():
         strategies.setdefault(name, {"artifact": "", "trials": []})
-    conditions = _conditions(measured.plan)
+    conditions = session_conditions(measured.plan)
     if other.servers is not None:
         conditions |= tier_conditions(other.servers.topology, other.servers.allotments, other.servers.code)
     return {
@@ -210,70 +206,10 @@ def record_other(measured: Measured, other: OtherVersion) -> dict[str, Any]:
     }
 
 
-def code_digest(folders: Sequence[str] = _MEASURING) -> str:
-    """Digest of the code that measures: what is part of every latency and of no artifact.
-
-    Parameters
-    ----------
-    folders
-        Those of this package that count.
-    """
-    package = Path(__file__).parents[1]
-    digest = hashlib.sha256()
-    for folder in folders:
-        for path in sorted((package / folder).rglob("*.py")):
-            digest.update(path.relative_to(package).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
-    return digest.hexdigest()
-
-
 def _no_counters(measured: Measured) -> str:
     """Why a tier did not count instructions; empty where all did, or none says."""
     states = (said["after"] for record in measured.records.values() for said in record.tiers.values())
     return next((str(state["no_counters"]) for state in states if state.get("no_counters")), "")
-
-
-def _conditions(plan: SessionPlan) -> dict[str, Any]:
-    """All that two sessions have to have in common to be compared."""
-    settings, host = plan.settings, plan.host
-    profile = settings.measurement
-    return {
-        "scale": settings.scale,
-        "host": {
-            "processor": host.processor,
-            "instructions": list(host.instructions),
-            "cores": host.cores,
-            "system": host.system,
-        },
-        "backend": plan.backend,
-        **tier_conditions(settings.topology, plan.allotments),
-        "measurement": {
-            "warmup": profile.warmup,
-            "inputs": profile.inputs,
-            "passes": profile.passes,
-            "session": profile.session,
-            "wire": profile.wire,
-        },
-    }
-
-
-def tier_conditions(topology: Topology, allotments: Mapping[str, Allotment], servers: str = "") -> dict[str, Any]:
-    """Those of the conditions that are of tiers.
-
-    Parameters
-    ----------
-    topology, allotments
-        By the settings of a version.
-    servers
-        Digest of the code of its servers, where versions have their own.
-    """
-    return {
-        "topology": topology.model_dump(mode="json", exclude={"tiers": {"__all__": {"token_file", "ca_file"}}}),
-        "tiers": {
-            name: {"cores": one.cores, "threads": one.threads, "compute_scale": one.compute_scale}
-            for name, one in allotments.items()
-        },
-        **({"code of the servers": servers[:10]} if servers else {}),
-    }
 
 
 def _artifacts(prepared: Mapping[tuple[str, str], Prepared]) -> dict[str, Any]:
