@@ -24,7 +24,8 @@ return Object.fromEntries([...document.querySelectorAll('.plot')].map(place =>
 """
 """How many marks each plot has; axes and legends have some as well."""
 SYMBOLS = "return document.querySelectorAll('#choice .plot .layer_1_marks path').length"
-VISIBLE_ROWS = "return [...document.querySelectorAll('#verdicts tbody tr')].filter(row => row.offsetParent).length"
+STRATEGIES = "[...document.querySelectorAll('#verdicts table[data-name=strategies] tbody tr')]"
+VISIBLE_ROWS = f"return {STRATEGIES}.filter(row => row.offsetParent).length"
 SHOWN = "return document.getElementById('shown').textContent"
 
 

@@ -92,7 +92,7 @@ def test_a_session_is_judged_by_the_window_of_saved_ones_that_is_asked_for(gated
     assert "cpu_s" in document["edgeai"]["strategies"]["toy-identity-edge"]["trials"][0]
     for number, dirty in enumerate((False, True, False, False), start=2):
         document["commit_info"] = {"id": "0" * 40, "branch": "trunk", "dirty": dirty}
-        path.with_name(f"{number:04}_nightly.json").write_text(json.dumps(document), encoding="utf-8")
+        path.with_name(f"{number:04}_nightly.json").write_text(json.dumps(sign(document)), encoding="utf-8")
     result = gated.run("--benchmark-only", "--edgeai-compare=trunk", "--edgeai-window=10")
     assert result.ret in (0, 1), result.stdout.str()
     compared = gated.results["comparison"]

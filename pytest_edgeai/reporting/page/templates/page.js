@@ -70,7 +70,8 @@
   async function apply() {
     read();
     for (const element of keyed) element.hidden = !counts((key) => element.dataset[key]);
-    const strategies = [...document.querySelectorAll("#verdicts tbody tr, #strategies tbody tr")];
+    const selector = "#verdicts table[data-name=strategies] tbody tr, #strategies tbody tr";
+    const strategies = [...document.querySelectorAll(selector)];
     const shown = strategies.filter((row) => !row.hidden).length;
     document.getElementById("shown").textContent = `${shown} of ${strategies.length} strategies shown`;
     for (const id of views.keys()) stale.add(id);
