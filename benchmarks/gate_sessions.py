@@ -42,6 +42,7 @@ COLUMNS: Final = (
     "larger_us",
 )
 LOADS: Final = ("idle", "busy", "bursts")
+# What is the same in both versions is measured twice.
 _SETTINGS = "[gate]\nmeasure_same = true\nmax_replicates = 1\n"  # as many trials as are asked for, and no more
 
 
@@ -72,7 +73,7 @@ def main() -> int:
             results = json.loads(found[-1].read_text(encoding="utf-8"))
         stolen = observe().stolen_s
         about = {
-            "commit": _commit(),
+            "commit": commit_of(ROOT),
             "seed": seed,
             "backend": results["backend"]["name"],
             "load": options.load,
@@ -106,11 +107,11 @@ def _command(options: argparse.Namespace, report: Path, seed: int) -> list[str]:
 
 
 @contextmanager
-def settings_of(root: Path) -> Iterator[None]:
-    """Measure what is the same in both versions twice; the project must have no settings file of its own."""
+def settings_of(root: Path, content: str = _SETTINGS) -> Iterator[None]:
+    """Give the project settings for a while; it must have no settings file of its own."""
     path = root / FILE_NAME
     with path.open("x", encoding="utf-8") as file:
-        file.write(_SETTINGS)
+        file.write(content)
     try:
         yield
     finally:
@@ -142,8 +143,9 @@ def _work(load: str, parent: int) -> None:
             time.sleep(chance.uniform(0.5, 20))
 
 
-def _commit() -> str:
-    words = ["git", "-C", str(ROOT), "describe", "--always", "--dirty", "--abbrev=12"]
+def commit_of(root: Path) -> str:
+    """The commit of a project, marked where something is not committed."""
+    words = ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=12"]
     return subprocess.run(words, check=True, capture_output=True, text=True).stdout.strip()
 
 

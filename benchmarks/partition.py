@@ -9,8 +9,10 @@
 
 `regret` serves parts of a model's `identity` by the process backend as `mobile+edge` and compares the cut that is
 predicted to be the fastest with the fastest of all. All cuts are tried, but for those whose bytes alone take the link
-longer than the fastest so far. The fastest of them and the predicted one are then served side by side and
-measured again, request by request, since the least of many noisy figures is too small.
+longer than the fastest so far. The fastest of them and the predicted one are then served side by side and measured
+again, request by request, since the least of many noisy figures is too small; that as often as --repeats says. How much
+of a latency was waiting for a core, which no prediction has, tells whether the host was idle. Aim: a median regret of
+5 % at the most at every rate.
 
 `large` cuts a graph of 3.2 GB, in one file more than protobuf can hold.
 """
@@ -37,12 +39,13 @@ sys.path.insert(0, str(Path(__file__).parents[1]))  # the suite's own definition
 
 from models import paper
 from pytest_edgeai.arrays import Array
+from pytest_edgeai.measure.answers import wait_of
 from pytest_edgeai.measure.host import this_host
 from pytest_edgeai.operators import registry
 from pytest_edgeai.operators.memory import peak_memory_bytes, reset_peak_memory
 from pytest_edgeai.operators.preparation import Plan
 from pytest_edgeai.operators.worker import Failure, Progress, prepare_all
-from pytest_edgeai.partition.choosing import Stage, best, halves, predicted_s
+from pytest_edgeai.partition.choosing import MESSAGE_BYTES, Stage, best, halves, predicted_s
 from pytest_edgeai.partition.cuts import Cut, find_cuts
 from pytest_edgeai.partition.equivalence import Equivalence, compare
 from pytest_edgeai.partition.graph import Graph, PartitionError
@@ -62,6 +65,7 @@ from pytest_edgeai.tiers.specs import Topology, allot
 _MODELS = ("resnet", "resnext", "bert", "roberta")
 _SEARCH_AIM_S = 3.0
 _REQUESTS, _FINALISTS, _TURNS = 6, 4, 40
+_REGRET_AIM = 0.05
 _WIDTH = 16384  # a product of this width has weights of 1.07 GB
 
 
@@ -82,6 +86,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--operators", default="identity,sptq", metavar="A,B", help="of cuts; default: %(default)s")
     parser.add_argument("--scale", choices=("small", "paper"), default="small", help="paper: with random weights")
     parser.add_argument("--store", type=Path, default=default_root(), metavar="DIR")
+    parser.add_argument("--repeats", type=int, default=5, metavar="N", help="of regret; default: %(default)s")
     parser.add_argument("--rates", default="1,10,50,200", metavar="A,B", help="of regret, in Mbit/s")
     options = parser.parse_args(arguments)
     if options.what == "large":
@@ -94,9 +99,11 @@ def main(arguments: Sequence[str]) -> int:
         is_met = slowest_s < _SEARCH_AIM_S
         print(f"{'met' if is_met else 'NOT MET'}: search under {_SEARCH_AIM_S:g} s (slowest: {slowest_s:.2f} s)")
         return 0 if is_met else 1
-    for whole in wholes:
-        _print_regret(whole, [float(rate) for rate in options.rates.split(",")])
-    return 0
+    rates = [float(rate) for rate in options.rates.split(",")]
+    largest = max(_print_regret(whole, rates, options.repeats) for whole in wholes)
+    is_met = largest <= _REGRET_AIM
+    print(f"{'met' if is_met else 'NOT MET'}: median regret of at most {_REGRET_AIM:.0%} (largest: {largest:.1%})")
+    return 0 if is_met else 1
 
 
 def _wholes(models: Sequence[str], operators: Sequence[str], scale: str, store: Path) -> list[Whole]:
@@ -214,17 +221,24 @@ class _Chain:
             stages.append(Stage([cost_s * given.compute_scale for cost_s in costs_s], self._rate_bps))
         return stages
 
-    def in_turns_s(self, cuts: Iterable[Cut]) -> dict[Cut, float]:
-        """Medians of cuts that are served side by side, request by request, so that what slows the host hits all."""
+    def in_turns_s(self, cuts: Iterable[Cut]) -> tuple[dict[Cut, float], float]:
+        """Medians of cuts that are served side by side, request by request, so that what slows the host hits all.
+
+        And the median of what requests to the first of them waited for a core, stretch included.
+        """
         latencies_s: dict[Cut, list[float]] = {cut: [] for cut in cuts}
+        waits_s: list[float] = []
         with ExitStack() as stack:
             deployments = {cut: stack.enter_context(self._backend.deploy(self._order(cut))) for cut in latencies_s}
             clients = {cut: stack.enter_context(one.client()) for cut, one in deployments.items()}
             for turn in range(_TURNS + 2):
                 for cut, client in clients.items():
-                    latency_s = client.infer("model", self._whole.batches[turn % len(self._whole.batches)]).latency_s
-                    latencies_s[cut] += [latency_s] if turn > 1 else []
-        return {cut: median(values) for cut, values in latencies_s.items()}
+                    answer = client.infer("model", self._whole.batches[turn % len(self._whole.batches)])
+                    wait = wait_of(answer, answer.latency_s)
+                    latencies_s[cut] += [answer.latency_s] if turn > 1 else []
+                    if wait is not None and cut == next(iter(latencies_s)):
+                        waits_s.append(wait.effect_s)
+        return {cut: median(values) for cut, values in latencies_s.items()}, median(waits_s) if waits_s else 0.0
 
     def latency_s(self, cut: Cut) -> float:
         """Median of a few requests to a fresh deployment."""
@@ -243,32 +257,41 @@ class _Chain:
         return DeploymentSpec("model", artifact, self._placement)
 
 
-def _print_regret(whole: Whole, rates_mbps: Sequence[float]) -> None:
+def _print_regret(whole: Whole, rates_mbps: Sequence[float], repeats: int) -> float:
+    """Print a row for each rate; the largest of the median regrets."""
     model, graph, cuts = cuts_of(whole.path, whole.batches[0])
     half = _half(graph, cuts)
     print(f"{whole.name}: {len(cuts)} cuts")
-    print("| Mbit/s | predicted best | predicted ms | measured ms | fastest | measured ms | regret "
-          "| half, predicted ms | cuts measured + slower by the link alone |")  # fmt: skip
-    print("| --- " * 9 + "|")
+    print("| Mbit/s | predicted best | predicted ms | measured ms | of that, waiting for cores | fastest "
+          "| measured ms | regret, median (least to most) | half, predicted ms "
+          "| cuts measured + slower by the link alone |")  # fmt: skip
+    print("| --- " * 10 + "|")
+    largest = 0.0
     for rate in rates_mbps:
         with tempfile.TemporaryDirectory() as folder:
             chain = _Chain(whole, model, graph, rate, Path(folder))
             stages = chain.stages()
-            (chosen,) = best(cuts, stages)
+            (chosen,) = best(cuts, stages, message_bytes=MESSAGE_BYTES)
             measured: dict[Cut, float] = {chosen: chain.latency_s(chosen)}
             for cut in sorted(cuts, key=lambda cut: cut.crossing_bytes):
                 if cut not in measured and chain.link_s(cut) <= min(measured.values()):
                     measured[cut] = chain.latency_s(cut)
             finalists = dict.fromkeys([chosen, *sorted(measured, key=lambda cut: measured[cut])[:_FINALISTS]])
-            final = chain.in_turns_s(finalists)
-        fastest = min(final, key=lambda cut: final[cut])
-        regret = final[chosen] / final[fastest] - 1
+            finals = [chain.in_turns_s(finalists) for _ in range(repeats)]
+        # One cut for all repetitions: the least of each would be too small.
+        fastest = min(finalists, key=lambda cut: median(final[cut] for final, _ in finals))
+        regrets = sorted(final[chosen] / final[fastest] - 1 for final, _ in finals)
+        largest = max(largest, median(regrets))
+        predicted_ms, half_ms = (predicted_s([cut], stages, 1.0, MESSAGE_BYTES) * 1e3 for cut in (chosen, half))
+        chosen_ms, fastest_ms = (median(final[cut] for final, _ in finals) * 1e3 for cut in (chosen, fastest))
         print(
-            f"| {rate:g} | {chosen.name} | {predicted_s([chosen], stages) * 1e3:.0f} | {final[chosen] * 1e3:.1f} "
-            f"| {fastest.name} | {final[fastest] * 1e3:.1f} | {regret:.1%} | {predicted_s([half], stages) * 1e3:.0f} "
+            f"| {rate:g} | {chosen.name} | {predicted_ms:.1f} | {chosen_ms:.1f} "
+            f"| {median(waited_s for _, waited_s in finals) * 1e3:.1f} | {fastest.name} | {fastest_ms:.1f} "
+            f"| {median(regrets):.1%} ({regrets[0]:.1%} to {regrets[-1]:.1%}) | {half_ms:.0f} "
             f"| {len(measured)} + {len(cuts) - len(measured)} of {len(cuts)} |",
             flush=True,
         )
+    return largest
 
 
 def _print_large() -> None:

@@ -18,6 +18,7 @@ from xml.etree import ElementTree as ET
 
 import numpy as np
 
+from pytest_edgeai.versions.checksum import sign
 from tests.plugin import toy_models
 from tests.plugin.conftest import ANY_HOST, CONFTEST, SETTINGS, SUITE
 
@@ -163,11 +164,11 @@ class Project:
         return found[-1]
 
     def save_changed(self, session: Path, name: str, change: Callable[[dict[str, Any]], object]) -> None:
-        """Save a copy of a saved session, its part of this plugin changed."""
+        """Save a copy of a saved session, its part of this plugin changed, with the checksum of what it holds now."""
         document = json.loads(session.read_text(encoding="utf-8"))
         change(document["edgeai"])
         number = len(list(session.parent.iterdir())) + 1
-        session.with_name(f"{number:04d}_{name}.json").write_text(json.dumps(document), encoding="utf-8")
+        session.with_name(f"{number:04d}_{name}.json").write_text(json.dumps(sign(document)), encoding="utf-8")
 
     @property
     def results(self) -> dict[str, Any]:

@@ -66,6 +66,7 @@ SUBJECT: Final = SubjectModel(
     name="bert",
     task="whether two sentences say the same",
     network=network,
+    graph=checkpoint.skeleton_of("bert"),
     graph_inputs=("input_ids", "attention_mask", "token_type_ids"),
     examples=paraphrases.SAMPLES,
     pipeline=Pipeline(

@@ -24,6 +24,17 @@ def path_of(name: str) -> Path:
     return FOLDER / f"{name}.safetensors"
 
 
+def skeleton_of(name: str) -> Path:
+    """The file with the graph of a subject model, without those weights (`models.skeletons` writes it).
+
+    Parameters
+    ----------
+    name
+        Of the subject model.
+    """
+    return FOLDER / f"{name}.onnx"
+
+
 def save(network: torch.nn.Module, path: Path) -> None:
     """Write a network's weights.
 

@@ -57,6 +57,7 @@ SUBJECT: Final = SubjectModel(
     name="mobilenet",
     task="two handwritten digits in a photograph, 100 classes",
     network=network,
+    graph=checkpoint.skeleton_of("mobilenet"),
     graph_inputs=("pixels",),
     examples=digit_pairs.SAMPLES,
     pipeline=Pipeline(

@@ -51,6 +51,7 @@ SUBJECT: Final = SubjectModel(
     name="resnet",
     task="two handwritten digits in a photograph, 100 classes",
     network=network,
+    graph=checkpoint.skeleton_of("resnet"),
     graph_inputs=("pixels",),
     examples=digit_pairs.SAMPLES,
     pipeline=Pipeline(

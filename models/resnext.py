@@ -53,6 +53,7 @@ SUBJECT: Final = SubjectModel(
     name="resnext",
     task="two handwritten digits in a photograph, 100 classes",
     network=network,
+    graph=checkpoint.skeleton_of("resnext"),
     graph_inputs=("pixels",),
     examples=digit_pairs.SAMPLES,
     pipeline=Pipeline(

@@ -68,6 +68,7 @@ SUBJECT: Final = SubjectModel(
     name="roberta",
     task="whether two sentences say the same",
     network=network,
+    graph=checkpoint.skeleton_of("roberta"),
     graph_inputs=("input_ids", "attention_mask"),
     examples=paraphrases.SAMPLES,
     pipeline=Pipeline(

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from pytest_edgeai.collection.state import settings_of
     from pytest_edgeai.errors import EdgeAIError, SettingsError
     from pytest_edgeai.measure.records import MeasuredRequest, TrialRecord
-    from pytest_edgeai.operators import BuildError, Composition, Job, NetworkOperator, NoParameters, Operator
+    from pytest_edgeai.operators import BuildError, Job, NetworkOperator, NoParameters, Operator
+    from pytest_edgeai.operators.composition import Composition
     from pytest_edgeai.serving.pipeline import Classification, ImagePreprocess, Pipeline, TextPreprocess
     from pytest_edgeai.settings import Settings
     from pytest_edgeai.stats import analyze
@@ -73,7 +74,8 @@ _HOMES: Final = {
     "collection.state": ("settings_of",),
     "errors": ("EdgeAIError", "SettingsError"),
     "measure.records": ("MeasuredRequest", "TrialRecord"),
-    "operators": ("BuildError", "Composition", "Job", "NetworkOperator", "NoParameters", "Operator"),
+    "operators": ("BuildError", "Job", "NetworkOperator", "NoParameters", "Operator"),
+    "operators.composition": ("Composition",),
     "serving.pipeline": ("Classification", "ImagePreprocess", "Pipeline", "TextPreprocess"),
     "settings": ("Settings",),
     "stats": ("analyze",),

@@ -2,20 +2,37 @@
 
 from __future__ import annotations
 
+import importlib
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pytest_edgeai.errors import ReportError
+from pytest_edgeai.reporting.decisions import decisions_of
+from pytest_edgeai.reporting.files import strategy_document
 from pytest_edgeai.reporting.tiers import saturation_sentences, unproven_sentences
 from pytest_edgeai.verdicts.comparison import Comparison, compare, rules
 from pytest_edgeai.verdicts.outcome import SessionOutcome, judge
-from pytest_edgeai.versions.recording import KEY, read_recording, record_other, record_session
+from pytest_edgeai.versions.conditions import code_digest, tier_conditions
+from pytest_edgeai.versions.own_servers import CLIENT, SERVERS
+from pytest_edgeai.versions.recording import (
+    KEY,
+    read_recording,
+    record_other,
+    record_session,
+)
 
 if TYPE_CHECKING:
+    from pytest_edgeai.decisions.choosing import Decision
     from pytest_edgeai.measured import Measured
     from pytest_edgeai.reporting.files import ReportFolder
     from pytest_edgeai.verdicts.regression import Rule
     from pytest_edgeai.versions.recording import Recording
+
+
+def load_libraries() -> None:
+    """Import what judging needs: before the first trial, so that nobody waits for it after the last one."""
+    for name in ("rich.console", "rich.table", "scikit_posthocs", "scipy.stats"):
+        importlib.import_module(name)
 
 
 def conclude(measured: Measured, baseline: Recording | None, rule: Rule | None) -> SessionOutcome:
@@ -40,8 +57,17 @@ def conclude(measured: Measured, baseline: Recording | None, rule: Rule | None) 
         valid = sum(record.status == "valid" for record in measured.records.values())
         planned = len(measured.plan.trials) + len(measured.baseline_trials)
         remarks.append(f"the session was interrupted {measured.interrupted}: {valid} of {planned} trials are valid")
-    comparison = compare_versions(measured, baseline, rule)
-    return replace(outcome, remarks=tuple(remarks), comparison=comparison, interrupted=measured.interrupted)
+    comparison, decisions = compare_versions(measured, baseline, rule), decide_session(measured, outcome)
+    asked = measured.plan.settings.decide
+    if asked is not None and not decisions:
+        remarks.append(f"decide: no strategy of this session is {asked.scope}: nothing was chosen")
+    return replace(
+        outcome,
+        remarks=tuple(remarks),
+        comparison=comparison,
+        decisions=decisions,
+        interrupted=measured.interrupted,
+    )
 
 
 def compare_versions(measured: Measured, baseline: Recording | None, rule: Rule | None) -> Comparison | None:
@@ -60,8 +86,24 @@ def compare_versions(measured: Measured, baseline: Recording | None, rule: Rule 
     if measured.other is None:
         assert baseline is not None
         return compare(baseline, read_recording({KEY: ours}, "this session"), *given)
+    servers = measured.other.servers
+    if servers is not None:
+        plan = measured.plan
+        ours["code"] = code_digest(CLIENT)
+        ours["conditions"] |= tier_conditions(plan.settings.topology, plan.allotments, code_digest(SERVERS))
     before = read_recording({KEY: record_other(measured, measured.other)}, measured.other.commit.label)
-    return compare(before, read_recording({KEY: ours}, "this version"), *given, together=True)
+    after = read_recording({KEY: ours}, "this version")
+    return compare(before, after, *given, together=True, with_servers=servers is not None)
+
+
+def decide_session(measured: Measured, outcome: SessionOutcome) -> tuple[Decision, ...]:
+    """Choose a strategy of each model, where the settings ask for it."""
+    asked = measured.plan.settings.decide
+    if asked is None:
+        return ()
+    # As the documents have them, so that `edgeai recommend` decides the same of the report.
+    strategies = [strategy_document(result) for result in outcome.results]
+    return decisions_of(asked, strategies, [record.as_json() for record in measured.own_records.values()])
 
 
 def write_reports(report: ReportFolder, measured: Measured, outcome: SessionOutcome) -> SessionOutcome:

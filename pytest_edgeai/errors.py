@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 
 class EdgeAIError(Exception):
@@ -38,6 +40,37 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> str:
         The names that there are, in the order in which to list them.
     """
     names = list(known)
-    near = difflib.get_close_matches(name, names, n=1)
-    hint = f"; did you mean {near[0]!r}?" if near else ""
+    near = nearest(name, names)
+    hint = f"; did you mean {near!r}?" if near else ""
     return f"there is no {kind} {name!r}{hint} (known: {', '.join(names) or 'none'})"
+
+
+def nearest(name: str, known: Iterable[str], *, least: float = 0.6) -> str:
+    """The known name that is most like another one; empty where none is like it.
+
+    Parameters
+    ----------
+    name
+        What was asked for.
+    known
+        The names that there are.
+    least
+        How much of them has to agree, from 0 to 1.
+    """
+    return next(iter(difflib.get_close_matches(name, list(known), n=1, cutoff=least)), "")
+
+
+def wrong_value(detail: Mapping[str, Any]) -> str:
+    """A sentence about a value that pydantic has refused.
+
+    Parameters
+    ----------
+    detail
+        One of the errors that pydantic lists.
+    """
+    given = detail["input"]
+    if detail["type"] == "literal_error":
+        names = re.findall(r"'([^']*)'", detail["ctx"]["expected"])
+        return unknown(str(detail["loc"][-1]), str(given), names)
+    shown = "" if detail["type"] in ("missing", "value_error") else f" (got {given!r})"
+    return f"{detail['msg'].removeprefix('Value error, ')}{shown}"

@@ -129,7 +129,10 @@ def deployment(
     with ExitStack() as stack:
         try:
             running = stack.enter_context(
-                deploy(edgeai_session.backend, edgeai_session.deployment_spec(strategy, edgeai_version))
+                deploy(
+                    edgeai_session.backend_of(edgeai_version),
+                    edgeai_session.deployment_spec(strategy, edgeai_version),
+                )
             )
         except TierError as error:
             reason, cause = str(error), error.cause
@@ -193,6 +196,7 @@ def trial(
 
     def measure() -> TrialRecord:
         benchmark.group = f"{strategy.model} on {strategy.placement}"
+        benchmark.extra_info["edgeai"] = {}  # what says that it is a trial, also where it ends before it is measured
         spoiled: TrialInvalid | None = None
         record: TrialRecord | None = None
         try:

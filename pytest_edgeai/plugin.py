@@ -37,6 +37,10 @@ def pytest_configure(config: pytest.Config) -> None:
     ):
         config.addinivalue_line("markers", line)
     state = register(config)
+    if getattr(config.option, "dist", "no") != "no":
+        from pytest_edgeai.collection.planning import refuse_benchmarks_in_workers
+
+        refuse_benchmarks_in_workers(config, state.options)
     if state.options.prepares and not config.option.benchmark_only:
         config.option.benchmark_disable = True  # else pytest-benchmark warns that it is disabled by pytest-xdist
 
@@ -56,19 +60,26 @@ def pytest_sessionstart(session: pytest.Session) -> None:
     """Write of preparation, before pytest-xdist starts its workers."""
     config, state = session.config, state_of(session.config)
     if state.options.prepares and not state.options.is_worker:
+        from pytest_edgeai.reporting.live_line import has_line_of_its_own
         from pytest_edgeai.reporting.preparation import PreparationLines
 
         capture = config.pluginmanager.getplugin("capturemanager")
         uncaptured = () if capture is None else (capture.global_and_fixture_disabled,)
-        state.preparation = PreparationLines(config.get_terminal_writer(), config.option.verbose, *uncaptured)
+        verbosity = config.get_verbosity()
+        is_live = verbosity == 0 and has_line_of_its_own(config)
+        state.preparation = PreparationLines(config.get_terminal_writer(), verbosity, *uncaptured, is_live=is_live)
         config.pluginmanager.register(state.preparation, "edgeai-preparation")
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node: Any) -> None:
-    """Hear from a worker of pytest-xdist that every trial was skipped."""
+    """Hear from a worker of pytest-xdist that it refused the session, or that every trial was skipped."""
+    from pytest_edgeai.collection.planning import refusal_in_worker
+
+    state = state_of(node.config)
+    state.refused = state.refused or refusal_in_worker(node)
     if getattr(node, "workeroutput", {}).get("edgeai_unmeasured"):
-        state_of(node.config).is_unmeasured = True
+        state.is_unmeasured = True
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -104,11 +115,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
             parametrization.parametrize(metafunc, axes, state.session)
     except EdgeAIError as error:
         sentence = str(error)
-    if sentence is None:
-        return
-    if state.options.prepares and state.options.is_worker:  # all that such a worker can hand to its controller
-        raise pytest.Collector.CollectError(sentence)
-    parametrization.refuse(metafunc, axes, sentence)
+    if sentence is not None:
+        parametrization.refuse(metafunc, axes, sentence)
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -139,15 +147,22 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     from pytest_edgeai.collection import parametrization
 
     state = state_of(session.config)
-    parametrization.refuse_unusable(session, state.options)
-    if state.options.hand_over is not None:
-        _hand_over_instead(session, state)
-    elif state.options.prepares:
-        _prepare_instead(session, state)
-    elif state.session is not None:
-        from pytest_edgeai.collection.planning import plan_trials
+    try:
+        parametrization.refuse_unusable(session, state.options)
+        if state.options.hand_over is not None:
+            _hand_over_instead(session, state)
+        elif state.options.prepares:
+            _prepare_instead(session, state)
+        elif state.session is not None:
+            from pytest_edgeai.collection.planning import plan_trials
 
-        plan_trials(session, state, state.session)
+            plan_trials(session, state, state.session)
+    except pytest.UsageError as error:
+        if not state.options.is_worker:
+            raise
+        from pytest_edgeai.collection.planning import refuse_in_worker
+
+        refuse_in_worker(session, str(error))
 
 
 def pytest_report_collectionfinish(config: pytest.Config) -> list[str]:
@@ -167,9 +182,13 @@ def pytest_report_collectionfinish(config: pytest.Config) -> list[str]:
             f"edgeai: {len(edgeai.wanted)} artifacts to prepare in {edgeai.plan.store_root}, and nothing to measure"
         )
     elif edgeai.trials:
+        from pytest_edgeai.reporting.drawing import Screen
         from pytest_edgeai.reporting.header import header_lines
 
-        lines += header_lines(edgeai.describe())
+        reporter = config.pluginmanager.get_plugin("terminalreporter")
+        if reporter is not None:
+            screen = Screen(reporter)
+            lines += [part for line in header_lines(edgeai.describe()) for part in screen.lines(line)]
     return lines
 
 
@@ -194,16 +213,31 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         pytest.fail(f"pytest-edgeai, whose fixtures this test asks for: {sentence}", pytrace=False)
 
 
+@pytest.hookimpl(wrapper=True)
 def pytest_report_teststatus(
     report: pytest.CollectReport | pytest.TestReport, config: pytest.Config
-) -> tuple[str, str, str] | None:
-    """Spare a trial or an artifact its dot: it gets a line of its own."""
+) -> Generator[None, tuple[str, str, str], tuple[str, str, str]]:
+    """Spare a trial or an artifact its letter: it gets a line of its own."""
     state = state_of(config)
+    status = yield
     if state.preparation is not None and config.option.verbose == 0 and isinstance(report, pytest.TestReport):
-        return state.preparation.status(report)
-    if state.progress is None or not state.progress.has_line(report):
-        return None
-    return ("passed", "", "PASSED") if report.passed else ("failed", "", "FAILED")
+        return state.preparation.status(report) or status
+    if state.progress is not None and state.progress.replaces(report):
+        return status[0], "", status[2]  # without a word pytest would not count it
+    return status
+
+
+@pytest.hookimpl(wrapper=True, optionalhook=True)
+def pytest_benchmark_group_stats(
+    config: pytest.Config,
+) -> Generator[None, list[tuple[Any, list[Any]]], list[tuple[Any, list[Any]]]]:
+    """Leave trials out of pytest-benchmark's table, unless it is asked for: there is a table of verdicts."""
+    groups = yield
+    state = state_of(config)
+    if not state.measures or state.options.shows_benchmarks:
+        return groups
+    others = [(name, [one for one in made if "edgeai" not in one["extra_info"]]) for name, made in groups]
+    return [(name, made) for name, made in others if made]
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -214,6 +248,7 @@ def pytest_benchmark_update_json(config: pytest.Config, benchmarks: list[Any], o
     """
     state = state_of(config)
     if state.session is not None and state.measures and not state.options.is_worker:
+        from pytest_edgeai.versions.checksum import sign
         from pytest_edgeai.versions.recording import KEY, record_session
 
         made = {benchmark.fullname: benchmark for benchmark in benchmarks}
@@ -221,6 +256,7 @@ def pytest_benchmark_update_json(config: pytest.Config, benchmarks: list[Any], o
             if "edgeai" in described["extra_info"]:
                 described["stats"]["data"] = made[described["fullname"]].stats.data
         output_json[KEY] = record_session(state.session.measured())
+        sign(output_json)
 
 
 @pytest.hookimpl(wrapper=True)
@@ -228,6 +264,9 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> Generator[
     """Run the statistics, judge, write the reports, and only then fail."""
     config = session.config
     state = find_state(config)
+    if state is not None and state.refused is not None:
+        yield
+        raise pytest.UsageError(state.refused)
     if state is not None and state.is_unmeasured:
         return (yield from _finish_unmeasured(session, state, exitstatus))
     if state is None or state.session is None or state.progress is None or not state.measures:
@@ -244,7 +283,7 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> Generator[
     if state.report is not None:
         outcome = conclusion.write_reports(state.report, measured, outcome)
     state.outcome = outcome
-    junit.add_to_report(config, junit.session_cases(outcome), outcome.comparison)
+    junit.add_to_report(config, junit.session_cases(outcome, measured.failures), outcome.comparison)
     result = yield
     if exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED) and outcome.fails:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
@@ -281,10 +320,17 @@ def _prepare_instead(session: pytest.Session, state: State) -> None:
     if edgeai is None:
         return
     from pytest_edgeai.collection import parametrization
+    from pytest_edgeai.collection.opening import baseline_of
     from pytest_edgeai.collection.preparation_items import items_for
+    from pytest_edgeai.errors import EdgeAIError
     from pytest_edgeai.reporting.preparation import CHANNEL, send_through
 
     edgeai.artifacts = parametrization.artifacts_of(item for item in needing if item.get_closest_marker("skip") is None)
+    try:
+        edgeai.registered.refuse_unusable(edgeai.wanted, edgeai.plan.find)
+        baseline_of(session.config, state)  # who prepares what is going to be compared hears of a wrong name now
+    except EdgeAIError as error:
+        raise pytest.UsageError(str(error)) from None
     if state.options.is_worker:
         channel = session.config.workerinput[CHANNEL]  # type: ignore[attr-defined]  # pytest-xdist's
         session.items[:] = items_for(session, edgeai, send_through(channel))

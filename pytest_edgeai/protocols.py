@@ -38,6 +38,11 @@ class Tolerances(Protocol):
         ...
 
     @property
+    def link_floor_s(self) -> float:
+        """Error of links that is tolerated whatever its share."""
+        ...
+
+    @property
     def score(self) -> float:
         """Largest difference of a score between a tier and the local evaluation."""
         ...

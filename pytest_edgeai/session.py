@@ -6,22 +6,21 @@ first test asks for the matrix, so that a run of other tests never pays for it.
 
 from __future__ import annotations
 
-import itertools
 import random
 import secrets
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from pytest_edgeai import scratch
-from pytest_edgeai.errors import ReportError, SettingsError
+from pytest_edgeai.errors import ReportError
 from pytest_edgeai.matrix.schedule import place_again, schedule
 from pytest_edgeai.matrix.strategies import PlannedTrial, Strategy
 from pytest_edgeai.measure.attempts import Attempts, Fate, TrialLog
 from pytest_edgeai.measure.host import Host, this_host
-from pytest_edgeai.measured import ArtifactName, Commit, Measured, OtherVersion, SessionPlan
+from pytest_edgeai.measured import ArtifactName, Commit, Measured, OtherVersion, SessionPlan, lacking_artifact
 from pytest_edgeai.selection import Registered, Selection
 from pytest_edgeai.settings import Settings
 from pytest_edgeai.store import default_root
@@ -34,7 +33,10 @@ if TYPE_CHECKING:
     from pytest_edgeai.measure.records import TrialRecord
     from pytest_edgeai.operators.preparation import Plan, Prepared
     from pytest_edgeai.operators.worker import Failure, Progress
+    from pytest_edgeai.stats.looks import Looks
     from pytest_edgeai.tiers.backend import Cause
+
+Held = TypeVar("Held")
 
 
 @dataclass
@@ -73,13 +75,17 @@ class MeasuringSession:
     attempts: Attempts = field(init=False)
     """The trials that were made, and what became of those that are invalid."""
     suppliers: list[Callable[[MeasuringSession], Iterable[PlannedTrial]]] = field(default_factory=list)
-    """Asked for further trials when all planned ones are over, one after the other, until none names any."""
+    """Asked for further trials when all planned ones are over: the first until it names none, then the next."""
+    looks: dict[Strategy, Looks] = field(default_factory=dict)
+    """How often the tail budgets of strategies are judged while trials are added."""
     prepared: dict[tuple[str, str], Prepared] = field(default_factory=dict)
     """Artifacts by model and operator."""
     failures: dict[tuple[str, str], str] = field(default_factory=dict)
     """Why an artifact could not be made."""
     against: Commit | None = None
     """The commit that is measured in this session, too, and compared with."""
+    with_servers: bool = False
+    """Whether the servers and tiers of that commit run its trials."""
     baseline_trials: tuple[PlannedTrial, ...] = ()
     """The planned trials of that commit's artifacts."""
     other: OtherVersion | None = None
@@ -88,6 +94,10 @@ class MeasuringSession:
     """Trials of a strategy that is not measured in both versions, where these are fewer."""
     is_whole: bool = False
     """Whether all that the settings ask for was selected, so that what another version has in addition is missing."""
+    arguments: tuple[str, ...] = ()
+    """What pytest was called with."""
+    other_backend: Backend | None = None
+    """What runs the tiers for that commit's trials, where its own servers do."""
     log: TrialLog | None = None
     """Where the requests of each trial are kept as soon as it is over."""
     _backend: Backend | None = None
@@ -114,10 +124,7 @@ class MeasuringSession:
     @property
     def strategies(self) -> tuple[Strategy, ...]:
         """The strategies that are to be measured, in the order of reports."""
-        wanted = {trial.strategy for trial in self.trials}
-        chosen = self.selection
-        every = itertools.product(chosen.models, chosen.operators, chosen.placements)
-        return tuple(strategy for strategy in itertools.starmap(Strategy, every) if strategy in wanted)
+        return self.selection.in_order({trial.strategy for trial in self.trials})
 
     @property
     def plan(self) -> Plan:
@@ -134,6 +141,14 @@ class MeasuringSession:
         """What runs the tiers."""
         assert self._backend is not None, "the plugin opens it when collection is finished"
         return self._backend
+
+    def backend_of(self, version: str) -> Backend:
+        """What runs the tiers for trials of this version, which is empty, or of the other one."""
+        return self.other_backend if version and self.other_backend is not None else self.backend
+
+    def hold(self, context: AbstractContextManager[Held]) -> Held:
+        """Enter a context that is left when the session is closed."""
+        return self._stack.enter_context(context)
 
     def open_backend(self, note: Callable[[str], None]) -> None:
         """Make the backend.
@@ -185,49 +200,20 @@ class MeasuringSession:
 
         self._stack.enter_context(only_session(wait_s, note))
 
-    def refuse_unusable_subjects(self) -> None:
-        """Refuse subject models that are needed and lack weights or data, or that an operator cannot be used on.
-
-        Raises
-        ------
-        SettingsError
-            A line for each, which names the setting.
-        """
-        lacking = dict.fromkeys(sentence for sentence in itertools.starmap(self._unusable, self.wanted) if sentence)
-        if lacking:
-            raise SettingsError("\n".join(lacking))
-
-    def _unusable(self, model: str, operator: str) -> str:
-        """Why an artifact cannot be made as things are set, in a sentence; empty where it can be tried."""
-        from pytest_edgeai.operators.chains import refusal
-
-        subject = self.registered.subjects[model]
-        sentence = refusal(operator, subject, self.registered.operators)
-        refused = (
-            f"operator {operator} cannot be used on model {model} (--edgeai-models): {sentence}" if sentence else ""
-        )
-        return subject.missing or refused
-
     @property
     def wanted(self) -> tuple[tuple[str, str], ...]:
-        """Artifacts to make ready: those needed, and the baselines that drops are measured against.
-
-        They are in the order of models, so that parallel workers seldom wait for each other, and of each model in the
-        order of operators, in which those that others start from come first.
-        """
+        """Artifacts to make ready, in order: those needed, and the baselines that drops are measured against."""
         baselines = ((model, self.settings.baseline) for model, _ in self.artifacts)
-        every = set(itertools.chain(baselines, self.artifacts))
-        models, operators = list(self.registered.subjects), list(self.registered.operators)
-        return tuple(sorted(every, key=lambda one: (models.index(one[0]), operators.index(one[1]))))
+        return self.registered.in_order({*baselines, *self.artifacts})
 
     def prepare_one(self, wanted: tuple[str, str], report: Callable[[Progress], None]) -> Prepared | Failure:
         """Make one artifact ready."""
         from pytest_edgeai.operators.worker import Failure, prepare_all
 
-        unusable = self._unusable(*wanted)
-        if unusable:
-            return Failure(unusable)
-        return prepare_all(self.plan, [wanted], report)[wanted]
+        result = prepare_all(self.plan, [wanted], report, self.failures)[wanted]
+        if isinstance(result, Failure):
+            self.failures[wanted] = result.sentence
+        return result
 
     def prepare(self, report: Callable[[Progress], None]) -> None:
         """Make the artifacts ready, and the baselines that drops are measured against.
@@ -245,21 +231,29 @@ class MeasuringSession:
             else:
                 self.prepared[one] = result
 
+    @property
+    def unmade_trials(self) -> tuple[PlannedTrial, ...]:
+        """Planned trials for which an artifact could not be made, that of the strategy or the baseline's."""
+        lacking = {
+            artifact: lacking_artifact(artifact, self.settings.baseline, self.failures)
+            for artifact in {trial.strategy.artifact for trial in self.trials}
+        }
+        every = (*self.trials, *self.baseline_trials)
+        return tuple(trial for trial in every if lacking.get(trial.strategy.artifact) is not None)
+
     def keep_comparable(self, other: OtherVersion) -> None:
         """Know what the other version has, and keep the trials that can tell the versions apart."""
         self.other = other
-        self.baseline_trials = tuple(
-            trial for trial in self.baseline_trials if self._is_comparable(trial.strategy.artifact, other)
-        )
+        measure_same = self.settings.gate.measure_same
+
+        def is_comparable(wanted: ArtifactName) -> bool:
+            return other.is_comparable(wanted, self.prepared.get(wanted), measure_same=measure_same)
+
+        self.baseline_trials = tuple(trial for trial in self.baseline_trials if is_comparable(trial.strategy.artifact))
         if self.usual_replicates is not None:
             twice = {trial.strategy for trial in self.baseline_trials}
             enough = self.usual_replicates
             self.trials = tuple(trial for trial in self.trials if trial.strategy in twice or trial.replicate < enough)
-
-    def _is_comparable(self, wanted: ArtifactName, other: OtherVersion) -> bool:
-        if wanted not in self.prepared or not other.has_our_samples(wanted, self.prepared[wanted]):
-            return False
-        return self.settings.gate.measure_same or not other.is_same(wanted, self.prepared[wanted])
 
     def artifact(self, wanted: tuple[str, str], version: str = "") -> Prepared:
         """An artifact that is ready.
@@ -277,12 +271,14 @@ class MeasuringSession:
             It could not be made; says why.
         """
         from pytest_edgeai.operators import BuildError
+        from pytest_edgeai.operators.worker import unmade
 
         if version:
             assert self.other is not None
             return self.other.prepared[wanted]
         if wanted in self.failures:
-            raise BuildError(f"artifact {'-'.join(wanted)}: {self.failures[wanted]}")
+            reason = ": see the verdicts" if self.trials else f": {self.failures[wanted]}"
+            raise BuildError(f"{unmade(wanted)}{reason}")
         return self.prepared[wanted]
 
     def deployment_spec(self, strategy: Strategy, version: str = "") -> DeploymentSpec:
@@ -358,8 +354,8 @@ class MeasuringSession:
         ValueError
             A supplier wants a trial that was planned already.
         """
-        for supplier in self.suppliers:
-            wanted = tuple(dict.fromkeys(supplier(self)))
+        while self.suppliers:
+            wanted = tuple(dict.fromkeys(self.suppliers[0](self)))
             known = set(wanted).intersection((*self.trials, *self.baseline_trials))
             if known:
                 raise ValueError(f"{min(known).id} was planned already: further trials have further replicates")
@@ -368,6 +364,7 @@ class MeasuringSession:
                 self.baseline_trials += tuple(trial for trial in wanted if trial.version)
                 seed = self._chance.getrandbits(32)
                 return schedule([(trial.replicate, trial.strategy, trial) for trial in wanted], seed)
+            del self.suppliers[0]
         return []
 
     def describe(self) -> SessionPlan:
@@ -389,6 +386,7 @@ class MeasuringSession:
             against=self.against,
             usual_replicates=self.usual_replicates,
             is_whole=self.is_whole,
+            arguments=self.arguments,
         )
 
     def measured(self, interrupted: str = "") -> Measured:
@@ -408,6 +406,7 @@ class MeasuringSession:
             prepared=dict(self.prepared),
             failures=dict(self.failures),
             other=self.other,
+            looks=dict(self.looks),
             interrupted=interrupted,
         )
 

@@ -7,15 +7,17 @@ ones are known (`pytest_edgeai.matrix.strategies`).
 from __future__ import annotations
 
 import itertools
+import types
 import typing
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, PrivateAttr, ValidationError, ValidationInfo, field_validator, model_validator
 
-from pytest_edgeai.errors import SettingsError, unknown
-from pytest_edgeai.settings_files import find_settings
+from pytest_edgeai.decisions.asked import Decide
+from pytest_edgeai.errors import SettingsError, unknown, wrong_value
+from pytest_edgeai.settings_files import Origins, find_settings
 from pytest_edgeai.settings_tables import PROFILES, Budgets, Data, DeclaredSubject, Gate, Profile, Tolerances
 from pytest_edgeai.tiers.specs import ImageSpec, Spec, Topology, paper_topology
 
@@ -32,12 +34,12 @@ class Settings(Spec):
         topology's tiers with the chains that the operators make parts for. Tiers may be chains (`mobile+edge`).
     baseline
         The operator that accuracy drops are measured against.
+    profiles
+        `quick`, `paper` and those of the user; a user's entry may also change some values of a known one.
     profile
         Name of an entry of `profiles`.
     replicates
         Trials of each strategy, or None for as many as the profile says.
-    profiles
-        `quick`, `paper` and those of the user; a user's entry may also change some values of a known one.
     topology
         Tiers and links.
     backend
@@ -58,6 +60,8 @@ class Settings(Spec):
         What the tier image of the `docker` backend is made from.
     budgets, gate, tolerances
         What is asserted.
+    decide
+        Which strategy is to be chosen at the end, or None for no choice.
     operator_parameters
         Values for operators' parameters, by operator.
     scale
@@ -75,9 +79,9 @@ class Settings(Spec):
     operators: tuple[str, ...] = ("identity", "sptq")
     tiers: tuple[str, ...] | None = None
     baseline: str = "identity"
+    profiles: Mapping[str, Profile] = Field(default=PROFILES, validate_default=True)
     profile: str = "quick"
     replicates: int | None = Field(default=None, ge=1, le=1000)
-    profiles: Mapping[str, Profile] = Field(default=PROFILES, validate_default=True)
     topology: Topology = Field(default_factory=lambda: Topology.model_validate(paper_topology()))
     backend: str = "auto"
     store: Path | None = None
@@ -90,11 +94,13 @@ class Settings(Spec):
     budgets: Budgets = Budgets()
     gate: Gate = Gate()
     tolerances: Tolerances = Tolerances()
+    decide: Decide | None = None
     operator_parameters: Mapping[str, Mapping[str, Any]] = {}
     scale: Literal["small", "paper"] = "small"
     weights: Mapping[str, str] = {}
     data: Data = Data()
     subjects: Mapping[str, DeclaredSubject] = {}
+    _origins: Origins = PrivateAttr(default=Origins())
 
     @model_validator(mode="before")
     @classmethod
@@ -113,11 +119,49 @@ class Settings(Spec):
             merged["topology"] = _merge(known, topology)
         return merged
 
-    @model_validator(mode="after")
-    def _check(self) -> Self:
-        if self.profile not in self.profiles:
-            raise ValueError(f"profile: {unknown('profile', self.profile, self.profiles)}")
-        return self
+    def model_post_init(self, context: Any) -> None:
+        """Remember where the settings come from.
+
+        Parameters
+        ----------
+        context
+            Of the validation.
+        """
+        if isinstance(context, Origins):
+            self._origins = context
+
+    @field_validator("profile")
+    @classmethod
+    def _check_profile(cls, name: str, info: ValidationInfo) -> str:
+        profiles = info.data.get("profiles", (name,))  # missing where one of them is wrong, which is said already
+        if name not in profiles:
+            raise ValueError(unknown("profile", name, profiles))
+        return name
+
+    @field_validator("p_adjust")
+    @classmethod
+    def _check_adjustment(cls, name: str) -> str:
+        from pytest_edgeai.stats import adjust
+
+        try:
+            return adjust.check_method(name)
+        except ValueError:
+            raise ValueError(unknown("adjustment", name, adjust.P_ADJUST_METHODS)) from None
+
+    @field_validator("decide")
+    @classmethod
+    def _check_decide(cls, decide: Decide | None, info: ValidationInfo) -> Decide | None:
+        topology = info.data.get("topology")  # missing where it is wrong, which is said already
+        if decide is not None and topology is not None:
+            for tier in decide.tiers:
+                if tier not in topology.tiers:
+                    raise ValueError(unknown("tier", tier, topology.tiers))
+        return decide
+
+    @property
+    def origins(self) -> Origins:
+        """Where the settings come from."""
+        return self._origins
 
     @property
     def measurement(self) -> Profile:
@@ -126,13 +170,16 @@ class Settings(Spec):
         return profile if self.replicates is None else profile.model_copy(update={"replicates": self.replicates})
 
     @property
-    def operator_names(self) -> tuple[str, ...]:
-        """The operators, and chains of them, that any setting names."""
-        tables = (self.budgets.accuracy_drop_pp, self.budgets.metric_drop, self.budgets.accuracy_floor)
-        budgeted = itertools.chain.from_iterable(
-            itertools.chain(table.operators, *table.models.values()) for table in tables
-        )
-        return tuple(dict.fromkeys((*self.operators, self.baseline, *budgeted)))
+    def operator_names(self) -> Mapping[str, str]:
+        """The operators, and chains of them, that any setting names, each with the setting."""
+        named = dict.fromkeys(self.operators, "operators")
+        named.setdefault(self.baseline, "baseline")
+        for setting, table in self.budgets.by_operator.items():
+            for name in itertools.chain(table.operators, *table.models.values()):
+                named.setdefault(name, setting)
+        for budget in self.budgets.relative:
+            named.setdefault(budget.max_ratio_to, "budgets.relative")
+        return named
 
 
 def load_settings(root: Path, overrides: Mapping[str, Any]) -> Settings:
@@ -176,22 +223,37 @@ def validated(
         A setting is unknown or wrong; the message has one line for each.
     """
     defaults = {} if topology is None else {"topology": topology}
+    origins = Origins(path, frozenset(content), frozenset(overrides))
     given = {key: Path(value).absolute() if key in _PATHS else value for key, value in overrides.items()}
     try:
-        return Settings.model_validate({**defaults, **content, **given})
+        settings = Settings.model_validate({**defaults, **content, **given}, context=origins)
     except ValidationError as error:
-        where = str(path) if path is not None else "settings"
-        raise SettingsError("\n".join(_describe(where, detail, Settings) for detail in error.errors())) from None
+        raise SettingsError("\n".join(_describe(origins, detail, Settings) for detail in error.errors())) from None
+    unused = _unused(settings)
+    if unused:
+        raise SettingsError("\n".join(unused))
+    return settings
 
 
-def _describe(where: str, detail: Any, root: type[Spec]) -> str:
-    location = ".".join(str(part) for part in detail["loc"])
+def _unused(settings: Settings) -> list[str]:
+    """A sentence for each setting of full-size models, where the session has others."""
+    if settings.scale != "small":
+        return []
+    given = [f"data.{name}" for name in settings.data.model_fields_set]
+    given += [f"weights.{name}" for name in settings.weights]
+    return [
+        f"{settings.origins.of(name)}: no subject model of the scale 'small' uses it, those at full size do: set "
+        'scale = "paper" (--edgeai-scale paper), or leave it out'
+        for name in sorted(given)
+    ]
+
+
+def _describe(origins: Origins, detail: Any, root: type[Spec]) -> str:
+    where = origins.of(".".join(str(part) for part in detail["loc"]))
     if detail["type"] != "extra_forbidden":
-        message = detail["msg"].removeprefix("Value error, ")
-        given = "" if detail["type"] in ("missing", "value_error") else f" (got {detail['input']!r})"
-        return f"{where}: {location + ': ' if location else ''}{message}{given}"
+        return f"{where}: {wrong_value(detail)}"
     known = _known_keys(root, detail["loc"][:-1])
-    return f"{where}: {location}: {unknown('setting', str(detail['loc'][-1]), known)}"
+    return f"{where}: {unknown('setting', str(detail['loc'][-1]), known)}"
 
 
 def _known_keys(root: type[Spec], path: Sequence[int | str]) -> list[str]:
@@ -201,7 +263,8 @@ def _known_keys(root: type[Spec], path: Sequence[int | str]) -> list[str]:
     for part in path:
         if table is not None:
             annotation = _fields(table).get(str(part))
-            table = annotation if _is_spec(annotation) else None
+            optional = typing.get_args(annotation) if isinstance(annotation, types.UnionType) else ()
+            table = next((one for one in (annotation, *optional) if _is_spec(one)), None)
         else:  # the key of a mapping or the number of an entry: its annotation names the type
             table = next((inner for inner in typing.get_args(annotation) if _is_spec(inner)), None)
     return list(_fields(table)) if table is not None else []

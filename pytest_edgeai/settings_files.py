@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,44 @@ _REPOSITORY = ".git"
 _DATA_FOLDERS = ("ilsvrc", "ilsvrc_train", "mrpc")
 # What stands for no path where a path can be given.
 _WORDS = ("generated", "hub", "random")
+
+
+@dataclass(frozen=True, slots=True)
+class Origins:
+    """Where settings come from, so that a message can name the option, or the file and the key.
+
+    Parameters
+    ----------
+    file
+        The settings file, or None.
+    in_file
+        The top-level settings that it gives.
+    in_options
+        Those that the command line gives; they win.
+    """
+
+    file: Path | None = None
+    in_file: frozenset[str] = frozenset()
+    in_options: frozenset[str] = frozenset()
+
+    def of(self, setting: str) -> str:
+        """How a message names a setting and where it was said.
+
+        Parameters
+        ----------
+        setting
+            With the tables that it is in: `budgets.latency`.
+        """
+        key = setting.partition(".")[0]
+        if key in self.in_options:
+            return f"--edgeai-{key}"
+        if self.file is None or key not in self.in_file:
+            return setting
+        return f"{self.file}: {f'tool.edgeai.{setting}' if self.file.name == SHARED_NAME else setting}"
+
+    def is_in_file(self, setting: str) -> bool:
+        """Whether the settings file says it, and no option says otherwise."""
+        return setting in self.in_file and setting not in self.in_options
 
 
 def find_settings(*folders: Path) -> tuple[Path | None, Mapping[str, Any]]:

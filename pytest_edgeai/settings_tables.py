@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple, TypeAlias, TypeVar
+from typing import Annotated, Any, Generic, Literal, NamedTuple, TypeAlias, TypeVar
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from pytest_edgeai.partition.cut_numbers import family_of
+from pytest_edgeai.settings_budgets import RelativeBudget, ResourceBudget
 from pytest_edgeai.tiers.specs import Spec
 
 T = TypeVar("T")
@@ -78,8 +80,8 @@ PROFILES: Mapping[str, Mapping[str, Any]] = {
 }
 
 
-class AccuracyBudgets(Spec):
-    """How far accuracy may drop, in percentage points below the baseline operator.
+class ByOperator(Spec, Generic[T]):
+    """One value for each operator on each model.
 
     The most specific entry holds: that of model and operator, then that of the operator, then the default. An entry
     for `partition` holds for `partition.3` as well.
@@ -94,40 +96,39 @@ class AccuracyBudgets(Spec):
         By model, then operator.
     """
 
-    default: float = Field(default=2.0, ge=0, le=100)
-    operators: Mapping[str, float] = {}
-    models: Mapping[str, Mapping[str, float]] = {}
+    default: T
+    operators: Mapping[str, T] = {}
+    models: Mapping[str, Mapping[str, T]] = {}
 
-    def budget_pp(self, model: str, operator: str) -> float:
-        """The budget of an operator on a model, in percentage points."""
-        specific = _most_specific(self.models, self.operators, model, operator)
-        return self.default if specific is None else specific
+    def of(self, model: str, operator: str) -> T:
+        """What holds for an operator on a model."""
+        own = self.own(model, operator)
+        return self.default if own is None else own
+
+    def own(self, model: str, operator: str) -> T | None:
+        """The entry for model and operator, else for the operator; None where only the default holds."""
+        by_model, family = self.models.get(model, {}), family_of(operator)
+        tables = ((by_model, operator), (by_model, family), (self.operators, operator), (self.operators, family))
+        return next((entries[name] for entries, name in tables if name in entries), None)
 
 
-class AccuracyFloors(Spec):
+Points: TypeAlias = Annotated[float, Field(ge=0, le=100)]
+Finite: TypeAlias = Annotated[float, Field(allow_inf_nan=False)]
+
+
+class AccuracyBudgets(ByOperator[Points]):
+    """How far accuracy may drop, in percentage points below the baseline operator."""
+
+    default: Points = 2.0
+
+
+class AccuracyFloors(ByOperator[Finite | None]):
     """What accuracy has to reach whatever the baseline operator reaches; none where nothing is said.
 
-    In the unit of the model's first metric; of one that is better when lower, what it must not exceed. The most
-    specific entry holds, as in `AccuracyBudgets`.
-
-    Parameters
-    ----------
-    default
-        For every operator, or None.
-    operators
-        By operator.
-    models
-        By model, then operator.
+    In the unit of the model's first metric; of one that is better when lower, what it must not exceed.
     """
 
-    default: float | None = Field(default=None, allow_inf_nan=False)
-    operators: Mapping[str, Annotated[float, Field(allow_inf_nan=False)]] = {}
-    models: Mapping[str, Mapping[str, Annotated[float, Field(allow_inf_nan=False)]]] = {}
-
-    def floor(self, model: str, operator: str) -> float | None:
-        """The floor of an operator on a model, or None."""
-        specific = _most_specific(self.models, self.operators, model, operator)
-        return self.default if specific is None else specific
+    default: Finite | None = None
 
 
 class Allowance(NamedTuple):
@@ -162,36 +163,14 @@ def _check_drop(drop: Allowance) -> Allowance:
 Drop: TypeAlias = Annotated[Allowance, BeforeValidator(_read_drop), AfterValidator(_check_drop)]
 
 
-class MetricDrops(Spec):
+class MetricDrops(ByOperator[Drop]):
     """How much worse than the baseline operator a metric may be, for metrics that are not percentages.
 
-    A number is in the metric's own unit, `"1 %"` a share of the baseline's value. The most specific entry holds, as in
-    `AccuracyBudgets`; an entry for an operator or model holds for percentages as well.
-
-    Parameters
-    ----------
-    default
-        For every operator.
-    operators
-        By operator.
-    models
-        By model, then operator.
+    A number is in the metric's own unit, `"1 %"` a share of the baseline's value. An entry for an operator or model
+    holds for percentages as well.
     """
 
     default: Drop = Allowance(0.02, is_share=True)
-    operators: Mapping[str, Drop] = {}
-    models: Mapping[str, Mapping[str, Drop]] = {}
-
-
-def _most_specific(
-    models: Mapping[str, Mapping[str, T]], operators: Mapping[str, T], model: str, operator: str
-) -> T | None:
-    """The entry of model and operator, else of the operator; one for `partition` holds for `partition.3` as well."""
-    by_model, family = models.get(model, {}), family_of(operator)
-    for entries, name in ((by_model, operator), (by_model, family), (operators, operator), (operators, family)):
-        if name in entries:
-            return entries[name]
-    return None
 
 
 class LatencyBudget(Spec):
@@ -202,28 +181,79 @@ class LatencyBudget(Spec):
     strategies
         A pattern of strategy ids, for example `bert-*-edge`.
     max_median_s
-        Limit of the median latency.
+        Limit of the median latency; at least one limit is given.
+    max_p95_s, max_p99_s
+        Limits of the 95th and of the 99th percentile.
     """
 
     strategies: str
-    max_median_s: float = Field(gt=0)
+    max_median_s: float | None = Field(default=None, gt=0)
+    max_p95_s: float | None = Field(default=None, gt=0)
+    max_p99_s: float | None = Field(default=None, gt=0)
+
+    @model_validator(mode="after")
+    def _limits_something(self) -> LatencyBudget:
+        if self.max_median_s is None and not self.tails_s:
+            raise ValueError("it has no limit: give max_median_s, max_p95_s or max_p99_s")
+        return self
+
+    @property
+    def tails_s(self) -> dict[int, float]:
+        """The limits of percentiles."""
+        return {rank: limit for rank, limit in ((95, self.max_p95_s), (99, self.max_p99_s)) if limit is not None}
 
 
 class Budgets(Spec):
-    """What must hold for a green verdict."""
+    """What must hold for a green verdict.
+
+    Parameters
+    ----------
+    accuracy_drop_pp, metric_drop, accuracy_floor
+        Of accuracy, by operator and model.
+    latency, resources, relative
+        Of the strategies that each names.
+    max_tail_requests
+        Up to how many requests of a strategy are measured while budgets of percentiles are undecided; as many as the
+        profile has, or fewer, for no more than those.
+    """
 
     accuracy_drop_pp: AccuracyBudgets = AccuracyBudgets()
     metric_drop: MetricDrops = MetricDrops()
     accuracy_floor: AccuracyFloors = AccuracyFloors()
     latency: tuple[LatencyBudget, ...] = ()
+    resources: tuple[ResourceBudget, ...] = ()
+    relative: tuple[RelativeBudget, ...] = ()
+    max_tail_requests: int = Field(default=2000, ge=0, le=1_000_000)
+
+    @property
+    def by_operator(self) -> Mapping[str, ByOperator[Any]]:
+        """The tables whose entries are by model and operator, by the names of the settings."""
+        return {
+            "budgets.accuracy_drop_pp": self.accuracy_drop_pp,
+            "budgets.metric_drop": self.metric_drop,
+            "budgets.accuracy_floor": self.accuracy_floor,
+        }
+
+    @property
+    def by_pattern(self) -> Mapping[str, tuple[LatencyBudget | ResourceBudget | RelativeBudget, ...]]:
+        """The budgets that name strategies by patterns, by the names of the settings."""
+        return {
+            "budgets.latency": self.latency,
+            "budgets.resources": self.resources,
+            "budgets.relative": self.relative,
+        }
+
+    def tail_ranks(self, strategy: str) -> tuple[int, ...]:
+        """The percentiles of latency that are limited for a strategy, given its id."""
+        found = [rank for one in self.latency if fnmatchcase(strategy, one.strategies) for rank in one.tails_s]
+        return tuple(dict.fromkeys(found))
 
     def allowance(self, model: str, operator: str, is_percent: bool) -> Allowance:  # one of two kinds
         """How much worse than the baseline's the first metric of an artifact may be."""
-        drops = self.metric_drop
-        specific = _most_specific(drops.models, drops.operators, model, operator)
-        if specific is not None:
-            return specific
-        return Allowance(self.accuracy_drop_pp.budget_pp(model, operator)) if is_percent else drops.default
+        own = self.metric_drop.own(model, operator)
+        if own is not None:
+            return own
+        return Allowance(self.accuracy_drop_pp.of(model, operator)) if is_percent else self.metric_drop.default
 
 
 class Gate(Spec):
@@ -277,6 +307,9 @@ class Tolerances(Spec):
     ----------
     link_share
         By how much links may have changed a trial's latency, as a share of it.
+    link_floor_s
+        By how many seconds they may have changed it whatever share that is. A probe takes a message that is right to
+        50 µs for right, and a request and its answer are two messages, so that less cannot be told from no error.
     score
         Difference between a score through the tiers and the same score computed locally.
     output
@@ -294,6 +327,7 @@ class Tolerances(Spec):
     """
 
     link_share: float = Field(default=0.02, gt=0, lt=1)
+    link_floor_s: float = Field(default=1e-4, ge=0, le=1)
     score: float = Field(default=1e-3, gt=0)
     output: float = Field(default=1e-3, gt=0)
     cpu_wait: float = Field(default=0.10, gt=0)

@@ -2,23 +2,72 @@
 
 from __future__ import annotations
 
-# Sessions inside this process forget what they import. What pickles by its name has to stay the same object.
-import concurrent.futures.process  # noqa: F401
+import compileall
+import concurrent.futures.process  # noqa: F401  # sessions in this process forget it, and what pickles by name must stay
+import gc
+import os
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, Final
 
 import pytest
 from hypothesis import settings
 
+import pytest_edgeai
 from pytest_edgeai.measure.session_lock import FOLDER_VARIABLE
 
+HERE: Final = Path(__file__).parent
 WITH_ENGINE: Final = ("tests/containers/", "tests/suite/test_backends_agree.py")
-SLOW: Final = ("commands", "containers", "examples", "models", "operators", "parallel", "plugin", "suite", "tiers")
-"""Folders of tests that train, start containers and servers, or run whole sessions."""
+FIRST: Final = (
+    *WITH_ENGINE,
+    "tests/suite/",
+    "tests/models/test_subjects.py",
+    "tests/plugin/test_against.py",
+    "tests/examples/",
+    "tests/plugin/test_preparation.py",
+    "tests/operators/test_trained.py",
+    "tests/models/test_paper_subjects.py",
+    "tests/commands/",
+    "tests/plugin/",
+)
+"""The files that take longest, and where they are, longest first."""
+SLOW: Final = (
+    "commands",
+    "containers",
+    "examples",
+    "models",
+    "operators",
+    "page",
+    "parallel",
+    "plugin",
+    "suite",
+    "tiers",
+)
+"""Folders of tests that train, start containers and servers, or run whole sessions: `-m "not slow"` leaves them out."""
 
+# torch's threads would spin while they wait, which takes three times the CPU time where two workers share the cores.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 # How long an example takes is the host's business.
 settings.register_profile("any host", deadline=None)
 settings.load_profile("any host")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Compile the package as pip does, where Python is told to write no bytecode.
+
+    Tests start hundreds of processes, and each of them would compile what it imports.
+    """
+    if sys.dont_write_bytecode and not hasattr(config, "workerinput"):
+        compileall.compile_dir(Path(pytest_edgeai.__file__).parent, quiet=2)
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Import nothing of what `-m "not slow"` leaves out, unless it is named."""
+    if config.option.markexpr != "not slow" or collection_path.parent != HERE or collection_path.name not in SLOW:
+        return None
+    named = [Path(one.partition("::")[0]).resolve() for one in config.args]
+    return True if all(one == HERE or one in HERE.parents for one in named) else None
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
@@ -29,10 +78,11 @@ def pytest_itemcollected(item: pytest.Item) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """Give each worker whole files, since the tests of a file share what is slow to make.
+    """Give each worker whole files, since the tests of a file share what is slow to make; the slowest are begun first.
 
     All tests that need a container engine run in one worker: they look at everything that is on the engine.
     """
+    config.option.loadscopereorder = False  # it would begin with the files that have the most tests
     from xdist.scheduler import LoadScopeScheduling
 
     class Files(LoadScopeScheduling):  # type: ignore[misc]  # it has no types
@@ -40,6 +90,23 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
             return "engine" if nodeid.startswith(WITH_ENGINE) else nodeid.partition("::")[0]
 
     return Files(config, log)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the slowest files first, so that no worker is left alone with one of them at the end."""
+    items.sort(key=lambda item: _place(item.nodeid))
+
+
+def pytest_collection_finish() -> None:
+    """Let no collection of garbage, of which tests make many, walk through what is imported and collected by now."""
+    gc.collect()
+    gc.freeze()
+
+
+def _place(nodeid: str) -> int:
+    rest = len(FIRST) + (nodeid.split("/")[1] not in SLOW)
+    return next((place for place, start in enumerate(FIRST) if nodeid.startswith(start)), rest)
 
 
 @pytest.fixture(scope="session", autouse=True)

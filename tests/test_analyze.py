@@ -9,6 +9,7 @@ import math
 import random
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree as ET
 
 import pytest
 
@@ -230,9 +231,12 @@ def test_figures_csv_and_markdown_are_written(file: Path, tmp_path: Path, capsys
 
     assert main(["analyze", str(file), *options]) == 0
 
-    pictures = {path.name: path.read_bytes() for path in out.glob("*.png")}
-    assert set(pictures) == {"operators-of-bert-on-edge.png", "q-q-of-bert.png"}
-    assert all(content.startswith(b"\x89PNG") for content in pictures.values())
+    pictures = {path.name: path.read_text(encoding="utf-8") for path in out.glob("*.svg")}
+    operators = "operators-of-bert-on-edge"
+    assert set(pictures) == {f"{operators}.svg", f"distributions-of-{operators}.svg", "q-q-of-bert.svg"}
+    for content in pictures.values():
+        assert ET.fromstring(content).tag == "{http://www.w3.org/2000/svg}svg"
+        assert "sptq" in content
     (pair,) = csv.DictReader((out / "pairs.csv").open(encoding="utf-8", newline=""))
     assert (pair["a"], pair["b"], float(pair["delta_a_b"])) == ("identity", "sptq", 1.0)
     strategies = list(csv.DictReader((out / "strategies.csv").open(encoding="utf-8", newline="")))

@@ -83,8 +83,9 @@ def test_every_wrong_setting_gets_a_line(tmp_path: Path) -> None:
     [
         ('[topology.links.mobile-moon]\nrate = "1 Mbit/s"', "a link is named by two tiers"),
         ('[topology.links.edge-edge]\nrate = "1 Mbit/s"', "only the origin's nodes have one"),
-        ('[topology]\norigin = "moon"', "origin 'moon' is not a tier"),
+        ('[topology]\norigin = "moon"', "origin: there is no tier 'moon'"),
         ('[topology.tiers.mobile]\nmemory = "4"', "expected a number with a unit"),
+        ("[budgets.accuracy_drop_pp]\noperators = { sptq = -1 }", "budgets.accuracy_drop_pp.operators.sptq"),
         ("[topology.tiers.mobile]\ncores = 0", "topology.tiers.mobile.cores"),
         ("[topology.links.edge-cloud]\nloss = 1.0", "topology.links.edge-cloud.loss"),
         ('[topology.links.edge-cloud]\ndelay = "-1 ms"', "expected a number with a unit"),
@@ -110,25 +111,25 @@ def test_the_most_specific_budget_holds(
         for operator in "abc":
             candidates = [models.get(model, {}).get(operator), operators.get(operator), default]
             expected = next(value for value in candidates if value is not None)
-            assert budgets.budget_pp(model, operator) == expected
+            assert budgets.of(model, operator) == expected
 
 
 def test_the_most_specific_floor_holds_and_there_is_none_by_default() -> None:
-    assert AccuracyFloors().floor("bert", "sptq") is None
+    assert AccuracyFloors().of("bert", "sptq") is None
     floors = AccuracyFloors(operators={"sptq": 80.0, "partition": 70.0}, models={"bert": {"sptq": 90.0}})
-    assert [floors.floor(*one) for one in (("bert", "sptq"), ("resnet", "sptq"), ("resnet", "qat"))] == [
+    assert [floors.of(*one) for one in (("bert", "sptq"), ("resnet", "sptq"), ("resnet", "qat"))] == [
         90.0,
         80.0,
         None,
     ]
-    assert floors.floor("resnet", "partition.3") == 70.0
-    assert AccuracyFloors(default=50.0).floor("resnet", "qat") == 50.0
+    assert floors.of("resnet", "partition.3") == 70.0
+    assert AccuracyFloors(default=50.0).of("resnet", "qat") == 50.0
 
 
 def test_relative_paths_start_at_the_folder_of_the_settings_file(tmp_path: Path) -> None:
     (tmp_path / "inner").mkdir()
     text = (
-        'store = "s"\nreport = "r"\n[data]\nilsvrc = "images"\nmrpc = "generated"\n'
+        'store = "s"\nreport = "r"\nscale = "paper"\n[data]\nilsvrc = "images"\nmrpc = "generated"\n'
         '[weights]\ndefault = "hub"\nresnet = "w.pth"\n[topology.tiers.cloud]\ntoken_file = "t"\nca_file = "c"\n'
         'url = "https://c:1"\n'
     )

@@ -14,12 +14,52 @@ from models import roberta as small_roberta
 from models.paper import bert, resnet, resnext, roberta
 from models.paper.inputs import photographs, sentence_pairs
 from pytest_edgeai.errors import SettingsError, unknown
+from pytest_edgeai.settings import Settings
 from pytest_edgeai.settings_tables import Data
 from pytest_edgeai.subjects import SubjectModel
 from pytest_edgeai.subjects.weights import DEFAULT, Weights, tokenizer_of
 
 NAMES: Final = ("resnet", "resnext", "bert", "roberta")
 STUDENTS: Final = tuple(f"{name}_student" for name in NAMES)
+_IMAGES, _TEXTS = ("resnet", "resnext"), ("bert", "roberta")
+_USERS: Final[Mapping[str, tuple[str, ...]]] = {
+    "data.ilsvrc": _IMAGES,
+    "data.ilsvrc_train": _IMAGES,
+    "data.images": _IMAGES,
+    "data.mrpc": _TEXTS,
+    **{f"weights.{name}{suffix}": (name,) for name in NAMES for suffix in ("", "_student")},
+}
+"""Which models use a setting."""
+
+
+def refuse_unused(settings: Settings) -> None:
+    """Refuse weights and data of models that the settings file leaves out.
+
+    Models that `--edgeai-models` leaves out are left out for once, and their settings stay.
+
+    Parameters
+    ----------
+    settings
+        Of a session at full size.
+
+    Raises
+    ------
+    SettingsError
+        A line for each, which names the setting and the models that would use it.
+    """
+    if settings.models is None or not settings.origins.is_in_file("models"):
+        return
+    given = [f"data.{name}" for name in settings.data.model_fields_set]
+    given += [f"weights.{name}" for name in settings.weights]
+    unused = [name for name in sorted(given) if name in _USERS and not set(_USERS[name]) & set(settings.models)]
+    if unused:
+        raise SettingsError(
+            "\n".join(
+                f"{settings.origins.of(name)}: none of the selected models uses it; {' and '.join(_USERS[name])} would"
+                ": add one to models, or leave it out"
+                for name in unused
+            )
+        )
 
 
 def subjects(weights: Mapping[str, str], data: Data, root: Path, wanted: Collection[str] = NAMES) -> list[SubjectModel]:
@@ -50,9 +90,13 @@ def subjects(weights: Mapping[str, str], data: Data, root: Path, wanted: Collect
             ("roberta", roberta.HUB_ID, small_roberta.TOKENIZER),
         )
     }
+    photos = photographs(data, root, chosen["resnet"])
+    # Where they are the same, 50,000 files need not be listed again.
+    is_same = chosen["resnet"].origin == chosen["resnext"].origin and not photos.missing
+    others = photos if is_same else photographs(data, root, chosen["resnext"])
     return [
-        resnet.subject(chosen["resnet"], chosen["resnet_student"], photographs(data, root, chosen["resnet"])),
-        resnext.subject(chosen["resnext"], chosen["resnext_student"], photographs(data, root, chosen["resnext"])),
+        resnet.subject(chosen["resnet"], chosen["resnet_student"], photos),
+        resnext.subject(chosen["resnext"], chosen["resnext_student"], others),
         bert.subject(
             chosen["bert"], chosen["bert_student"], sentence_pairs(data, root, chosen["bert"]), tokenizers["bert"]
         ),

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from pytest_edgeai.settings_tables import DeclaredSubject
 
 
-def subject_of(name: str, declared: DeclaredSubject) -> SubjectModel:
+def subject_of(name: str, declared: DeclaredSubject, where: str) -> SubjectModel:
     """The subject model of a table `subjects.NAME`.
 
     Parameters
@@ -23,13 +23,14 @@ def subject_of(name: str, declared: DeclaredSubject) -> SubjectModel:
         Its name.
     declared
         The table; its paths are absolute.
+    where
+        Where it stands, for the message.
 
     Raises
     ------
     SettingsError
         A file is missing or of no known kind, or the pipeline is wrong.
     """
-    where = f"subjects.{name}"
     steps = {"preprocess": declared.preprocess, "postprocess": declared.postprocess}
     try:
         pipeline = Pipeline.from_json({key: dict(step) for key, step in steps.items() if step is not None})

@@ -1,10 +1,11 @@
-"""More trials for strategies that the gate cannot decide yet, while the session measures.
+"""More trials for strategies that the gate, or a tail budget, cannot decide yet, while the session measures.
 
 A session asks for them when its planned trials are over (`MeasuringSession.suppliers`).
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -58,3 +59,40 @@ class UndecidedTrials:
             for replicate in range(max(replicates[strategy]) + 1, max(replicates[strategy]) + 1 + wanted[strategy.id])
             for version in ("", other)
         ]
+
+
+class UndecidedTails:
+    """Further trials of this version's strategies whose tail budgets are undecided, from look to look."""
+
+    def __init__(self, session: MeasuringSession) -> None:
+        from pytest_edgeai.stats.looks import plan_looks
+
+        settings = session.settings
+        planned = Counter(trial.strategy for trial in session.trials)
+        for strategy, count in planned.items():
+            ranks = settings.budgets.tail_ranks(strategy.id)
+            if ranks:
+                requests, limit = settings.measurement.requests, settings.budgets.max_tail_requests
+                session.looks[strategy] = plan_looks(count, requests, ranks, limit)
+
+    def __call__(self, session: MeasuringSession) -> Iterable[PlannedTrial]:
+        """The trials up to the next look of each strategy that is undecided; none where all are decided."""
+        from pytest_edgeai.measure.attempts import void_strategy
+        from pytest_edgeai.verdicts.budgets import tails_undecided
+        from pytest_edgeai.verdicts.figures import strategy_figures
+        from pytest_edgeai.verdicts.outcome import invalid_trials
+
+        measured = session.measured()
+        wanted = []
+        for strategy, looks in session.looks.items():
+            made = [trial for trial in session.trials if trial.strategy == strategy]
+            following, figures = looks.after(len(made)), strategy_figures(strategy, measured)
+            if following is None or figures is None:
+                continue
+            invalid = invalid_trials(made, measured)
+            if void_strategy(invalid, len(made) - len(invalid)):
+                continue
+            if tails_undecided(session.settings.budgets, strategy.id, figures, looks):
+                first = 1 + max(trial.replicate for trial in made)
+                wanted += [PlannedTrial(strategy, first + number) for number in range(following - len(made))]
+        return wanted

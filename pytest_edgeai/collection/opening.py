@@ -33,21 +33,30 @@ def open_session(config: pytest.Config, state: State) -> MeasuringSession:
     from pytest_edgeai.session import MeasuringSession
     from pytest_edgeai.settings import validated
     from pytest_edgeai.settings_files import find_settings
+    from pytest_edgeai.tiers.registry import AUTO, check_backend
+    from pytest_edgeai.versions.own_servers import BACKEND, refuse_backend
 
     topologies = [one for one in config.hook.pytest_edgeai_tiers(config=config) if one is not None]
     file, content = find_settings(*_folders(config))
     settings = validated(file, content, state.options.overrides, topologies[0] if topologies else None)
     state.settings = settings
     registered = _registered(config, settings)
+    check_backend(settings.backend, settings.origins.of("backend"), registered.backends)
     root = config.rootpath if file is None else file.parent
     against, usual = _against(state, root), None
     if against is not None and settings.replicates is None:
         usual = settings.measurement.replicates
         settings = settings.model_copy(update={"replicates": max(usual, settings.gate.replicates)})
         state.settings = settings
+    if against is not None and state.options.with_servers and settings.backend == AUTO:
+        settings = state.settings = settings.model_copy(update={"backend": BACKEND})
     session = MeasuringSession(
         settings, registered, state.options.seed, root, settings_file=file, against=against, usual_replicates=usual
     )
+    session.with_servers = state.options.with_servers
+    if against is not None and session.with_servers:
+        refuse_backend(session)
+    session.arguments = tuple(config.invocation_params.args)
     _expand(session, _progress(config, state, session))
     return session
 
@@ -93,7 +102,8 @@ def _expand(session: MeasuringSession, report: Callable[[Progress], None]) -> No
 
     settings, operators = session.settings, session.registered.operators
     if takes_every_cut(settings.baseline, operators):
-        raise SettingsError(f"baseline: {settings.baseline} with cut = 'all' is not one operator but many")
+        where = settings.origins.of("baseline")
+        raise SettingsError(f"{where}: {settings.baseline} with cut = 'all' is not one operator but many")
     if any(takes_every_cut(name, operators) for name in session.selection.operators):
         from pytest_edgeai.operators.every_cut import expand
 
@@ -110,16 +120,38 @@ def baseline_of(config: pytest.Config, state: State) -> Recording | None:
     ------
     VersionError
         There is none of that name, or it cannot be read.
+    SettingsError
+        A window is asked for with nothing to compare with, or of too few sessions.
     """
-    wanted, storage = state.options.compare, state.options.storage
+    wanted, storage, window = state.options.compare, state.options.storage, state.options.window
     if wanted is None:
+        if window != 1:
+            raise SettingsError("--edgeai-window: it is about saved sessions: give --edgeai-compare as well")
         return None
-    from pytest_edgeai.versions.baselines import DEFAULT_STORAGE, find_recording
+    from pytest_edgeai.versions.baselines import DEFAULT_STORAGE, find_window
 
     try:  # relative paths start as pytest-benchmark's own do
-        return find_recording(wanted, config.invocation_params.dir, storage or DEFAULT_STORAGE)
+        return find_window(wanted, config.invocation_params.dir, storage or DEFAULT_STORAGE, check_window(window))
     except VersionError as error:
         raise VersionError(f"--edgeai-compare: {error}") from None
+
+
+def check_window(sessions: int) -> int:
+    """Return the number of sessions of a window if they can tell a spread, or are one.
+
+    Raises
+    ------
+    SettingsError
+        They cannot.
+    """
+    from pytest_edgeai.stats.apart import FEWEST_SESSIONS
+
+    if sessions != 1 and sessions < FEWEST_SESSIONS:
+        raise SettingsError(
+            f"--edgeai-window: {sessions} sessions do not tell how sessions differ: it takes {FEWEST_SESSIONS} or "
+            "more, for example 10"
+        )
+    return sessions
 
 
 def places_of(config: pytest.Config) -> list[str]:
@@ -134,24 +166,27 @@ def _progress(config: pytest.Config, state: State, session: MeasuringSession) ->
     """Where to tell about work that collection has to wait for; workers of pytest-xdist have no terminal."""
     from pytest_edgeai.reporting.progress import ProgressLines
 
-    told = not state.options.is_worker and state.options.hand_over is None
-    verbosity = config.option.verbose if told else -1
-    return ProgressLines(config.get_terminal_writer(), verbosity, session, {}).cuts
+    if state.options.is_worker or state.options.hand_over is not None:
+        return lambda _: None
+    return ProgressLines(config, session, {}).cuts
 
 
 def _against(state: State, root: Path) -> Commit | None:
     """The commit that is to be measured beside the working copy; preparing artifacts is not measuring."""
     wanted = state.options.against
-    if wanted is None or state.options.prepares:
+    if wanted is None and state.options.with_servers:
+        raise SettingsError("--edgeai-whole needs --edgeai-against REV beside it, the revision to compare with")
+    if wanted is None:
         return None
     from pytest_edgeai.versions.checkouts import find_commit
 
     if state.options.compare is not None:
         raise SettingsError("--edgeai-against and --edgeai-compare: a session is compared with one version")
     try:
-        return find_commit(wanted, root)
+        commit = find_commit(wanted, root)
     except EdgeAIError as error:
         raise VersionError(f"--edgeai-against: {error}") from None
+    return None if state.options.prepares else commit
 
 
 def _folders(config: pytest.Config) -> list[Path]:

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import argparse
+import os
 import secrets
-from collections.abc import Mapping
+import shlex
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 import pytest
 
+from pytest_edgeai.errors import unknown
+
 _NAMES: Final = ("models", "operators", "tiers")
+_ABOUT_THE_TABLE: Final = tuple(
+    f"--benchmark-{name}" for name in ("columns", "compare", "group-by", "histogram", "name", "sort", "verbose")
+)
 _SINGLE: Final = ("profile", "backend", "report", "store", "replicates", "scale")
 
 
@@ -39,6 +46,12 @@ class Options:
         Whether this is a worker process of pytest-xdist, where nothing is measured.
     restricts
         Whether an option restricts what the settings ask for.
+    shows_benchmarks
+        Whether trials are shown in pytest-benchmark's table: with `-v`, or where an option is about that table.
+    window
+        How many saved sessions tell the spread between them, the one to compare with included.
+    with_servers
+        Whether the revision's own servers and tiers run its trials.
     """
 
     overrides: Mapping[str, Any]
@@ -51,6 +64,9 @@ class Options:
     storage: str | None
     is_worker: bool
     restricts: bool
+    shows_benchmarks: bool
+    window: int = 1
+    with_servers: bool = False
 
     @classmethod
     def read(cls, config: pytest.Config) -> Options:
@@ -70,6 +86,10 @@ class Options:
             storage=given("benchmark_storage", None),
             is_worker=hasattr(config, "workerinput"),
             restricts=any(given(name, None) for name in restricting) or any("::" in one for one in config.args),
+            shows_benchmarks=config.get_verbosity() > 0
+            or any(one.startswith(_ABOUT_THE_TABLE) for one in _given(config)),
+            window=given("edgeai_window"),
+            with_servers=bool(given("edgeai_whole")),
         )
 
 
@@ -81,7 +101,8 @@ def add_options(parser: pytest.Parser) -> None:
     parser
         pytest's.
     """
-    add = parser.getgroup("edgeai", "model compression on mobile, edge and cloud tiers (pytest-edgeai)").addoption
+    group = parser.getgroup("edgeai", "model compression on mobile, edge and cloud tiers (pytest-edgeai)")
+    add = group.addoption
     add("--edgeai-models", metavar="A,B", help="subject models to measure (default: all registered)")
     add("--edgeai-operators", metavar="A,B", help="operators to measure (default: identity,sptq)")
     add(
@@ -100,16 +121,31 @@ def add_options(parser: pytest.Parser) -> None:
         help="fail if a strategy is worse than in a saved session: by git revision, name, number or path",
     )
     add(
+        "--edgeai-window",
+        type=int,
+        default=1,
+        metavar="N",
+        help="with --edgeai-compare of a branch or name: judge by the spread between its last N sessions (10 are good)",
+    )
+    add(
         "--edgeai-against",
         metavar="REV",
         help="measure a git revision in the same session, trial by trial, and fail if a strategy is worse than there",
+    )
+    add(
+        "--edgeai-whole",
+        action="store_true",
+        help="with --edgeai-against: servers and settings of tiers are those of the revision for its trials, too",
     )
     add(
         "--edgeai-hand-over", type=Path, metavar="FILE", help=argparse.SUPPRESS
     )  # what --edgeai-against asks the revision for
     add("--edgeai-scale", metavar="NAME", help="small (default), or paper: the study's own models at full size")
     add(
-        "--edgeai-weights", metavar="FROM", help="of full-size models: hub (default), or random to measure latency only"
+        "--edgeai-weights",
+        type=_weights,
+        metavar="FROM",
+        help="of full-size models: hub (default), random to measure latency only, or a path",
     )
     add("--edgeai-prepare", action="store_true", help="build and evaluate all artifacts, also with -n; measure nothing")
     add(
@@ -120,6 +156,20 @@ def add_options(parser: pytest.Parser) -> None:
         help="how long to wait for another session that measures on this host, e.g. 10m (default: not at all)",
     )
     add("--edgeai-seed", type=int, metavar="N", help="seed of the order of trials (default: a new one, printed)")
+    if "_ARGCOMPLETE" in os.environ:  # a shell asks what an option may be
+        from pytest_edgeai.collection.completion import OPTIONS
+
+        for option in group.options:
+            action = getattr(option, "_action", None)  # argparse's; pytest has no way to say it
+            if action is not None and action.dest in OPTIONS:
+                action.completer = OPTIONS[action.dest]
+
+
+def _given(config: pytest.Config) -> Iterator[str]:
+    """All words of the command line, those of the configuration and of the environment included."""
+    yield from config.getini("addopts")
+    yield from shlex.split(os.environ.get("PYTEST_ADDOPTS", ""))
+    yield from map(str, config.invocation_params.args)
 
 
 def _duration(text: str) -> float:
@@ -129,6 +179,16 @@ def _duration(text: str) -> float:
         return parse_quantity(text, "duration")
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def _weights(text: str) -> str:
+    from pytest_edgeai.subjects.weights import HUB, RANDOM
+
+    if text in (HUB, RANDOM):
+        return text
+    if not Path(text).exists():
+        raise argparse.ArgumentTypeError(f"{unknown('source of weights', text, (HUB, RANDOM))}, and no such path")
+    return str(Path(text).absolute())
 
 
 def _overrides(config: pytest.Config) -> dict[str, Any]:

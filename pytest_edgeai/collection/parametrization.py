@@ -74,7 +74,7 @@ def refuse_unusable(session: pytest.Session, options: Options) -> None:
         Says what cannot be used.
     """
     refused = dict.fromkeys(filter(None, map(refusal_of, session.items)))
-    if not refused or options.is_worker:
+    if not refused:
         return
     others = (item for item in session.items if not asks_for_matrix(item))
     tests_more = any(item.get_closest_marker("skip") is None for item in others)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
@@ -12,10 +12,46 @@ from pytest_edgeai.collection.wires import refuse_images_as_json
 from pytest_edgeai.errors import EdgeAIError, SettingsError
 
 if TYPE_CHECKING:
+    from pytest_edgeai.collection.options import Options
     from pytest_edgeai.matrix.strategies import PlannedTrial
     from pytest_edgeai.reporting.progress import ProgressLines
     from pytest_edgeai.session import MeasuringSession
     from pytest_edgeai.versions.recording import Recording
+
+_REFUSED: Final = "edgeai_refused"
+_IN_WORKERS: Final = (
+    "-n (pytest-xdist): nothing is measured in several processes at once, since they would disturb each other; leave "
+    "it out (-n 0), or add --edgeai-prepare to build and evaluate artifacts without measuring"
+)
+
+
+def refuse_benchmarks_in_workers(config: pytest.Config, options: Options) -> None:
+    """Refuse `--benchmark-only` beside workers of pytest-xdist, which pytest-benchmark would do without the reason.
+
+    Raises
+    ------
+    pytest.UsageError
+        Says what to leave out.
+    """
+    if _has_workers(config) and config.getoption("benchmark_only") and not (options.prepares or options.is_worker):
+        raise pytest.UsageError(_IN_WORKERS)
+
+
+def refuse_in_worker(session: pytest.Session, sentence: str) -> None:
+    """Run nothing in this worker of pytest-xdist, and have the controller say why."""
+    session.items[:] = []
+    session.config.workeroutput[_REFUSED] = sentence  # type: ignore[attr-defined]  # pytest-xdist's
+
+
+def refusal_in_worker(node: Any) -> str | None:
+    """Why a worker of pytest-xdist has refused the session, or None."""
+    sentence: str | None = getattr(node, "workeroutput", {}).get(_REFUSED)
+    return sentence
+
+
+def _has_workers(config: pytest.Config) -> bool:
+    """Whether pytest-xdist is asked to share the tests among workers."""
+    return bool(config.getoption("dist", "no") != "no")
 
 
 def plan_trials(session: pytest.Session, state: State, edgeai: MeasuringSession) -> None:
@@ -45,12 +81,12 @@ def plan_trials(session: pytest.Session, state: State, edgeai: MeasuringSession)
     edgeai.is_whole = not state.options.restricts
     edgeai.artifacts = parametrization.artifacts_of(wanted)
     edgeai.placements = parametrization.placements_of(wanted)
-    if config.option.collectonly or state.options.is_worker:
-        return
+    if edgeai.artifacts and (state.options.is_worker or _has_workers(config)):
+        raise pytest.UsageError(_IN_WORKERS)
     try:
         if edgeai.against is not None:
             _refuse_single_versions(edgeai)
-        edgeai.refuse_unusable_subjects()
+        edgeai.registered.refuse_unusable(edgeai.wanted, edgeai.plan.find)
         refuse_images_as_json(edgeai.settings, edgeai.registered.subjects, edgeai.trials)
     except SettingsError as error:
         raise pytest.UsageError(str(error)) from None
@@ -62,7 +98,12 @@ def plan_trials(session: pytest.Session, state: State, edgeai: MeasuringSession)
             "leave out --benchmark-disable, or leave out the trials by --benchmark-skip"
         )
     try:
-        _open(session, state, edgeai)
+        if edgeai.trials:
+            state.baseline = opening.baseline_of(config, state)
+            if state.baseline is not None or edgeai.against is not None:
+                _refuse_too_few_trials(edgeai, state.baseline)
+        if not config.option.collectonly:
+            _open(session, state, edgeai)
     except EdgeAIError as error:
         raise pytest.UsageError(str(error)) from None
 
@@ -74,9 +115,6 @@ def _open(session: pytest.Session, state: State, edgeai: MeasuringSession) -> No
     config = session.config
     if edgeai.trials:
         edgeai.lock_host(state.options.wait_s, lambda sentence: note(config, sentence))
-        state.baseline = opening.baseline_of(config, state)
-        if state.baseline is not None or edgeai.against is not None:
-            _refuse_too_few_trials(edgeai, state.baseline)
         state.interruption = heed_signals(config)
     edgeai.open_backend(lambda sentence: note(config, sentence))
     if edgeai.trials and not is_broken(session):

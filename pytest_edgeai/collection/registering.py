@@ -36,12 +36,17 @@ def subject_models(
     from pytest_edgeai.subjects import metric_registry
 
     known = metric_registry.merged(metrics)
-    declared = [subject_of(name, table) for name, table in settings.subjects.items()]
+    where = settings.origins.of
+    declared = [subject_of(name, table, where(f"subjects.{name}")) for name, table in settings.subjects.items()]
     subjects: dict[str, SubjectModel] = {}
     for subject in itertools.chain(hooked, declared):
         if subject.name in subjects:
             raise SettingsError(f"two subject models are named {subject.name!r}")
-        subjects[subject.name] = metric_registry.with_metrics(subject, known)
+        try:
+            subjects[subject.name] = metric_registry.with_metrics(subject, known)
+        except SettingsError as error:
+            said_in = f"{where(f'subjects.{subject.name}.metrics')}: " if subject.name in settings.subjects else ""
+            raise SettingsError(f"{said_in}{error}") from None
     return subjects
 
 
@@ -62,5 +67,12 @@ def operators(settings: Settings, hooked: Iterable[type[Operator[Any]]] = ()) ->
     """
     from pytest_edgeai.operators import chains, registry
 
-    known = registry.instantiate(registry.merged(hooked), settings.operator_parameters)
-    return chains.with_chains(known, settings.operator_names)
+    where = settings.origins.of
+    known = registry.instantiate(registry.merged(hooked), settings.operator_parameters, where("operator_parameters"))
+    known = chains.with_chains(known, ())
+    for name, setting in settings.operator_names.items():
+        try:
+            known = chains.with_chains(known, (name,))
+        except SettingsError as error:
+            raise SettingsError(f"{where(setting)}: {error}") from None
+    return known

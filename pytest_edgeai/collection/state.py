@@ -49,6 +49,8 @@ class State:
     """The measuring session, once a test asks for the matrix."""
     error: str | None = None
     """Why there is no session though a test asks for the matrix."""
+    refused: str | None = None
+    """Why the workers of pytest-xdist refuse the session."""
     left_out: list[str] = field(default_factory=list)
     """Tests whose marker has nothing in common with what the session selects."""
     skipped: tuple[Strategy, ...] = ()

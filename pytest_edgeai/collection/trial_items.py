@@ -40,6 +40,10 @@ class Spoiled(Failed):
         What is known of the host, as `TrialRecord` has it.
     """
 
+    # What pytest's summary begins a line with: as for its own failures, and no name of a module.
+    __module__ = "builtins"
+    __qualname__ = "Failed"
+
     def __init__(
         self,
         sentence: str,
@@ -66,8 +70,9 @@ def follow_trials(session: pytest.Session, state: State) -> None:
     pytest.UsageError
         The version to compare with cannot make its artifacts ready.
     """
-    from pytest_edgeai.collection.further_trials import UndecidedTrials
+    from pytest_edgeai.collection.further_trials import UndecidedTails, UndecidedTrials
     from pytest_edgeai.collection.planning import is_broken, prepare_other_version
+    from pytest_edgeai.conclusion import load_libraries
     from pytest_edgeai.reporting.progress import ProgressLines
 
     if is_broken(session):
@@ -75,15 +80,36 @@ def follow_trials(session: pytest.Session, state: State) -> None:
     config, edgeai = session.config, state.session
     assert edgeai is not None
     trials = {item.nodeid: item.stash[TRIAL] for item in session.items if TRIAL in item.stash and edgeai.trials}
-    progress = state.progress = ProgressLines(config.get_terminal_writer(), config.option.verbose, edgeai, trials)
+    progress = state.progress = ProgressLines(config, edgeai, trials)
     config.pluginmanager.register(progress, "edgeai-progress")
     config.pluginmanager.register(TrialItems(edgeai, progress), "edgeai-trials")
     edgeai.prepare(progress.artifact)
+    _leave_out_unmade(session, edgeai, trials)
+    if edgeai.trials:
+        load_libraries()
     if edgeai.against is not None and edgeai.baseline_trials:
         prepare_other_version(session, edgeai, trials, progress)
         if edgeai.baseline_trials:
             state.undecided = UndecidedTrials()
             edgeai.suppliers.append(state.undecided)
+    edgeai.suppliers.append(UndecidedTails(edgeai))
+
+
+def _leave_out_unmade(session: pytest.Session, edgeai: MeasuringSession, trials: dict[str, PlannedTrial]) -> None:
+    """Do not run trials for which an artifact could not be made; verdicts and reports have them nevertheless."""
+    from pytest_edgeai.collection.planning import note
+
+    unmade = set(edgeai.unmade_trials)
+    idle = [item for item in session.items if item.stash.get(TRIAL, None) in unmade]
+    if not idle:
+        return
+    session.items[:] = [item for item in session.items if item not in idle]
+    session.testscollected -= len(idle)
+    for item in idle:
+        trials.pop(item.nodeid, None)
+    session.config.hook.pytest_deselected(items=idle)
+    names = ", ".join("-".join(artifact) for artifact in edgeai.failures)
+    note(session.config, f"{len(idle)} trials are not made, for want of artifacts that could not be made ({names})")
 
 
 class TrialItems:
@@ -134,8 +160,7 @@ class TrialItems:
         """Count what is measured again, and what is done without, apart from tests that are skipped."""
         if not hasattr(report, _FATE):
             return None
-        category, letter, word = _STATUS[getattr(report, _FATE)]
-        return category, "" if self._progress.is_shown else letter, word
+        return _STATUS[getattr(report, _FATE)]
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, object, object]:
@@ -174,6 +199,7 @@ class TrialItems:
             session.items.append(added)
             session.testscollected += 1
             self._progress.add(added.nodeid, trial)
+        self._progress.add_for_undecided(trials)
 
 
 def _last_place(items: Sequence[pytest.Item], item: pytest.Item) -> int:

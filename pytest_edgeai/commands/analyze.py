@@ -63,7 +63,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     out.add_argument("--json", metavar="PATH", help="write everything as JSON; - prints it")
     out.add_argument("--markdown", metavar="PATH", help="write the tables as Markdown; - prints them")
     out.add_argument("--csv", type=Path, metavar="DIR", help="write strategies.csv and pairs.csv")
-    out.add_argument("--figures", type=Path, metavar="DIR", help="write box plots, distributions and Q-Q plots as PNG")
+    out.add_argument("--figures", type=Path, metavar="DIR", help="write box plots, distributions and Q-Q plots as SVG")
 
 
 def run(options: argparse.Namespace) -> int:
@@ -167,10 +167,10 @@ def _write_csv(folder: Path, analysis: Analysis) -> None:
 
 
 def _write_figures(folder: Path, analysis: Analysis, latencies: Latencies) -> None:
-    from pytest_edgeai.reporting.figures import write_figures
+    from pytest_edgeai.reporting.figures import plots_of, write_figures
 
     samples = {strategy: np.array([row.latency_s for row in rows]) for strategy, rows in latencies.by_strategy.items()}
-    write_figures(folder, analysis, samples)
+    write_figures(folder, plots_of(analysis, samples))
 
 
 def _print(analysis: Analysis) -> None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pytest_edgeai.errors import EdgeAIError, SettingsError
 from pytest_edgeai.measure.findings import Finding
+from pytest_edgeai.measure.session_time import RequestCost
 from pytest_edgeai.selection import Registered, Selection
 from pytest_edgeai.settings import Settings, validated
 from pytest_edgeai.settings_files import find_settings
@@ -20,6 +21,7 @@ from pytest_edgeai.settings_files import find_settings
 if TYPE_CHECKING:
     from pytest_edgeai.arrays import Array
     from pytest_edgeai.serving.repository import Model
+    from pytest_edgeai.settings_tables import Profile
     from pytest_edgeai.subjects import Example, SubjectModel
     from pytest_edgeai.subjects.predictions import Predictions
 
@@ -41,6 +43,8 @@ def examine(root: Path) -> list[Finding]:
     root
         The project's folder.
     """
+    from pytest_edgeai.tiers.registry import check_backend
+
     findings: list[Finding] = []
     has_hooks = any(any(root.glob(f"{depth}conftest.py")) for depth in ("", "*/", "*/*/"))
     if has_hooks:
@@ -53,22 +57,27 @@ def examine(root: Path) -> list[Finding]:
             sentence = f"nothing was looked at, since {', '.join(foreign)} may be what a hook of conftest.py adds"
             return [*findings, Finding("settings", "limited", sentence)]
         registered = registered_in(settings)
+        if not has_hooks:
+            check_backend(settings.backend, settings.origins.of("backend"), {})
     except SettingsError as error:
         return [*findings, Finding("settings", "broken", str(error))]
     findings.append(Finding("settings", "fine", "defaults" if path is None else str(path)))
     if not settings.subjects:
-        sentence = "the settings declare no subject model: a table [subjects.NAME] has graph, examples and metrics"
+        sentence = (
+            "the settings declare no subject model: a table [subjects.NAME] has graph, examples and metrics; "
+            "edgeai init writes one for an ONNX file"
+        )
         return [*findings, Finding("subject models", "limited" if has_hooks else "broken", sentence)]
     try:
         selection = Selection.from_settings(settings, registered)
     except SettingsError as error:
         told = f"{error}" + (" among those that are declared" if has_hooks else "")
         return [*findings, Finding("selection", "limited" if has_hooks else "broken", told)]
-    medians_s: dict[str, float] = {}
+    costs: dict[str, RequestCost] = {}
     for name in selection.models:
-        findings += _subject(registered.subjects[name], medians_s)
+        findings += _subject(registered.subjects[name], settings.measurement, costs)
     findings += _operators(selection, registered)
-    findings.append(_session(settings, selection, registered, medians_s))
+    findings.append(_session(settings, selection, registered, costs))
     return findings
 
 
@@ -96,8 +105,8 @@ def _not_installed(settings: Settings) -> list[str]:
     return [*dict.fromkeys(unknown), *(name for name in settings.operator_parameters if name not in operators)]
 
 
-def _subject(subject: SubjectModel, medians_s: dict[str, float]) -> Iterator[Finding]:
-    """Findings about a subject model; notes the median time that it computes."""
+def _subject(subject: SubjectModel, profile: Profile, costs: dict[str, RequestCost]) -> Iterator[Finding]:
+    """Findings about a subject model; notes what a request costs."""
     with tempfile.TemporaryDirectory() as folder:
         what = f"{subject.name}: graph"
         try:
@@ -115,7 +124,14 @@ def _subject(subject: SubjectModel, medians_s: dict[str, float]) -> Iterator[Fin
         except (EdgeAIError, ValueError, OSError) as error:
             yield Finding(what, "broken", str(error))
             return
-        median_s = medians_s[subject.name] = statistics.median(taken_s)
+        median_s = statistics.median(taken_s)
+        sent = sorted(validation, key=lambda one: -sum(map(_size_bytes, one.inputs.values())))[: profile.inputs]
+        costs[subject.name] = RequestCost(
+            median_s,
+            model.load_s,
+            statistics.fmean(_body_bytes(one.inputs, profile) for one in sent),
+            statistics.fmean(_body_bytes(answer, profile) for answer in answers),
+        )
         sentence = (
             f"{len(validation)} to validate on, {len(calibration)} to calibrate with; {len(chosen)} were run, "
             f"{1000 * median_s:.3g} ms each"
@@ -135,11 +151,11 @@ def _loaded(subject: SubjectModel, folder: Path) -> Model:
     import shutil
 
     from pytest_edgeai.serving.repository import GRAPH_NAME, Execution, Model
-    from pytest_edgeai.subjects.graphs import copy_graph
+    from pytest_edgeai.subjects.skeletons import put_graph
 
     assert subject.graph is not None
     folder.mkdir()
-    copy_graph(subject.graph, folder / GRAPH_NAME)
+    put_graph(subject.graph, folder / GRAPH_NAME)
     for asset in subject.assets:
         shutil.copy(asset, folder)
     if subject.pipeline.preprocess is not None or subject.pipeline.postprocess is not None:
@@ -226,11 +242,14 @@ def _references(metric: Any, examples: Sequence[Example], predictions: Predictio
 
 def _operators(selection: Selection, registered: Registered) -> Iterator[Finding]:
     """Which of the selected operators can be used on which model."""
-    from pytest_edgeai.operators.chains import refusal
+    from pytest_edgeai.operators.chains import lacking, refusal
 
     for operator in selection.operators:
         subjects = {name: registered.subjects[name] for name in selection.models}
-        reasons = {name: refusal(operator, one, registered.operators) for name, one in subjects.items()}
+        known = registered.operators
+        reasons = {
+            name: refusal(operator, one, known) or lacking(operator, one, known) for name, one in subjects.items()
+        }
         refused = [f"cannot be used on {name}: {reason}" for name, reason in reasons.items() if reason]
         where = ", ".join(str(one) for one in selection.placements if registered.fits(operator, one))
         sentence = "; ".join(refused) or f"can be used; runs on {where}"
@@ -238,29 +257,69 @@ def _operators(selection: Selection, registered: Registered) -> Iterator[Finding
 
 
 def _session(
-    settings: Settings, selection: Selection, registered: Registered, medians_s: Mapping[str, float]
+    settings: Settings, selection: Selection, registered: Registered, costs: Mapping[str, RequestCost]
 ) -> Finding:
-    """How many trials a session has, and how long they compute at the least."""
+    """How many trials a session has, and how long they take, computed."""
     from pytest_edgeai.measure.host import this_host
+    from pytest_edgeai.measure.session_time import SERVER_S, SessionTime, trial_time
     from pytest_edgeai.operators.chains import takes_every_cut
+    from pytest_edgeai.tiers.registry import AUTO, usual_backend
+    from pytest_edgeai.tiers.sharing import share_among_nodes
     from pytest_edgeai.tiers.specs import allot
 
-    host, measurement = this_host(), settings.measurement
-    allotments = allot(settings.topology.tiers, host.cores, host.memory_bytes)
-    requests = measurement.warmup + measurement.requests
-    strategies, estimate_s = 0, 0.0
+    host, profile, topology = this_host(), settings.measurement, settings.topology
+    alone = allot(topology.tiers, host.cores, host.memory_bytes)
+    allotments = share_among_nodes(alone, selection.placements, topology, host.cores)
+    backend = usual_backend(topology) if settings.backend == AUTO else settings.backend
+    requests, strategies, spent = profile.warmup + profile.requests, 0, SessionTime()
     for name, operator, placement in itertools.product(selection.models, selection.operators, selection.placements):
-        if registered.fits(operator, placement):
-            scales = [allotments[tier].compute_scale for tier in placement.tiers if tier in allotments]
-            strategies += 1
-            estimate_s += measurement.replicates * requests * medians_s.get(name, 0.0) * max(scales, default=1.0)
-    trials = strategies * measurement.replicates
+        if not registered.fits(operator, placement):
+            continue
+        strategies += 1
+        hops = topology.way(placement.tiers)
+        started = {*placement.tiers, *(hop.far for hop in hops)}
+        scales = [allotments[tier].compute_scale for tier in placement.tiers if tier in allotments]
+        spent += trial_time(
+            costs.get(name, RequestCost(0.0)),
+            requests=requests,
+            probe_s=profile.probe_s,
+            loads_each=profile.session == "per_request",
+            hops=hops,
+            scale=max(scales, default=1.0),
+            servers=placement.nodes * sum(topology.tiers[tier].url is None for tier in started),
+            server_s=SERVER_S.get(backend, 0.0),
+        )
+    spent, trials = spent.times(profile.replicates), strategies * profile.replicates
     every = any(takes_every_cut(name, registered.operators) for name in selection.operators)
     more = " and more, since every cut is a strategy" if every else ""
     sentence = (
-        f"{trials} trials{more} for a test that requests trial: {strategies} strategies × {measurement.replicates} "
-        f"replicates, each with {requests} requests; as an estimate, {estimate_s:.3g} s of computing, to which "
-        "building, starting tiers and crossing links come"
+        f"{trials} trials{more} for a test that requests trial: {strategies} strategies × {profile.replicates} "
+        f"replicates, each with {requests} requests; estimated at {spent.sentence()}, without building artifacts, "
+        "every operator computing as long as the model itself"
     )
-    figures = {"trials": trials, "strategies": strategies, "requests": requests, "estimate_s": estimate_s}
+    figures = {
+        "trials": trials,
+        "strategies": strategies,
+        "requests": requests,
+        "estimate_s": spent.total_s,
+        "computing_s": spent.computing_s,
+        "crossing_s": spent.crossing_s,
+        "probing_s": spent.probing_s,
+        "starting_s": spent.starting_s,
+    }
     return Finding("session", "fine", sentence, figures)
+
+
+def _size_bytes(tensor: Array) -> int:
+    """How much a tensor holds; texts and images are objects."""
+    return sum(len(one) for one in tensor.flat) if tensor.dtype == object else tensor.nbytes
+
+
+def _body_bytes(tensors: Mapping[str, Array], profile: Profile) -> int:
+    """How long the body of a message with these tensors is; those that the encoding cannot carry are left to pytest."""
+    from pytest_edgeai.wire.protocol import InferRequest, ProtocolError, encode_request
+
+    try:
+        return encode_request(InferRequest(tensors), encoding=profile.wire).length
+    except (ProtocolError, TypeError):
+        return sum(map(_size_bytes, tensors.values()))

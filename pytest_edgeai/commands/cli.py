@@ -1,15 +1,30 @@
-"""`edgeai`: what needs no measurement. Each command is a function that returns an exit code."""
+"""`edgeai`: what needs no session of its own. Each command is a function that returns an exit code."""
 
+# PYTHON_ARGCOMPLETE_OK: what activate-global-python-argcomplete looks for
 from __future__ import annotations
 
 import argparse
+import contextlib
+import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 from pytest_edgeai import __version__
-from pytest_edgeai.commands import analyze, export, init
+from pytest_edgeai.commands import (
+    analyze,
+    bisect,
+    comment,
+    comparing,
+    export,
+    history,
+    init,
+    predict,
+    recommend,
+    showing,
+)
 
 if TYPE_CHECKING:
     from pytest_edgeai.measure.findings import Finding
@@ -18,7 +33,12 @@ if TYPE_CHECKING:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; the exit code: 0 all is well, 1 something is not, 2 the command line is wrong."""
-    parser = _parser()
+    parser = command_parser()
+    if "_ARGCOMPLETE" in os.environ:  # a shell asks what may come next
+        with contextlib.suppress(ImportError):
+            import argcomplete
+
+            argcomplete.autocomplete(parser)
     options = parser.parse_args(arguments)
     try:
         code: int = options.command(options)
@@ -28,29 +48,48 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return code
 
 
-def _parser() -> argparse.ArgumentParser:
+def command_parser() -> argparse.ArgumentParser:
+    """The options of every command."""
     parser = argparse.ArgumentParser(
         prog="edgeai",
-        description="Commands of pytest-edgeai that run no trials. To measure: pytest suites/ --benchmark-only",
+        description="Commands of pytest-edgeai. To measure: pytest suites/ --benchmark-only",
     )
     parser.add_argument("--version", action="version", version=f"pytest-edgeai {__version__}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
 
-    latencies = commands.add_parser(
-        "analyze",
-        help="compare latencies measured anywhere: tests, effect sizes, figures",
-        description=analyze.DESCRIPTION,
-        epilog=analyze.EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    analyze.add_arguments(latencies)
-    latencies.set_defaults(command=analyze.run)
+    def add(
+        name: str,
+        run: Callable[[argparse.Namespace], int],
+        arguments: Callable[[argparse.ArgumentParser], None],
+        summary: str,
+        about: ModuleType | None = None,
+    ) -> None:
+        """Add a command; `about` has its DESCRIPTION and EPILOG, where its docstring does not say all."""
+        parser = commands.add_parser(
+            name,
+            help=summary,
+            description=run.__doc__ if about is None else about.DESCRIPTION,
+            epilog=None if about is None else about.EPILOG,
+            formatter_class=argparse.HelpFormatter if about is None else argparse.RawDescriptionHelpFormatter,
+        )
+        arguments(parser)
+        parser.set_defaults(command=run)
 
-    start = commands.add_parser(
-        "init", help="write the files of a project that measures an ONNX file", description=init.run.__doc__
+    add(
+        "analyze",
+        analyze.run,
+        analyze.add_arguments,
+        "compare latencies measured anywhere: tests, effect sizes, figures",
+        analyze,
     )
-    init.add_arguments(start)
-    start.set_defaults(command=init.run)
+    add(
+        "bisect",
+        bisect.run,
+        bisect.add_arguments,
+        "find the commit at which a strategy got slower or less accurate",
+        bisect,
+    )
+    add("init", init.run, init.add_arguments, "write the files of a project that measures an ONNX file")
 
     check = commands.add_parser(
         "check",
@@ -71,15 +110,25 @@ def _parser() -> argparse.ArgumentParser:
     doctor.add_argument("--no-measure", action="store_true", help="leave out the ten seconds that measure this host")
     doctor.set_defaults(command=_doctor)
 
-    written = commands.add_parser(
+    add(
         "export",
-        help="write an artifact as a model repository: for the project's own server, or for Triton",
-        description=export.DESCRIPTION,
-        epilog=export.EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        export.run,
+        export.add_arguments,
+        "write an artifact as a model repository: for the project's own server, or for Triton",
+        export,
     )
-    export.add_arguments(written)
-    written.set_defaults(command=export.run)
+    add(
+        "show",
+        showing.show,
+        showing.add_show_arguments,
+        "open a report in the browser: the newest one, or the one named",
+    )
+    add(
+        "figures",
+        showing.figures,
+        showing.add_figures_arguments,
+        "write a report's plots as SVG and its tables as CSV and LaTeX",
+    )
 
     image = commands.add_parser("image", help="the tier image of the docker backend")
     actions = image.add_subparsers(title="actions", required=True, metavar="ACTION")
@@ -91,26 +140,45 @@ def _parser() -> argparse.ArgumentParser:
     )
     build.set_defaults(command=_image_build)
 
-    compare = commands.add_parser(
+    add(
         "compare",
-        help="say what became worse or better between two saved sessions",
-        description=_compare.__doc__,
+        comparing.compare,
+        comparing.add_arguments,
+        "say what became worse or better between two saved sessions",
     )
-    for name in ("before", "after"):
-        compare.add_argument(
-            name, metavar=name.upper(), help="a path, a name, a number, a git revision, or latest, of a saved session"
-        )
-    compare.add_argument("--root", type=Path, default=Path(), metavar="DIR", help="the project (default: here)")
-    compare.add_argument(
-        "--storage",
-        default="file://./.benchmarks",
-        metavar="DIR",
-        help="where pytest-benchmark keeps sessions (default: %(default)s)",
+    add(
+        "recommend",
+        recommend.run,
+        recommend.add_arguments,
+        "choose the strategy that meets constraints, from what was measured",
+        recommend,
     )
-    compare.add_argument("--json", metavar="PATH", help="write JSON; - prints it instead of the table")
-    compare.add_argument("--markdown", metavar="PATH", help="write Markdown for a pull request; - prints it instead")
-    compare.add_argument("--junit", metavar="PATH", help="write a JUnit report; - prints it instead")
-    compare.set_defaults(command=_compare)
+    add(
+        "predict",
+        predict.run,
+        predict.add_arguments,
+        "say how long requests would take on other links and cores",
+        predict,
+    )
+    add(
+        "history",
+        history.run,
+        history.add_arguments,
+        "show how saved sessions changed over commits, and where",
+        history,
+    )
+    add(
+        "comment",
+        comment.comment,
+        comment.add_comment_arguments,
+        "print a report as the comment on a pull request, or post it",
+    )
+    add(
+        "badge",
+        comment.badge,
+        comment.add_badge_arguments,
+        "write a badge that says how many strategies are green",
+    )
 
     clean = commands.add_parser(
         "clean",
@@ -169,55 +237,6 @@ def _told(findings: Sequence[Finding], *, as_json: bool) -> int:
 
         doctor.show(findings, Console())
     return 1 if any(finding.level == "broken" for finding in findings) else 0
-
-
-def _compare(options: argparse.Namespace) -> int:
-    """Compare two saved sessions, strategy by strategy; exit code 1 where something is worse or missing."""
-    import json
-
-    from pytest_edgeai.errors import EdgeAIError
-    from pytest_edgeai.reporting import comparison as written
-    from pytest_edgeai.reporting import junit
-    from pytest_edgeai.reporting.files import finite
-    from pytest_edgeai.settings import load_settings
-    from pytest_edgeai.verdicts.comparison import compare, rules
-    from pytest_edgeai.versions.baselines import find_recording
-
-    try:
-        sides = [find_recording(wanted, options.root, options.storage) for wanted in (options.before, options.after)]
-        found = compare(sides[0], sides[1], *rules(load_settings(options.root, {})))
-    except EdgeAIError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    for path, text in (
-        (options.json, json.dumps(finite(found.as_json()), indent=1, allow_nan=False) + "\n"),
-        (options.markdown, written.markdown(found)),
-        (options.junit, junit.comparison_report(found)),
-    ):
-        if path == "-":
-            print(text, end="")
-        elif path is not None:
-            try:
-                Path(path).write_text(text, encoding="utf-8")
-            except OSError as error:
-                print(f"error: {path} cannot be written: {error.strerror}", file=sys.stderr)
-                return 2
-    if "-" not in (options.json, options.markdown, options.junit):
-        from rich.console import Console
-
-        console = Console(highlight=False)
-        if not console.is_terminal:
-            console.width = max(console.width, 170)
-        console.print(written.table(found))
-        for sentence in written.sentences(found):
-            console.print(sentence, markup=False, soft_wrap=True)
-        console.print(
-            written.verdict(found),
-            markup=False,
-            soft_wrap=True,
-            style="red" if found.fails else "green" if found.green else "yellow",
-        )
-    return 1 if found.fails else 0
 
 
 def _image_build(options: argparse.Namespace) -> int:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_edgeai.errors import SettingsError
+from pytest_edgeai.measure.energy import POWERCAP, EnergyUnknownError, PackageMeter
 from pytest_edgeai.measure.findings import Finding, Level
 from pytest_edgeai.measure.host import Host, this_host
 from pytest_edgeai.measure.session_lock import HostTakenError, only_session
@@ -22,9 +23,11 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 _EXTRAS = {
-    "operators": ("torch", "transformers", "neural-compressor", "onnxscript", "safetensors", "scikit-learn"),
+    "suite": ("neural-compressor", "onnxscript", "safetensors", "scikit-learn"),
+    "operators": ("torch", "torch-pruning", "transformers"),
     "docker": ("testcontainers",),
     "parallel": ("pytest-xdist",),
+    "completion": ("argcomplete",),
 }
 _STYLES: dict[Level, str] = {"fine": "green", "limited": "yellow", "broken": "red"}
 
@@ -44,6 +47,7 @@ def examine(root: Path) -> list[Finding]:
         *_extras(),
         *_cgroups(),
         _engine(),
+        _energy(),
     ]
     settings = None
     try:
@@ -117,6 +121,13 @@ def _engine() -> Finding:
     except engine.EngineError as error:
         return Finding("engine", "limited", f"tiers are processes, not containers: {error}")
     return Finding("engine", "fine", f"{version.get('Version')}, so tiers are containers where their image can be had")
+
+
+def _energy() -> Finding:
+    try:
+        return Finding("energy", "fine", PackageMeter(POWERCAP).source)
+    except EnergyUnknownError as error:
+        return Finding("energy", "limited", f"of requests it is not known: {error}")
 
 
 def _tiers(settings: Settings, host: Host) -> Finding:

@@ -9,6 +9,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pytest_edgeai.collection.completion import Names, artifacts
+
 if TYPE_CHECKING:
     from pytest_edgeai.commands.repositories import Written
 
@@ -39,7 +41,8 @@ DIR may hold other models. exit code: 0 written, 1 DIR cannot be written, 2 noth
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command line of `edgeai export`."""
     add = parser.add_argument
-    add("strategy", metavar="STRATEGY", help="model and operator, as in reports: bert-sptq")
+    strategy = add("strategy", metavar="STRATEGY", help="model and operator, as in reports: bert-sptq")
+    strategy.completer = Names(artifacts)  # type: ignore[attr-defined]  # argcomplete's
     add("target", metavar="DIR", type=Path, help="the model repository to write into; made when needed")
     add("--layout", choices=("plain", "triton"), default="plain", help="for which server (default: %(default)s)")
     add(
@@ -115,6 +118,7 @@ def _explain_triton(written: Sequence[Written], target: Path) -> Iterator[str]:
         yield "The client asks part after part: the outputs of each are the inputs of the next, by their names."
     yield from _explain_nodes(written)
     yield f"To serve it: tritonserver --model-repository={shlex.quote(str(target.absolute()))}"
+    yield "MLServer takes the folder too, with MLSERVER_MODEL_IMPLEMENTATION naming a runtime for ONNX."
 
 
 def _explain_nodes(written: Sequence[Written]) -> Iterator[str]:

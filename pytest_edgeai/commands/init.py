@@ -37,6 +37,19 @@ examples = $examples  # every fourth one calibrates operators, the others are va
 metrics = $metrics  # budgets are about the first
 $steps
 $budget
+
+# Limits of latency, size, memory and start, and ratios to identity (docs/usage.md):
+# [[budgets.latency]]
+# strategies = "*-edge"
+# max_median_s = 0.040
+# [[budgets.resources]]
+# strategies = "*"
+# max_size_bytes = "5 MB"
+# max_cold_start_s = "300 ms"
+# [[budgets.relative]]
+# strategies = "*-sptq-*"
+# max_ratio_to = "identity"
+# size = 0.5
 """)
 _TEST_TEMPLATE: Final = '''\
 """Measures every strategy of edgeai.toml: model, operator and tier."""
@@ -45,8 +58,8 @@ _TEST_TEMPLATE: Final = '''\
 def test_strategy(trial):
     trial()
 '''
-_WORKFLOW_TEMPLATE: Final = """\
-# Measures compressed models at each pull request and keeps the report.
+WORKFLOW_TEMPLATE: Final = """\
+# Measures compressed models at each pull request, keeps the report and says on the pull request what it found.
 name: edgeai
 
 on:
@@ -55,6 +68,7 @@ on:
 
 permissions:
   contents: read
+  pull-requests: write # for the comment; pull requests from forks do not get it, and do without
 
 jobs:
   measure:
@@ -66,9 +80,22 @@ jobs:
         with:
           python-version: "3.11"
       - run: pip install "pytest-edgeai[all]"
-      - run: pytest --benchmark-only
-      - uses: actions/upload-artifact@v4
+      # Artifacts are stored under the digest of all that decides them, so that an older store is never wrong.
+      - uses: actions/cache@v4
+        with:
+          path: .edgeai/store
+          key: edgeai-store-${{ runner.os }}-${{ github.run_id }}
+          restore-keys: edgeai-store-${{ runner.os }}-
+      - run: pytest --benchmark-only --edgeai-store .edgeai/store
+      - name: Say what was found
         if: always() # a report says why something is not green
+        env:
+          GITHUB_TOKEN: ${{ github.token }}
+        run: |
+          edgeai comment >> "$GITHUB_STEP_SUMMARY"
+          edgeai comment --post
+      - uses: actions/upload-artifact@v4
+        if: always()
         with:
           name: edgeai-report
           path: reports/
@@ -266,7 +293,7 @@ def contents(folder: Path, answers: Answers) -> dict[str, str]:
     return {
         FILE_NAME: _SETTINGS_TEMPLATE.substitute(written, budget=budget),
         TEST: _TEST_TEMPLATE,
-        WORKFLOW: _WORKFLOW_TEMPLATE,
+        WORKFLOW: WORKFLOW_TEMPLATE,
     }
 
 

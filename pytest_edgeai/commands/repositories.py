@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from pytest_edgeai.commands import mlserver
 from pytest_edgeai.commands.export import CLIENT
 from pytest_edgeai.commands.triton import FILE_NAME, configuration
 from pytest_edgeai.errors import EdgeAIError
@@ -152,6 +153,8 @@ def _write_for_triton(piece: Piece, folder: Path, batch: int, artifact: Artifact
     remark = f"{artifact.name}, artifact {artifact.entry.digest}, written by edgeai export"
     text = configuration(folder.name, piece.folder / GRAPH_NAME, batch, remark)
     (folder / FILE_NAME).write_text(text, encoding="utf-8", newline="\n")
+    text = mlserver.settings(folder.name, piece.folder / GRAPH_NAME, f"1/{GRAPH_NAME}")
+    (folder / mlserver.FILE_NAME).write_text(text, encoding="utf-8", newline="\n")
     _copy(piece.graph_files, folder / "1")
     if piece.other_files:
         _copy(piece.other_files, folder / CLIENT)

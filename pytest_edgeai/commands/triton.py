@@ -32,7 +32,7 @@ _TYPES = {
 
 
 @dataclass(frozen=True, slots=True)
-class _Tensor:
+class GraphTensor:
     """An input or output of a graph by Triton's words; -1 is a dimension of any size."""
 
     name: str
@@ -76,9 +76,7 @@ def configuration(name: str, graph: Path, batch: int, remark: str) -> str:
     GraphError
         It has a tensor that a configuration cannot describe.
     """
-    model = read_graph(graph)
-    inputs = [_tensor(one, graph) for one in fed(model.graph)]
-    outputs = [_tensor(one, graph) for one in model.graph.output]
+    inputs, outputs = graph_tensors(graph)
     batched = bool(inputs) and all(one.has_batch for one in (*inputs, *outputs))
     lines = [
         f"# {' '.join(remark.split())}",
@@ -94,7 +92,19 @@ def configuration(name: str, graph: Path, batch: int, remark: str) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _tensor(described: Any, graph: Path) -> _Tensor:
+def graph_tensors(graph: Path) -> tuple[list[GraphTensor], list[GraphTensor]]:
+    """The inputs and the outputs of an ONNX file.
+
+    Raises
+    ------
+    GraphError
+        It has a tensor that cannot be described.
+    """
+    model = read_graph(graph)
+    return [_tensor(one, graph) for one in fed(model.graph)], [_tensor(one, graph) for one in model.graph.output]
+
+
+def _tensor(described: Any, graph: Path) -> GraphTensor:
     from onnx import TensorProto
 
     if not described.type.HasField("tensor_type"):
@@ -106,7 +116,7 @@ def _tensor(described: Any, graph: Path) -> _Tensor:
     if not tensor.HasField("shape"):
         raise GraphError(f"{graph}: {described.name!r} has no shape: Triton needs to know how many dimensions it has")
     dims = tuple(one.dim_value if one.dim_value > 0 else -1 for one in tensor.shape.dim)
-    return _Tensor(described.name, _TYPES[element], dims)
+    return GraphTensor(described.name, _TYPES[element], dims)
 
 
 def _quoted(text: str) -> str:

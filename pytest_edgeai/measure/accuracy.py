@@ -6,7 +6,8 @@ can be compared with these (parity).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,13 +15,16 @@ from typing import Any
 import numpy as np
 
 from pytest_edgeai.arrays import Array
+from pytest_edgeai.measure.combinations import Combination, combinations_of
 from pytest_edgeai.measure.host import Host
 from pytest_edgeai.parallel import node_folders
+from pytest_edgeai.parallel.aggregation import Aggregation
 from pytest_edgeai.parallel.in_process import NodesInProcess
 from pytest_edgeai.serving.repository import Execution, Model, infer_chain, part_folders
 from pytest_edgeai.store import Artifact, Entry, Recipe, Store, library_versions, source_digest
 from pytest_edgeai.subjects import SubjectModel
 from pytest_edgeai.subjects.examples import Examples
+from pytest_edgeai.subjects.figures import amount
 from pytest_edgeai.subjects.metrics import PERCENT, Metric, metric_of
 from pytest_edgeai.subjects.predictions import MetricError, Output, Predictions, References, gathered
 
@@ -67,21 +71,6 @@ class Score:
         return f"{self.label} {amount(self.value, self.unit)}"
 
 
-def amount(value: float, unit: str, *, digits: int = 1) -> str:
-    """A value with its unit, as reports have it.
-
-    Parameters
-    ----------
-    value
-        The number.
-    unit
-        `%`, any other, or empty.
-    digits
-        Behind the point of percentages; other numbers have four that count.
-    """
-    return f"{value:.{digits}f} %" if unit == PERCENT else f"{value:.4g} {unit}".rstrip()
-
-
 @dataclass(frozen=True, slots=True)
 class Evaluation:
     """Predictions on the validation examples and the accuracy they amount to.
@@ -96,12 +85,15 @@ class Evaluation:
         The digest of the examples' content.
     unmeasured
         Why accuracy is not measured, or empty; see `SubjectModel`.
+    combinations
+        Of an artifact for several nodes, the first metric of some of them.
     """
 
     predictions: Predictions
     scores: Mapping[str, Score]
     examples: str = ""
     unmeasured: str = ""
+    combinations: tuple[Combination, ...] = ()
 
     @property
     def metrics(self) -> dict[str, float]:
@@ -129,6 +121,7 @@ def recipe(
             "libraries": library_versions(("onnxruntime", "numpy", "pillow", "tokenizers")),
             **({"unmeasured": subject.unmeasured} if subject.unmeasured else {}),
             **({"baseline": baseline.entry.content} if baseline is not None else {}),
+            **({"combinations": 1} if node_folders(artifact.entry.folder) else {}),
         },
     )
 
@@ -175,15 +168,16 @@ def evaluate(
     """
 
     def build(folder: Path) -> Mapping[str, Any]:
-        answer = _local(artifact.entry.folder)
-        predictions = gathered([answer(one.inputs) for one in validation], has_classes=subject.has_classes)
+        answers, by_node, aggregation = _answers(artifact.entry.folder, validation)
+        predictions = gathered(answers, has_classes=subject.has_classes)
         usual = predictions if baseline is None else baseline[1].predictions
         metrics = () if subject.unmeasured else metrics_of(subject)
-        scores = {
-            metric.name: score(metric, predictions, usual.values if metric.compares_with_baseline else references)
-            for metric in metrics
-        }
-        found = Evaluation(predictions, scores, validation.content, subject.unmeasured)
+        truths = [usual.values if metric.compares_with_baseline else references for metric in metrics]
+        scores = {metric.name: score(metric, predictions, truth) for metric, truth in zip(metrics, truths, strict=True)}
+        combinations: tuple[Combination, ...] = ()
+        if aggregation is not None and metrics:
+            combinations = combinations_of(aggregation, by_node, lambda told: _value(metrics[0], told, truths[0]))
+        found = Evaluation(predictions, scores, validation.content, subject.unmeasured, combinations)
         if not subject.unmeasured:
             check(found, references)
         return _write(folder, found)
@@ -208,18 +202,31 @@ def score(metric: Metric, predictions: Predictions, references: References) -> S
     MetricError
         It does not fit them, fails, or gives no finite number.
     """
-    try:
-        value = float(metric.score(predictions, references))
+    value = _value(metric, predictions, references)
+    with _blamed_on(metric):
         parts = None if metric.parts is None else metric.parts(predictions, references)
         correct = None if metric.correct is None else metric.correct(predictions, references)
+    replicates = _replicates(metric, predictions, references) if parts is None else None
+    return Score(metric.name, metric.label, metric.unit, metric.higher_is_better, value, parts, replicates, correct)
+
+
+def _value(metric: Metric, predictions: Predictions, references: References) -> float:
+    with _blamed_on(metric):
+        value = float(metric.score(predictions, references))
+    if not np.isfinite(value):
+        raise MetricError(f"metric {metric.name} is {value}, which is not a number to compare")
+    return value
+
+
+@contextlib.contextmanager
+def _blamed_on(metric: Metric) -> Iterator[None]:
+    """Name the metric in every failure of it."""
+    try:
+        yield
     except MetricError as error:
         raise MetricError(f"metric {metric.name}: {error}") from None
     except Exception as error:
         raise MetricError(f"metric {metric.name} fails: {type(error).__name__}: {error}") from error
-    if not np.isfinite(value):
-        raise MetricError(f"metric {metric.name} is {value}, which is not a number to compare")
-    replicates = _replicates(metric, predictions, references) if parts is None else None
-    return Score(metric.name, metric.label, metric.unit, metric.higher_is_better, value, parts, replicates, correct)
 
 
 def _replicates(metric: Metric, predictions: Predictions, references: References) -> Array:
@@ -250,12 +257,16 @@ def _resampled(metric: Metric, predictions: Predictions, references: References)
     return compute
 
 
-def _local(folder: Path) -> Callable[[Mapping[str, Array]], dict[str, Array]]:
-    """What answers a request by an artifact's graphs in this process."""
+def _answers(
+    folder: Path, validation: Examples
+) -> tuple[list[dict[str, Array]], list[list[dict[str, Array]]], Aggregation | None]:
+    """What an artifact's graphs answer in this process, and of several nodes what each does, and what is made of it."""
     if node_folders(folder):
-        return NodesInProcess(folder)
+        nodes = NodesInProcess(folder)
+        by_node = [nodes.answers(one.inputs) for one in validation]
+        return [nodes.aggregation(told) for told in by_node], by_node, nodes.aggregation
     parts = [Model(part, Execution()) for part in part_folders(folder)]
-    return lambda tensors: infer_chain(parts, tensors)
+    return [infer_chain(parts, one.inputs) for one in validation], [], None
 
 
 def _write(folder: Path, evaluation: Evaluation) -> Mapping[str, Any]:
@@ -283,6 +294,7 @@ def _write(folder: Path, evaluation: Evaluation) -> Mapping[str, Any]:
         "samples": len(evaluation.predictions),
         "examples": evaluation.examples,
         "unmeasured": evaluation.unmeasured,
+        "combinations": [{"nodes": list(one.nodes), "value": one.value} for one in evaluation.combinations],
     }
 
 
@@ -305,4 +317,5 @@ def load(entry: Entry) -> Evaluation:
             parts = None if numerator is None else (numerator, arrays[f"score{number}.denominator"])
             scores[one["name"]] = Score(**one, parts=parts, **kept)
     predictions = Predictions(outputs, provenance["has_classes"])
-    return Evaluation(predictions, scores, provenance["examples"], provenance.get("unmeasured", ""))
+    combinations = tuple(Combination(tuple(one["nodes"]), one["value"]) for one in provenance.get("combinations", ()))
+    return Evaluation(predictions, scores, provenance["examples"], provenance.get("unmeasured", ""), combinations)

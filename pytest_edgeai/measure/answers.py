@@ -14,6 +14,7 @@ from pytest_edgeai.measure.link_errors import Crossing
 from pytest_edgeai.measure.records import TrialInvalid
 from pytest_edgeai.protocols import Tolerances
 from pytest_edgeai.subjects.predictions import LABELS, SCORES, as_text
+from pytest_edgeai.tiers.specs import tier_of
 from pytest_edgeai.wire.client import Answer
 from pytest_edgeai.wire.timing import Span
 
@@ -39,9 +40,31 @@ def spans_of(answer: Answer, latency_s: float) -> dict[str, float]:
     return spans
 
 
+def computed_of(answer: Answer) -> dict[str, float]:
+    """Seconds of `compute` by tier."""
+    computed_s: dict[str, float] = {}
+    for span in answer.spans:
+        if span.name == "compute":
+            tier = tier_of(span.place)
+            computed_s[tier] = computed_s.get(tier, 0.0) + span.duration_s
+    return computed_s
+
+
+def crossed_of(answer: Answer) -> dict[str, tuple[int, int]]:
+    """Lengths of the request and of the answer by hop; the same whichever node a hop leads to."""
+    return {_NODE.sub("", one.hop): (one.sent_bytes, one.received_bytes) for one in crossings_of(answer) if one.hop}
+
+
 def cpu_of(answer: Answer) -> float | None:
     """CPU time of all that was computed, where every tier that did tells it."""
     told = [span.cpu_s for span in answer.spans if span.name == "compute"]
+    known = [one for one in told if one is not None]
+    return sum(known) if known and len(known) == len(told) else None
+
+
+def instructions_of(answer: Answer) -> int | None:
+    """Instructions of all that was computed, where every tier that did counts them."""
+    told = [span.instructions for span in answer.spans if span.name == "compute"]
     known = [one for one in told if one is not None]
     return sum(known) if known and len(known) == len(told) else None
 

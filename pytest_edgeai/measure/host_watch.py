@@ -14,6 +14,7 @@ from pytest_edgeai.measure.host import Moment, family_of, in_namespaces, load_av
 from pytest_edgeai.serving.limits import whereabouts
 from pytest_edgeai.tiers.backend import TierState
 
+_CLOCKS = ("cpu_s", "wall_s")
 _SHORTEST_S = 0.2
 """CPU time is told in hundredths of a second: of less time than this it says nothing."""
 
@@ -77,15 +78,16 @@ def needed_cores(states: Iterable[TierState]) -> int:
 
 
 def reference(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, dict[str, float]]:
-    """What a record says of the reference: by tier or node, seconds of its fastest runs.
+    """What a record says of the reference: by tier or node, seconds of its fastest runs, and of its median ones.
 
-    `cpu_s` and `wall_s` are the means of before and after the requests.
+    `cpu_s` and `wall_s`, and their medians, are the means of before and after the requests.
     """
     return {
         place: {
-            **{key: (before[place]["fastest"][key] + last["fastest"][key]) / 2 for key in ("cpu_s", "wall_s")},
+            **{key: (before[place]["fastest"][key] + last["fastest"][key]) / 2 for key in _CLOCKS},
             "before_cpu_s": before[place]["fastest"]["cpu_s"],
             "after_cpu_s": last["fastest"]["cpu_s"],
+            **{f"median_{key}": (before[place]["median"][key] + last["median"][key]) / 2 for key in _CLOCKS},
         }
         for place, last in after.items()
         if place in before

@@ -120,7 +120,7 @@ def estimate_link_errors(
 
 
 def judge_link_errors(
-    errors: LinkErrors, latency_s: float, tolerance: float, probes: Sequence[Probe]
+    errors: LinkErrors, latency_s: float, tolerance: float, floor_s: float, probes: Sequence[Probe]
 ) -> tuple[str, tuple[str, ...]]:
     """Whether links could have changed a trial's latency by more than is tolerated.
 
@@ -132,6 +132,8 @@ def judge_link_errors(
         The trial's median latency.
     tolerance
         The share of it that is tolerated.
+    floor_s
+        The seconds that are tolerated whatever their share: links cannot be probed any better.
     probes
         What the probes found, for the sentences.
 
@@ -141,17 +143,51 @@ def judge_link_errors(
         Why the trial is invalid, or empty; and sentences about links that are off without changing anything.
     """
     share = errors.largest_s / latency_s
+    tolerated_s = max(tolerance * latency_s, floor_s)
     off = [probe for probe in probes if abs(probe.rate_error) > REMARKABLE_RATE_ERROR]
-    if abs(share) > tolerance:
+    if abs(errors.largest_s) > tolerated_s:
         more = "".join(f"; {probe.sentence()}" for probe in off)
         how = "longer" if share > 0 else "shorter"
         return (
             f"the links made requests {abs(errors.largest_s) * 1e3:.3g} ms {how}, {abs(share):.1%} of their latency, "
-            f"where {tolerance:.1%} are tolerated (tolerances.link_share){more}",
+            f"where {_tolerance_words(tolerance, floor_s, latency_s)}{more}",
             (),
         )
+    if abs(share) > tolerance:
+        remark = (
+            f"links contribute up to {abs(errors.largest_s) * 1e3:.2g} ms to its latency, {abs(share):.1%}, which is "
+            f"within the {floor_s * 1e3:g} ms that links cannot be probed better than (tolerances.link_floor_s)"
+        )
+        return "", (remark,)
     return "", tuple(
         f"{probe.sentence()}; that changes these requests by {abs(share):.1%}, which is tolerated" for probe in off
+    )
+
+
+def _tolerance_words(tolerance: float, floor_s: float, latency_s: float) -> str:
+    """What is tolerated, and which setting says it."""
+    if floor_s > tolerance * latency_s:
+        return f"{floor_s * 1e3:g} ms are tolerated (tolerances.link_floor_s)"
+    return f"{tolerance:.1%} are tolerated (tolerances.link_share)"
+
+
+def floor_remark(shares: Mapping[str, tuple[float, float]], tolerance: float) -> str:
+    """A sentence about strategies that are so fast that links may be a large part of what they differ by; or empty.
+
+    Parameters
+    ----------
+    shares
+        Of each strategy, the largest error of links in a valid trial, in seconds and as a share of that latency.
+    tolerance
+        The share that is tolerated of longer latencies.
+    """
+    short = {name: one for name, one in shares.items() if one[1] > tolerance}
+    if not short:
+        return ""
+    name, (seconds, share) = max(short.items(), key=lambda one: one[1][1])
+    return (
+        f"links contribute up to {seconds * 1e3:.2g} ms to the latency of {', '.join(sorted(short))}, {share:.1%} of "
+        f"the median of {name}: differences from other tiers or versions that are smaller than that are not proven"
     )
 
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from pytest_edgeai.arrays import Array
 from pytest_edgeai.matrix.strategies import PlannedTrial
+from pytest_edgeai.measure.energy import Energy
 from pytest_edgeai.measure.link_errors import LinkErrors
 from pytest_edgeai.tiers.backend import Cause
 from pytest_edgeai.tiers.probe import Probe
@@ -76,6 +77,12 @@ class MeasuredRequest:
         CPU time of the computing threads in `compute`, or None where the tiers do not tell it.
     waited_s
         How much of pre-processing and compute passed while they waited for a core, or None.
+    computed_s
+        `compute` by tier, where a chain of tiers computes.
+    crossed_bytes
+        By hop, the lengths of the request and of the answer on it, heads included; of hops whose ends tell them.
+    instructions
+        How many the computing threads retired in `compute`, or None where a tier cannot count them.
     """
 
     run: int
@@ -86,6 +93,9 @@ class MeasuredRequest:
     late_s: float = 0.0
     cpu_s: float | None = None
     waited_s: float | None = None
+    computed_s: Mapping[str, float] = field(default_factory=dict)
+    crossed_bytes: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    instructions: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +128,10 @@ class TrialRecord:
         What was asked of tiers and could not be read back, each once.
     load_s
         Seconds until a tier had loaded its models, by tier; only of those that tell.
+    cold_start_s
+        Seconds of loading and of the first request together; None where a tier does not tell how long it loaded.
+    energy
+        Of a request, or why that is not known.
     started_at
         Seconds since the epoch.
     duration_s
@@ -144,6 +158,8 @@ class TrialRecord:
     tiers: Mapping[str, Mapping[str, Mapping[str, Any]]] = field(default_factory=dict)
     unproven: tuple[Unproven, ...] = ()
     load_s: Mapping[str, float] = field(default_factory=dict)
+    cold_start_s: float | None = None
+    energy: Energy = field(default_factory=Energy)
     started_at: float = 0.0
     duration_s: float = 0.0
     host: Mapping[str, float | None] = field(default_factory=dict)
@@ -176,8 +192,23 @@ class TrialRecord:
             "spans_s": {name: [one.spans_s.get(name) for one in self.measurements] for name in names},
             "cpu_s": [one.cpu_s for one in self.measurements],
             "waited_s": [one.waited_s for one in self.measurements],
+            "instructions": [one.instructions for one in self.measurements],
+            "computed_s": _columns([one.computed_s for one in self.measurements]),
+            "sent_bytes": _columns([_ends(one, 0) for one in self.measurements]),
+            "received_bytes": _columns([_ends(one, 1) for one in self.measurements]),
             **({"slowest": [one.slowest for one in self.measurements]} if strategy.placement.nodes > 1 else {}),
         }
+
+
+def _ends(one: MeasuredRequest, end: int) -> dict[str, int]:
+    """By hop, the length of the request (0) or of the answer (1)."""
+    return {hop: lengths[end] for hop, lengths in one.crossed_bytes.items()}
+
+
+def _columns(rows: Sequence[Mapping[str, float]]) -> dict[str, list[float | None]]:
+    """Values of requests by their names, None where a request has none."""
+    names = dict.fromkeys(name for row in rows for name in row)
+    return {name: [row.get(name) for row in rows] for name in names}
 
 
 def _span_columns(measurements: Sequence[MeasuredRequest]) -> list[str]:

@@ -22,8 +22,19 @@ import numpy as np
 from pytest_edgeai.arrays import Array
 from pytest_edgeai.matrix.strategies import PlannedTrial
 from pytest_edgeai.measure.accuracy import Evaluation
-from pytest_edgeai.measure.answers import check_nodes, check_parity, cpu_of, crossings_of, spans_of, wait_of
+from pytest_edgeai.measure.answers import (
+    check_nodes,
+    check_parity,
+    computed_of,
+    cpu_of,
+    crossed_of,
+    crossings_of,
+    instructions_of,
+    spans_of,
+    wait_of,
+)
 from pytest_edgeai.measure.contention import judge_contention, judge_speed, marked
+from pytest_edgeai.measure.energy import EnergyWatch, watch_energy
 from pytest_edgeai.measure.host_watch import HostWatch, needed_cores, reference
 from pytest_edgeai.measure.link_errors import LinkErrors, estimate_link_errors, judge_link_errors
 from pytest_edgeai.measure.records import MeasuredRequest, TrialInvalid, TrialRecord, Unproven
@@ -115,9 +126,9 @@ def run_trial(deployment: Deployment, assignment: Assignment, stopwatch: Stopwat
         unproven = _check_graphs(before, assignment)
         reference_before = deployment.reference()
         probes = _probe(deployment, assignment)
-        with deployment.client() as client, _apart_from(deployment.cores):
+        with watch_energy(before) as energy, deployment.client() as client, _apart_from(deployment.cores):
             watch.mark()
-            measurements, answers = _send(client, assignment, stopwatch)
+            measurements, first, answers = _send(client, assignment, stopwatch, energy)
             watch.mark()
         references = reference(reference_before, deployment.reference())
         after = deployment.states()
@@ -139,6 +150,7 @@ def run_trial(deployment: Deployment, assignment: Assignment, stopwatch: Stopwat
     link_errors, wrong_links, remarks = _judge_links(deployment, assignment, measurements, answers, probes)
     if spoiled or wrong_links:
         raise TrialInvalid(spoiled or wrong_links, "host", host, references)
+    load_s = {state.tier: sum(state.limits["load_s"].values()) for state in before if "load_s" in state.limits}
     return TrialRecord(
         trial=assignment.trial,
         status="valid",
@@ -148,7 +160,9 @@ def run_trial(deployment: Deployment, assignment: Assignment, stopwatch: Stopwat
         remarks=remarks,
         tiers={now.tier: {"before": then.limits, "after": now.limits} for then, now in zip(before, after, strict=True)},
         unproven=(*(Unproven(state.tier, what) for state in after for what in state.unproven), *unproven),
-        load_s={state.tier: sum(state.limits["load_s"].values()) for state in before if "load_s" in state.limits},
+        load_s=load_s,
+        cold_start_s=_cold_start_s(first, load_s, before),
+        energy=energy.energy(len(measurements)),
         started_at=started_at,
         duration_s=time.perf_counter() - started,
         host=host,
@@ -198,7 +212,8 @@ def _judge_links(
     if errors is None:
         return None, "", ()
     latency_s = float(np.median([one.latency_s for one in measurements]))
-    return errors, *judge_link_errors(errors, latency_s, assignment.tolerances.link_share, probes)
+    tolerances = assignment.tolerances
+    return errors, *judge_link_errors(errors, latency_s, tolerances.link_share, tolerances.link_floor_s, probes)
 
 
 @contextlib.contextmanager
@@ -234,10 +249,17 @@ def _check_concurrent_rates(deployment: Deployment, assignment: Assignment) -> N
             raise TrialInvalid(sentence, cause="host")
 
 
+def _cold_start_s(first: Answer, load_s: Mapping[str, float], states: Sequence[TierState]) -> float | None:
+    """What loading and the first request take, or None where a tier does not tell how long it loaded."""
+    if any(span.name == "load" for span in first.spans):  # each request loads, the first one as well
+        return first.latency_s
+    return first.latency_s + sum(load_s.values()) if len(load_s) == len(states) else None
+
+
 def _send(
-    client: Requests, assignment: Assignment, stopwatch: Stopwatch
-) -> tuple[tuple[MeasuredRequest, ...], tuple[Answer, ...]]:
-    """Send all requests; what was measured, and the answers."""
+    client: Requests, assignment: Assignment, stopwatch: Stopwatch, energy: EnergyWatch
+) -> tuple[tuple[MeasuredRequest, ...], Answer, tuple[Answer, ...]]:
+    """Send all requests; what was measured, the first answer of all, and those that count."""
     profile = assignment.profile
     numbers = assignment.validation.largest(profile.inputs)
     if len(numbers) < profile.inputs:
@@ -253,13 +275,19 @@ def _send(
         answers.append(answer)
         return answer
 
-    gc.collect()
-    gc.freeze()  # what pytest has piled up is not worth walking through in the middle of a request
+    def arguments() -> tuple[tuple[Mapping[str, Array]], dict[str, Any]]:
+        if len(answers) == profile.warmup:
+            energy.begin()
+        return (next(turn),), {}
+
+    gc.collect(1)  # what the last trial left; all that pytest has piled up takes as long to walk through as a trial
+    gc.freeze()  # so that nothing of it is walked through in the middle of a request
     try:
-        timed_s = stopwatch(send, lambda: ((next(turn),), {}), profile.requests, profile.warmup)
+        timed_s = stopwatch(send, arguments, profile.requests, profile.warmup)
+        energy.end()
     finally:
         gc.unfreeze()
-    answers = answers[profile.warmup :]
+    every, answers = answers, answers[profile.warmup :]
     if len(timed_s) != profile.requests or len(answers) != profile.requests:
         raise TrialInvalid(f"{len(timed_s)} of {profile.requests} requests were timed")
     _compare_clocks(timed_s, answers)
@@ -271,9 +299,21 @@ def _send(
         spans_s, wait = spans_of(answer, latency_s), wait_of(answer, latency_s)
         waited_s = None if wait is None else wait.waited_s
         measurements.append(
-            MeasuredRequest(run, number, latency_s, spans_s, answer.slowest, answer.late_s, cpu_of(answer), waited_s)
+            MeasuredRequest(
+                run,
+                number,
+                latency_s,
+                spans_s,
+                answer.slowest,
+                answer.late_s,
+                cpu_of(answer),
+                waited_s,
+                computed_of(answer),
+                crossed_of(answer),
+                instructions_of(answer),
+            )
         )
-    return tuple(measurements), tuple(answers)
+    return tuple(measurements), every[0], tuple(answers)
 
 
 def _compare_clocks(timed_s: Sequence[float], answers: Sequence[Answer]) -> None:

@@ -11,7 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, Self, TypeAlias, TypeVar, final
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeAlias, TypeVar, final
 
 from pytest_edgeai.arrays import Array
 from pytest_edgeai.errors import EdgeAIError
@@ -164,7 +164,7 @@ class Operator(ABC, Generic[P]):
     """A frozen model of the operator's parameters with their defaults."""
 
     libraries: ClassVar[tuple[str, ...]] = ()
-    """Distributions whose version decides the artifact."""
+    """The distributions whose version decides the artifact."""
 
     def __init__(self, parameters: P) -> None:
         self.parameters = parameters
@@ -173,6 +173,38 @@ class Operator(ABC, Generic[P]):
     def sources(cls) -> tuple[Path, ...]:
         """Files whose content decides the artifact: by default the one the class is in."""
         return (Path(inspect.getfile(cls)),)
+
+    def takes_network(self, subject: SubjectModel, *, first: bool) -> bool:  # noqa: ARG002  # for others
+        """Whether it starts from a torch network, and needs torch.
+
+        Parameters
+        ----------
+        subject
+            The subject model.
+        first
+            Whether no operator comes before it in a chain.
+        """
+        return self.takes == "network"
+
+    def libraries_for(self, subject: SubjectModel, *, first: bool) -> tuple[str, ...]:  # noqa: ARG002  # for others
+        """The distributions whose version decides the artifact of a subject model: by default `libraries`.
+
+        Parameters
+        ----------
+        subject, first
+            As in `takes_network`.
+        """
+        return self.libraries
+
+    def requirements_for(self, subject: SubjectModel, *, first: bool) -> tuple[str, ...]:
+        """The distributions without which nothing can be made: by default those of `libraries_for`.
+
+        Parameters
+        ----------
+        subject, first
+            As in `takes_network`.
+        """
+        return self.libraries_for(subject, first=first)
 
     @property
     def tiers(self) -> tuple[str, ...]:
@@ -339,47 +371,3 @@ class NetworkOperator(Operator[P]):
         changed = self.change(job)
         networks.save(changed.network, changed.origin, job.subject, job.folder)
         return changed.provenance
-
-
-class Composition(Operator[NoParameters]):
-    """Operators one after the other, each with its own parameters.
-
-    Parameters
-    ----------
-    parameters
-        None: those of its steps are theirs.
-    """
-
-    chain: tuple[str, ...]
-    """Their names."""
-
-    @classmethod
-    def named(cls, name: str, chain: tuple[str, ...]) -> Self:
-        """A composition that is not registered.
-
-        Parameters
-        ----------
-        name
-            As in test ids: the names of the steps, joined by `>`.
-        chain
-            The names of the steps.
-        """
-        composition = cls(NoParameters())
-        composition.name, composition.chain = name, chain
-        return composition
-
-    @final
-    def build(self, job: Job) -> Mapping[str, Any]:  # noqa: ARG002  # its steps are built
-        """Do not call it: each of the steps is built by itself, so that chains share what they have in common.
-
-        Parameters
-        ----------
-        job
-            Not used.
-
-        Raises
-        ------
-        BuildError
-            Always.
-        """
-        raise BuildError(f"{self.name} is not built in one step")

@@ -1,6 +1,6 @@
 """Operators by names that nobody registered: chains such as `distilled>sptq`, single cuts such as `partition.3`.
 
-Pure functions, which also say what steps an operator's artifact is made in.
+They also say what steps an operator's artifact is made in, and why it cannot be made.
 """
 
 from __future__ import annotations
@@ -9,7 +9,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from pytest_edgeai.errors import SettingsError, unknown
-from pytest_edgeai.operators import Composition, Form, Operator
+from pytest_edgeai.operators import Form, Operator
+from pytest_edgeai.operators.composition import Composition
+from pytest_edgeai.operators.extras import first_missing, installing, is_installed
 from pytest_edgeai.operators.partition import Partition
 from pytest_edgeai.partition.cut_numbers import family_of, numbered, numbers_of
 from pytest_edgeai.subjects import SubjectModel
@@ -76,7 +78,8 @@ def steps(name: str, operators: Mapping[str, Operator[Any]]) -> tuple[Operator[A
 
 def incompatibility(step: Operator[Any], subject: SubjectModel) -> str:
     """Why a step of a chain can do nothing with a subject model, in a sentence; empty where it can be tried."""
-    if step.takes == "network" and step.name != EXPORTER and subject.graph is not None:
+    if step.takes == "network" and step.name != EXPORTER and subject.network is None:
+        assert subject.graph is not None
         return (
             f"{step.name} changes a torch network, and the model is the ONNX file {subject.graph.name}; operators that "
             "take a graph can be used (identity, sptq, partition)"
@@ -91,6 +94,34 @@ def incompatibility(step: Operator[Any], subject: SubjectModel) -> str:
 def refusal(name: str, subject: SubjectModel, operators: Mapping[str, Operator[Any]]) -> str:
     """Why an operator or chain cannot be used on a subject model, by its first step that cannot; empty where it can."""
     return next(filter(None, (incompatibility(step, subject) for step in steps(name, operators))), "")
+
+
+def lacking(name: str, subject: SubjectModel, operators: Mapping[str, Operator[Any]]) -> str:
+    """What to install where an artifact cannot be made without, in a sentence; empty where all is installed.
+
+    Nothing is imported.
+
+    Parameters
+    ----------
+    name
+        Of an operator or chain.
+    subject
+        The subject model.
+    operators
+        By name.
+    """
+    if missing := first_missing(subject.examples.libraries):
+        return f"the examples of model {subject.name} need {missing}"
+    for number, step in enumerate(steps(name, operators)):
+        takes_network = step.takes_network(subject, first=number == 0)
+        if takes_network and not is_installed("torch"):
+            what = f"model {subject.name} is" if step.name == EXPORTER else f"operator {step.name} changes"
+            return f"{what} a torch network, and torch is not installed: {installing('torch')}"
+        if missing := first_missing(step.requirements_for(subject, first=number == 0)):
+            return f"operator {step.name} needs {missing}"
+        if takes_network and (missing := first_missing(subject.libraries or ())):
+            return f"model {subject.name} needs {missing}"
+    return ""
 
 
 def tiers_of(name: str, operators: Mapping[str, Operator[Any]]) -> tuple[str, ...]:
@@ -147,8 +178,8 @@ def _add(name: str, operators: dict[str, Operator[Any]]) -> None:
 
 def _flat(name: str, operators: Mapping[str, Operator[Any]], within: tuple[str, ...]) -> Iterator[Operator[Any]]:
     if name not in operators:
-        among = f"in {within[0]!r} " if within else ""
-        raise SettingsError(f"operator {among}{unknown('operator', name, tuple(operators))}")
+        among = f"in {within[0]!r}, " if within else ""
+        raise SettingsError(f"{among}{unknown('operator', name, [one for one in operators if SEPARATOR not in one])}")
     if name in within:
         raise SettingsError(f"operator {within[0]!r} cannot be made: {name} is a step of itself")
     operator = operators[name]

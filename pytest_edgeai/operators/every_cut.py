@@ -15,7 +15,7 @@ from typing import Any
 
 from pytest_edgeai.operators import BuildError, Operator, chains
 from pytest_edgeai.operators.preparation import Plan
-from pytest_edgeai.operators.worker import Failure, Progress, prepare_all
+from pytest_edgeai.operators.worker import Failure, Progress, Wanted, prepare_all
 from pytest_edgeai.partition.cut_numbers import numbered
 from pytest_edgeai.serving.repository import GRAPH_NAME
 from pytest_edgeai.store import Entry, Recipe
@@ -136,6 +136,10 @@ class _Counting:
             return {"cuts": [asdict(cut) for cut in cuts]}
 
         plan.store.find_or_build(self._recipe(model, last, calibration, base), count, note)
+
+    def starts_from(self, wanted: Wanted, other: Wanted) -> bool:  # noqa: ARG002  # of a protocol
+        """Cuts of one operator are counted without those of another."""
+        return False
 
     def _recipe(self, model: str, partition: Operator[Any], calibration: Examples, base: Entry) -> Recipe:
         """All that decides parts decides cuts, too."""

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_edgeai.arrays import Array
+from pytest_edgeai.subjects.skeletons import strip
 
 if TYPE_CHECKING:
-    import onnx_ir as ir
     import torch
 
 EXPORT_LIBRARIES = ("torch", "onnx", "onnxscript")
@@ -19,7 +19,9 @@ OUTPUT = "logits"
 _LARGE_BYTES = 1_500_000_000  # protobuf ends at 2 GB: beyond, weights go to a file of their own
 
 
-def export(network: torch.nn.Module, example: Mapping[str, Array], path: Path, opset: int) -> None:
+def export(
+    network: torch.nn.Module, example: Mapping[str, Array], path: Path, opset: int, *, fold: bool = True
+) -> None:
     """Write a network as an ONNX graph.
 
     Parameters
@@ -33,6 +35,8 @@ def export(network: torch.nn.Module, example: Mapping[str, Array], path: Path, o
         The graph's file.
     opset
         Version of the ONNX operator set.
+    fold
+        Whether to compute what is constant, and so to change weights; without, it is left to who fills a skeleton.
     """
     import torch
 
@@ -52,9 +56,10 @@ def export(network: torch.nn.Module, example: Mapping[str, Array], path: Path, o
             opset_version=opset,
             dynamic_shapes=tuple({0: batch} for _ in arguments),
             verbose=False,
+            optimize=fold,
         )
     assert program is not None
-    _strip(program.model)
+    strip(program.model)
     program.save(path, external_data=size_bytes > _LARGE_BYTES)
 
 
@@ -70,16 +75,6 @@ def tidy(path: Path) -> None:
     model = ir.load(path)
     optimize_ir(model)
     LiftConstantsToInitializersPass(lift_all_constants=True)(model)
-    _strip(model)
+    strip(model)
     size_bytes = sum(value.const_value.nbytes for value in model.graph.initializers.values() if value.const_value)
     ir.save(model, path, external_data=f"{path.name}.data" if size_bytes > _LARGE_BYTES else None)
-
-
-def _strip(model: ir.Model) -> None:
-    """Drop the exporter's notes: stack traces with the paths of this machine, which would differ on the next."""
-    model.metadata_props.clear()
-    model.graph.metadata_props.clear()
-    for node in model.graph:
-        node.metadata_props.clear()
-    for value in (*model.graph.inputs, *model.graph.outputs, *model.graph.initializers.values()):
-        value.metadata_props.clear()

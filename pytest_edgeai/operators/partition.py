@@ -37,7 +37,8 @@ class StageParameters(Spec):
     threads, compute_scale
         Of the tier.
     rate_bps, delay_s
-        Slowest rate and sum of the delays on the way to the next tier; None for the last.
+        Of the way to the next tier, on which each tier has to have a message before it hands it on: as one link has
+        to be to take as long as all of them, and the sum of their delays; None for the last.
     """
 
     threads: int
@@ -117,7 +118,7 @@ class Partition(Operator[PartitionParameters]):
             StageParameters(
                 threads=allotments[tier].threads,
                 compute_scale=allotments[tier].compute_scale,
-                rate_bps=min((hop.link.rate_bps for hop in way), default=None),
+                rate_bps=1 / sum(1 / hop.link.rate_bps for hop in way) if way else None,
                 delay_s=sum(hop.link.delay_s for hop in way),
             )
             for tier, way in zip(self.tiers, [*ways, ()], strict=True)
@@ -218,8 +219,8 @@ class Partition(Operator[PartitionParameters]):
             for stage in given.stages
         ]
         ratio = _WIRE_RATIO[given.compression]
-        chosen = choosing.best(cuts, stages, ratio)
-        return chosen, choosing.predicted_s(chosen, stages, ratio)
+        chosen = choosing.best(cuts, stages, ratio, choosing.MESSAGE_BYTES)
+        return chosen, choosing.predicted_s(chosen, stages, ratio, choosing.MESSAGE_BYTES)
 
     def _codings(
         self, whole: Path, graph: Graph, chosen: Sequence[Cut], batches: Sequence[Mapping[str, Array]]

@@ -97,6 +97,16 @@ class Plan:
         evaluation = store.find(self._evaluation_recipe(subject, artifact, splits["validation"], baseline))
         return None if evaluation is None else Prepared(artifact, accuracy.load(evaluation), splits["validation"])
 
+    def starts_from(self, wanted: tuple[str, str], other: tuple[str, str]) -> bool:
+        """Whether an artifact cannot be made where another one cannot be: it is made of that, or compared with it."""
+        (model, operator), (other_model, before) = wanted, other
+        if model != other_model or operator == before:
+            return False
+        if before == chains.EXPORTER and self._compares(self.subjects[model], operator):
+            return True
+        base = chains.steps(before, self.operators)
+        return chains.steps(operator, self.operators)[: len(base)] == base
+
     def evaluation_recipe(self, model: str, operator: str, prepared: Prepared) -> Recipe:
         """What decided the evaluation of an artifact that is ready."""
         subject = self.subjects[model]
@@ -174,6 +184,7 @@ class Plan:
         self, subject: SubjectModel, operator: Operator[Any], calibration: Examples, base: Entry | None
     ) -> Recipe:
         """Everything that decides what an operator makes of a base, or of the subject model itself."""
+        libraries = (subject.libraries or ()) if operator.takes_network(subject, first=base is None) else ()
         return Recipe(
             "networks" if operator.gives == "network" else "artifacts",
             {
@@ -181,7 +192,7 @@ class Plan:
                 "subject": {
                     "name": subject.name,
                     "sources": [source_digest(path) for path in (*subject.sources, *subject.assets)],
-                    "libraries": library_versions(subject.libraries or ()),
+                    "libraries": library_versions(libraries),
                     "pipeline": subject.pipeline.as_json(),
                     "graph_inputs": subject.graph_inputs,
                     **({"graph": _graph_digests(subject.graph)} if subject.graph is not None else {}),
@@ -190,7 +201,7 @@ class Plan:
                 "operator": {
                     "name": operator.name,
                     "sources": [source_digest(path) for path in operator.sources()],
-                    "libraries": library_versions(operator.libraries),
+                    "libraries": library_versions(operator.libraries_for(subject, first=base is None)),
                     "parameters": operator.parameters.model_dump(mode="json"),
                 },
                 "calibration": calibration.content,
@@ -273,7 +284,9 @@ class Plan:
                         earlier.check(folder / GRAPH_NAME, entry.provenance)
                     found = graph_size(job)
                     found = {**found, **operator.divide(job)}
-            return provenance.of_step(operator, told, cost, found, None if base is None else base.provenance)
+            libraries = library_versions(operator.libraries_for(subject, first=base is None))
+            before_it = None if base is None else base.provenance
+            return provenance.of_step(operator, libraries, told, cost, found, before_it)
 
         recipe = self.recipe(subject, operator, calibration, base)
         return self.store.find_or_build(recipe, build, note)

@@ -7,7 +7,6 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from pytest_edgeai.operators import Operator
-from pytest_edgeai.store import library_versions
 
 _OF_STEPS = "steps"
 
@@ -36,6 +35,7 @@ class Cost:
 
 def of_step(
     operator: Operator[Any],
+    libraries: Mapping[str, str | None],
     told: Mapping[str, Any],
     cost: Cost,
     found: Mapping[str, Any],
@@ -47,6 +47,8 @@ def of_step(
     ----------
     operator
         Whose step it is.
+    libraries
+        The versions of the libraries that decided it.
     told
         What its `build` returned.
     cost
@@ -68,7 +70,7 @@ def of_step(
         **asdict(cost),
         "operator": operator.name,
         "parameters_of_operator": operator.parameters.model_dump(mode="json"),
-        "libraries": library_versions(operator.libraries),
+        "libraries": dict(libraries),
         "promises_speed": operator.promises_speed,
     }
     steps = [*earlier, step]

@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from pytest_edgeai.errors import SettingsError, unknown
+from pytest_edgeai.errors import SettingsError, unknown, wrong_value
 from pytest_edgeai.operators import Operator
 
 GROUP = "pytest_edgeai.operators"
@@ -52,9 +52,20 @@ def merged(registered: Iterable[type[Operator[Any]]]) -> dict[str, type[Operator
 
 
 def instantiate(
-    classes: Mapping[str, type[Operator[Any]]], parameters: Mapping[str, Mapping[str, Any]]
+    classes: Mapping[str, type[Operator[Any]]],
+    parameters: Mapping[str, Mapping[str, Any]],
+    where: str = "operator_parameters",
 ) -> dict[str, Operator[Any]]:
     """Operators with their parameters from the settings.
+
+    Parameters
+    ----------
+    classes
+        By name.
+    parameters
+        Values that are not the default, by operator.
+    where
+        Where they come from, for the message.
 
     Raises
     ------
@@ -63,13 +74,13 @@ def instantiate(
     """
     for name in parameters:
         if name not in classes:
-            raise SettingsError(f"operator_parameters: {unknown('operator', name, classes)}")
+            raise SettingsError(f"{where}: {unknown('operator', name, classes)}")
     operators = {}
     for name, one in classes.items():
         try:
             operators[name] = one(one.parameters_type.model_validate(parameters.get(name, {})))
         except ValidationError as error:
-            lines = [_describe(name, one, detail) for detail in error.errors()]
+            lines = [_describe(where, name, one, detail) for detail in error.errors()]
             raise SettingsError("\n".join(lines)) from None
     return operators
 
@@ -80,8 +91,8 @@ def _checked(one: Any) -> type[Operator[Any]]:
     return one
 
 
-def _describe(name: str, one: type[Operator[Any]], detail: Any) -> str:
-    location = ".".join(["operator_parameters", name, *map(str, detail["loc"])])
+def _describe(where: str, name: str, one: type[Operator[Any]], detail: Any) -> str:
+    location = ".".join([where, name, *map(str, detail["loc"])])
     if detail["type"] == "extra_forbidden":
         return f"{location}: {unknown('parameter', str(detail['loc'][-1]), tuple(one.parameters_type.model_fields))}"
-    return f"{location}: {detail['msg']} (got {detail['input']!r})"
+    return f"{location}: {wrong_value(detail)}"

@@ -16,6 +16,7 @@ from pytest_edgeai.operators import BuildError, Job, groups, neural_compressor
 from pytest_edgeai.operators.neural_compressor import graphs
 from pytest_edgeai.operators.reduced_range import QuantizingOperator, RangeParameters
 from pytest_edgeai.serving.repository import GRAPH_NAME
+from pytest_edgeai.subjects import SubjectModel
 
 _Batches = Sequence[Mapping[str, Array]]
 _QUANTIZATION_OPSET = 13  # from here on there are scales by channel
@@ -63,6 +64,12 @@ class StaticQuantization(QuantizingOperator[SptqParameters]):
     def sources(cls) -> tuple[Path, ...]:
         """Return this file and those that do parts of the work."""
         return (*super().sources(), neural_compressor.SOURCES, Path(groups.__file__))
+
+    def requirements_for(self, subject: SubjectModel, *, first: bool) -> tuple[str, ...]:
+        """Neural Compressor only where no other engine will do."""
+        everything = self.libraries_for(subject, first=first)
+        is_needed = self.parameters.engine == neural_compressor.LIBRARY
+        return everything if is_needed else tuple(one for one in everything if one != neural_compressor.LIBRARY)
 
     def build(self, job: Job) -> Mapping[str, Any]:
         """Quantize the base's graph."""
@@ -167,6 +174,7 @@ def _quantize_with_onnxruntime(
 
     prepared = scratch / "prepared.onnx"
     quant_pre_process(str(source), str(prepared), skip_symbolic_shape=True)
+    _flatten_biases(prepared)
     quantize_static(
         str(prepared),
         str(target),
@@ -178,3 +186,24 @@ def _quantize_with_onnxruntime(
         reduce_range=reduce_range,
         op_types_to_quantize=list(operator_types) if operator_types is not None else None,
     )
+
+
+def _flatten_biases(path: Path) -> None:
+    """Give the biases of matrix products one dimension: skl2onnx writes [1, n], and the quantizer fails on two."""
+    import onnx
+    from onnx import numpy_helper
+
+    model = onnx.load(path)
+    initializers = {tensor.name: tensor for tensor in model.graph.initializer}
+    flat: dict[str, str] = {}
+    for node in model.graph.node:
+        bias = initializers.get(node.input[2]) if node.op_type == "Gemm" and len(node.input) > 2 else None
+        if bias is None or len(bias.dims) != 2 or bias.dims[0] != 1:
+            continue
+        if bias.name not in flat:  # the graph may use it elsewhere, with two dimensions
+            flat[bias.name] = f"{bias.name}_flat"
+            values = numpy_helper.to_array(bias).reshape(-1)
+            model.graph.initializer.append(numpy_helper.from_array(values, flat[bias.name]))
+        node.input[2] = flat[bias.name]
+    if flat:
+        onnx.save(model, path)  # the quantizer drops what is not used any more

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pytest_edgeai.operators import Composition
+from pytest_edgeai.operators.composition import Composition
 
 
 class StaticQuantizationPartition(Composition):

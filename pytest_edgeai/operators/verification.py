@@ -196,12 +196,12 @@ def refuse_collapse(evaluation: Evaluation, references: References) -> None:
 
 
 def _refuse_guessing(ranked: Array, truth: Array) -> None:
-    from scipy.stats import binom
+    from scipy.special import bdtrc  # scipy.stats takes a second to import, which every process that builds would pay
 
     count = len(truth)
     right = int(np.sum(ranked[:, 0] == truth))
     chance = float(np.unique(truth, return_counts=True)[1].max() / count)
-    if binom.sf(right - 1, count, chance) >= _UNLIKELY:
+    if bdtrc(right - 1, count, chance) >= _UNLIKELY:
         raise BuildError(
             f"{right} of {count} validation samples are answered rightly, no better than always guessing the most "
             f"frequent class ({chance:.1%}): the artifact has collapsed"

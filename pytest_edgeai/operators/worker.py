@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
@@ -21,10 +21,9 @@ from pathlib import Path
 from typing import Any, Protocol, TypeAlias, TypeVar
 
 from pytest_edgeai import scratch
-from pytest_edgeai.operators import BuildError
+from pytest_edgeai.errors import EdgeAIError
+from pytest_edgeai.operators.extras import installing
 from pytest_edgeai.operators.idleness import Watch, cpu_time_s, kill
-from pytest_edgeai.store import StoreError
-from pytest_edgeai.subjects import SubjectError
 
 Wanted: TypeAlias = tuple[str, str]
 """Model and operator."""
@@ -52,6 +51,9 @@ class Preparing(Protocol[T_co]):
 
     def prepare(self, model: str, operator: str, stage: Callable[[str], None], note: Callable[[str], None]) -> object:
         """Make it ready, so that `find` has it."""
+
+    def starts_from(self, wanted: Wanted, other: Wanted) -> bool:
+        """Whether it cannot be made ready where another one cannot be."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,8 +95,16 @@ class Failure:
     sentence: str
 
 
+def unmade(artifact: Wanted) -> str:
+    """How an artifact that could not be made is referred to; the reason is told in one place."""
+    return f"artifact {'-'.join(artifact)} could not be made"
+
+
 def prepare_all(
-    plan: Preparing[T], wanted: Sequence[Wanted], report: Callable[[Progress], None]
+    plan: Preparing[T],
+    wanted: Sequence[Wanted],
+    report: Callable[[Progress], None],
+    failed: Iterable[Wanted] = (),
 ) -> dict[Wanted, T | Failure]:
     """Make artifacts ready.
 
@@ -106,6 +116,8 @@ def prepare_all(
         Models and operators, without repeats.
     report
         Is told about progress, a few times a second while something is built and never otherwise.
+    failed
+        What could not be made before: what starts from it is not tried.
 
     Returns
     -------
@@ -120,12 +132,15 @@ def prepare_all(
             missing.append(one)
         else:
             results[one] = prepared
+    broken = list(failed)
     builder = _Builder(plan.build_idle_s)
     try:
         for number, one in enumerate(missing, start=1):
             tell = _Teller(report, one, number, len(missing), time.perf_counter())
-            result = builder.prepare(plan, one, tell)
+            base = next((other for other in broken if plan.starts_from(one, other)), None)
+            result = builder.prepare(plan, one, tell) if base is None else Failure(unmade(base))
             if isinstance(result, Failure):
+                broken.append(one)
                 tell("failed", done=True, failure=result.sentence)
             else:
                 tell("ready", done=True)
@@ -270,12 +285,12 @@ def _work(plan: Preparing[Any], one: Wanted) -> str | None:
             plan.prepare(
                 *one, lambda text: _to_parent.put(("stage", text)), lambda text: _to_parent.put(("note", text))
             )
-        except (BuildError, SubjectError, StoreError) as error:
+        except EdgeAIError as error:
             traceback.print_exc()
             return str(error)
         except ModuleNotFoundError as error:
             traceback.print_exc()
-            return f"it needs {error.name}, which is not installed: pip install 'pytest-edgeai[operators]'"
+            return f"it needs {error.name}, which is not installed: {installing(error.name or '')}"
         except Exception as error:  # noqa: BLE001  # libraries raise what they like; the log has the whole story
             traceback.print_exc()
             return f"{type(error).__name__}: {error} (log: {log})"

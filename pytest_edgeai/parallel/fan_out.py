@@ -13,19 +13,18 @@ import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from types import TracebackType
-from typing import Self
 
 from pytest_edgeai.arrays import Array
 from pytest_edgeai.parallel.aggregation import Aggregation, AggregationError
 from pytest_edgeai.wire.client import Answer, Client, Received, RequestError
+from pytest_edgeai.wire.closing import Closing
 from pytest_edgeai.wire.protocol import Body
 from pytest_edgeai.wire.timing import Span
 
 _END_S = 5.0
 
 
-class FanOutClient:
+class FanOutClient(Closing):
     """Connections to all nodes.
 
     Of `variants`, whoever has not answered when the deadline is over is left out: its connection is broken off, so that
@@ -46,14 +45,6 @@ class FanOutClient:
         self._nodes = [_Node(name, client) for name, client in clients.items()]
         self._aggregation = aggregation
         self._turn = itertools.cycle(self._nodes)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """Close the connections, and break off what is still going on over them."""

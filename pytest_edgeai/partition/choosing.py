@@ -12,6 +12,11 @@ from dataclasses import dataclass
 
 from pytest_edgeai.partition.cuts import Cut
 from pytest_edgeai.partition.graph import PartitionError
+from pytest_edgeai.wire.links import LinkShape
+from pytest_edgeai.wire.round_trips import Exchange, round_trip_s
+
+MESSAGE_BYTES = 380
+"""Of a request or an answer between tiers besides its tensors: the head of HTTP, and names and shapes as JSON."""
 
 _NEARLY_EQUAL = 0.1
 _LEAST_SHARE = 0.5  # of the smaller part in the most equal cut: below, a part with few bytes to send is hardly one
@@ -26,7 +31,8 @@ class Stage:
     prefix_s
         Seconds that the tier computes for the first 0, 1, 2, … main nodes, shape [main nodes + 1].
     rate_bps, delay_s
-        Payload rate and one-way delay from this tier to the next; the last tier has none.
+        Payload rate and one-way delay from this tier to the next, of all links on the way together; the last tier has
+        none.
     """
 
     prefix_s: Sequence[float]
@@ -108,7 +114,9 @@ def halves(cuts: Sequence[Cut], parts: int = 2, *, first_not_larger: bool = Fals
     return tuple(chosen)
 
 
-def predicted_s(chosen: Sequence[Cut], stages: Sequence[Stage], wire_ratio: float = 1.0) -> float:
+def predicted_s(
+    chosen: Sequence[Cut], stages: Sequence[Stage], wire_ratio: float = 1.0, message_bytes: float = 0.0
+) -> float:
     """Latency of a chain: what each tier computes, and what crosses between them.
 
     Parameters
@@ -119,16 +127,32 @@ def predicted_s(chosen: Sequence[Cut], stages: Sequence[Stage], wire_ratio: floa
         The tiers.
     wire_ratio
         Bytes on the wire for a byte that crosses.
+    message_bytes
+        Of a request or an answer without its tensors.
     """
     ends = [0, *(cut.position for cut in chosen), len(stages[-1].prefix_s) - 1]
     spans = zip(stages, itertools.pairwise(ends), strict=True)
     compute_s = sum(stage.prefix_s[end] - stage.prefix_s[begin] for stage, (begin, end) in spans)
-    sent = zip(stages, chosen, strict=False)
-    return compute_s + sum(cut.crossing_bytes * wire_ratio * 8 / one.rate_bps + 2 * one.delay_s for one, cut in sent)
+    exchanges = [
+        Exchange(
+            LinkShape(stage.rate_bps, stage.delay_s), cut.crossing_bytes * wire_ratio + message_bytes, message_bytes
+        )
+        for stage, cut in zip(stages, chosen, strict=False)
+    ]
+    return compute_s + float(round_trip_s(exchanges))
 
 
-def best(cuts: Sequence[Cut], stages: Sequence[Stage], wire_ratio: float = 1.0) -> tuple[Cut, ...]:
+def best(
+    cuts: Sequence[Cut], stages: Sequence[Stage], wire_ratio: float = 1.0, message_bytes: float = 0.0
+) -> tuple[Cut, ...]:
     """The cuts with the least predicted latency: one fewer than there are stages.
+
+    Parameters
+    ----------
+    cuts
+        All cuts of a graph.
+    stages, wire_ratio, message_bytes
+        As for `predicted_s`.
 
     Raises
     ------
@@ -136,7 +160,7 @@ def best(cuts: Sequence[Cut], stages: Sequence[Stage], wire_ratio: float = 1.0) 
         There are too few cuts.
     """
     chains = itertools.combinations(sorted(cuts, key=lambda cut: cut.position), len(stages) - 1)
-    chosen = min(chains, key=lambda chain: predicted_s(chain, stages, wire_ratio), default=None)
+    chosen = min(chains, key=lambda chain: predicted_s(chain, stages, wire_ratio, message_bytes), default=None)
     if chosen is None:
         raise PartitionError(f"the graph has {len(cuts)} cuts, which is too few for {len(stages)} tiers")
     return chosen

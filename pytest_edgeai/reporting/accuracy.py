@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from pytest_edgeai.measure.accuracy import amount
-from pytest_edgeai.reporting.rows import signed
 from pytest_edgeai.reporting.statistics import markdown_table, p_words
-from pytest_edgeai.verdicts.accuracy import points
+from pytest_edgeai.subjects.figures import amount, points_limit, signed_ends, signed_points
 
 if TYPE_CHECKING:
-    from pytest_edgeai.stats import AccuracyDrop, AccuracyPair
+    from pytest_edgeai.stats import AccuracyPair
     from pytest_edgeai.verdicts.accuracy import AccuracyResult
     from pytest_edgeai.verdicts.outcome import SessionOutcome
 
@@ -124,16 +122,13 @@ def _drop_cells(one: AccuracyResult) -> list[str]:
         f"{one.model}-{one.operator}",
         one.label,
         amount(one.value, one.unit, digits=2),
-        signed(one.drop, one.unit),
-        "–" if interval is None else f"{100 * interval.confidence:g} %: {_ends(interval, one.unit)}",
+        signed_points(one.drop, one.unit),
+        "–"
+        if interval is None
+        else f"{100 * interval.confidence:g} %: {signed_ends(interval.low, interval.high, one.unit)}",
         *tested,
-        f"{points(one.limit, one.unit, short=True)} {one.budget}",
+        f"{points_limit(one.limit, one.unit)} {one.budget}",
     ]
-
-
-def _ends(interval: AccuracyDrop, unit: str) -> str:
-    ends = (signed(end, unit).removesuffix(" pp").removesuffix(f" {unit}") for end in (interval.low, interval.high))
-    return " to ".join(ends)
 
 
 def _pair_cells(pair: AccuracyPair) -> list[str]:

@@ -4,18 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
-import pytest
-
-from pytest_edgeai.reporting.drawing import drawn
-from pytest_edgeai.reporting.rows import signed
+from pytest_edgeai.reporting.drawing import Screen, Sheet
 from pytest_edgeai.reporting.statistics import markdown_table
+from pytest_edgeai.subjects.figures import signed_points
 from pytest_edgeai.verdicts import Outcome
 from pytest_edgeai.verdicts.comparison import Comparison, Row
-
-if TYPE_CHECKING:
-    from rich.table import Table
 
 HEADINGS = (
     "strategy",
@@ -28,6 +22,19 @@ HEADINGS = (
     "delta",
     "accuracy",
     "size",
+    "reference",
+)
+_IMPORTANCE = (
+    "strategy",
+    "verdict",
+    "change",
+    "interval",
+    "after",
+    "before",
+    "accuracy",
+    "p adjusted",
+    "size",
+    "delta",
     "reference",
 )
 STYLES: dict[Outcome, str] = {
@@ -61,7 +68,7 @@ def cells(row: Row) -> tuple[str, ...]:
         row.outcome,
         *medians,
         *numbers,
-        "" if row.accuracy_gain is None else signed(row.accuracy_gain, row.accuracy_unit),
+        "" if row.accuracy_gain is None else signed_points(row.accuracy_gain, row.accuracy_unit),
         "" if row.size is None else f"{row.size:+.1%}",
         "" if row.control is None else f"{row.control:+.1%}",
     )
@@ -102,24 +109,23 @@ def markdown(comparison: Comparison) -> str:
     return "\n".join(lines) + "\n"
 
 
-def table(comparison: Comparison) -> Table:
+def table(comparison: Comparison) -> Sheet:
     """For a terminal."""
-    from rich.table import Table
+    styles = [STYLES[row.outcome] for row in comparison.rows]
+    return Sheet(
+        headings=HEADINGS,
+        rows=[cells(row) for row in comparison.rows],
+        importance=_IMPORTANCE,
+        essential=4,
+        style=lambda row, heading: styles[row] if heading == "verdict" else "",
+    )
 
-    lines = Table(box=None, pad_edge=False, header_style="bold", show_edge=False)
-    for number, heading in enumerate(HEADINGS):
-        lines.add_column(heading, justify="left" if number < 2 else "right", no_wrap=number < 2)
-    for row in comparison.rows:
-        name, outcome, *numbers = cells(row)
-        lines.add_row(name, f"[{STYLES[row.outcome]}]{outcome}[/]", *numbers)
-    return lines
 
-
-def write_comparison(reporter: pytest.TerminalReporter, comparison: Comparison) -> None:
+def write_comparison(screen: Screen, comparison: Comparison) -> None:
     """At the end of pytest's output."""
-    reporter.section(f"edgeai: against {comparison.before}", "=", bold=True)
-    reporter.write_line(drawn(table(comparison), reporter.hasmarkup))
+    screen.reporter.section(f"edgeai: against {comparison.before}", "=", bold=True)
+    screen.table(table(comparison))
     for sentence in sentences(comparison):
-        reporter.write_line(sentence, yellow=True)
+        screen.sentence(sentence, red=comparison.fails, yellow=not comparison.fails)
     tolerated = not comparison.green and not comparison.fails
-    reporter.write_line(verdict(comparison), bold=True, green=comparison.green, red=comparison.fails, yellow=tolerated)
+    screen.sentence(verdict(comparison), bold=True, green=comparison.green, red=comparison.fails, yellow=tolerated)

@@ -1,42 +1,90 @@
-"""Figures of latencies: box plots and distributions of every table, Q–Q plots of every strategy."""
+"""Plots and tables as files: SVG, CSV and LaTeX."""
 
 from __future__ import annotations
 
-import math
+import csv
+import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
+from pytest_edgeai.reporting.page.latencies import box_plot, distribution_plot, quantile_plot
+from pytest_edgeai.reporting.page.parts import Plot, Table, standing_alone
+from pytest_edgeai.reporting.page.results import StrategyName
 from pytest_edgeai.reporting.statistics import p_words, title
 from pytest_edgeai.stats.samples import FloatArray
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-
-    from pytest_edgeai.stats import Analysis, StrategySummary, Table
-
-_DPI = 120
-_PANELS_A_ROW = 5
-_WIDE_RANGE = 10.0  # from here on, latencies are on a logarithmic axis
+    from pytest_edgeai.stats import Analysis
 
 
-def write_figures(
-    folder: Path, analysis: Analysis, latencies_s: Mapping[tuple[str, str, str], FloatArray]
-) -> list[Path]:
-    """Write a PNG for each table, and one for each model with a Q–Q plot of each of its strategies.
+def plots_of(analysis: Analysis, latencies_s: Mapping[StrategyName, FloatArray]) -> list[Plot]:
+    """Box plots and distributions of every table, and Q–Q plots of every strategy.
+
+    Parameters
+    ----------
+    analysis
+        What is drawn.
+    latencies_s
+        Seconds by model, operator and tier.
+    """
+    plots = []
+    for table in analysis.tables:
+        groups = [(group.model, group.operator, group.tier) for group in table.groups]
+        words = f"{title(table)} (Kruskal–Wallis p = {p_words(table.kruskal.p, table.kruskal.log10_p)})"
+        boxes = box_plot(table.model, groups, latencies_s, list(dict.fromkeys(tier for _, _, tier in groups)))
+        lines = distribution_plot(f"distributions of {title(table)}", groups, latencies_s)
+        plots += [replace(boxes, name=title(table), title=words), replace(lines, title=words)]
+    normality = {(one.model, one.operator, one.tier): (one.shapiro.w, one.shapiro.p) for one in analysis.strategies}
+    for model in dict.fromkeys(one.model for one in analysis.strategies):
+        own = [name for name in normality if name[0] == model]
+        plots.append(replace(quantile_plot(model, own, latencies_s, normality), name=f"Q-Q of {model}"))
+    return plots
+
+
+def write_figures(folder: Path, plots: Iterable[Plot]) -> list[Path]:
+    """Write each plot as SVG.
 
     Parameters
     ----------
     folder
         Made if it is not there.
-    analysis
-        What is drawn.
-    latencies_s
-        Seconds by model, operator and tier.
+    plots
+        Of any names.
+
+    Returns
+    -------
+    list of Path
+        The files.
+
+    Raises
+    ------
+    OSError
+        The folder cannot be written.
+    """
+    import vl_convert
+
+    folder.mkdir(parents=True, exist_ok=True)
+    files: list[Path] = []
+    for plot in plots:
+        path = _path(folder, plot.name, ".svg", files)
+        drawn = vl_convert.vegalite_to_svg(json.dumps(standing_alone(plot)))
+        path.write_text(str(drawn), encoding="utf-8")
+        files.append(path)
+    return files
+
+
+def write_tables(folder: Path, tables: Iterable[Table]) -> list[Path]:
+    """Write each table as CSV and as LaTeX, which needs the package booktabs.
+
+    Parameters
+    ----------
+    folder
+        Made if it is not there.
+    tables
+        Of any names.
 
     Returns
     -------
@@ -50,72 +98,33 @@ def write_figures(
     """
     folder.mkdir(parents=True, exist_ok=True)
     files: list[Path] = []
-    for table in analysis.tables:
-        files.append(_save(_table(table, latencies_s), folder, title(table), files))
-    for model in dict.fromkeys(strategy.model for strategy in analysis.strategies):
-        own = [strategy for strategy in analysis.strategies if strategy.model == model]
-        files.append(_save(_quantiles(own, latencies_s), folder, f"Q-Q of {model}", files))
+    for table in tables:
+        path = _path(folder, table.name, ".csv", files)
+        with path.open("w", encoding="utf-8", newline="") as file:
+            writer = csv.writer(file)
+            writer.writerow(table.headings)
+            writer.writerows(row.cells for row in table.rows)
+        other = path.with_suffix(".tex")
+        other.write_text(latex(table), encoding="utf-8")
+        files += [path, other]
     return files
 
 
-def _save(figure: Figure, folder: Path, name: str, taken: Sequence[Path]) -> Path:
-    stem = re.sub(r"[^\w.+-]+", "-", name).lower()
-    path, number = folder / f"{stem}.png", 1
+def latex(table: Table) -> str:
+    """The table in LaTeX, text columns to the left and numbers to the right."""
+    import pandas as pd
+
+    frame = pd.DataFrame([list(row.cells) for row in table.rows], columns=list(table.headings))
+    style = frame.style.hide(axis="index").format(escape="latex").format_index(escape="latex", axis="columns")
+    columns = "l" * table.texts + "r" * (len(table.headings) - table.texts)
+    return str(style.to_latex(column_format=columns, hrules=True))
+
+
+def _path(folder: Path, name: str, suffix: str, taken: Sequence[Path]) -> Path:
+    """A path that no other plot or table has, whatever characters its name has."""
+    stem = re.sub(r"[^\w+-]+", "-", name).strip("-").lower() or "figure"
+    path, number = folder / f"{stem}{suffix}", 1
     while path in taken:
         number += 1
-        path = folder / f"{stem}-{number}.png"
-    figure.savefig(path, dpi=_DPI)
+        path = folder / f"{stem}-{number}{suffix}"
     return path
-
-
-def _table(table: Table, latencies_s: Mapping[tuple[str, str, str], FloatArray]) -> Figure:
-    """Box plots beside empirical distribution functions."""
-    from matplotlib.figure import Figure
-
-    samples = [latencies_s[group.model, group.operator, group.tier] * 1e3 for group in table.groups]
-    labels = [group.label for group in table.groups]
-    figure = Figure(figsize=(10, 4), layout="constrained")
-    boxes, distributions = figure.subplots(1, 2)
-    boxes.boxplot(samples, tick_labels=[label.replace("-", "\n") for label in labels])
-    boxes.tick_params(axis="x", labelrotation=20, labelsize="small")
-    boxes.set_ylabel("latency in ms")
-    for label, sample in zip(labels, samples, strict=True):
-        distributions.ecdf(sample, label=label)
-    distributions.set_xlabel("latency in ms")
-    distributions.set_ylabel("share of requests at or below")
-    distributions.legend(fontsize="small")
-    lowest, highest = min(map(np.min, samples)), max(map(np.max, samples))
-    if lowest > 0 and highest / lowest >= _WIDE_RANGE:
-        boxes.set_yscale("log")
-        distributions.set_xscale("log")
-    kruskal = table.kruskal
-    figure.suptitle(f"{title(table)} (Kruskal–Wallis p = {p_words(kruskal.p, kruskal.log10_p)})")
-    return figure
-
-
-def _quantiles(strategies: Sequence[StrategySummary], latencies_s: Mapping[tuple[str, str, str], FloatArray]) -> Figure:
-    """Quantiles of each strategy against those of the normal distribution."""
-    from matplotlib.figure import Figure
-
-    columns = min(_PANELS_A_ROW, len(strategies))
-    rows = math.ceil(len(strategies) / columns)
-    figure = Figure(figsize=(3 * columns, 2.8 * rows + 0.4), layout="constrained")
-    panels: Sequence[Axes] = figure.subplots(rows, columns, squeeze=False).ravel().tolist()
-    for panel, strategy in zip(panels, strategies, strict=False):
-        _quantile_panel(panel, strategy, latencies_s[strategy.model, strategy.operator, strategy.tier] * 1e3)
-    for panel in panels[len(strategies) :]:
-        panel.remove()
-    figure.suptitle(f"Q–Q plots of {strategies[0].model}: on the line where latencies are normally distributed")
-    figure.supxlabel("quantile of the normal distribution")
-    figure.supylabel("latency in ms")
-    return figure
-
-
-def _quantile_panel(panel: Axes, strategy: StrategySummary, sample_ms: FloatArray) -> None:
-    from scipy import stats
-
-    (normal, ordered), (slope, intercept, _) = stats.probplot(sample_ms)
-    panel.plot(normal, ordered, ".", markersize=3)
-    panel.plot(normal, slope * normal + intercept, linewidth=1)
-    panel.set_title(f"{strategy.operator} on {strategy.tier}\nShapiro–Wilk p = {strategy.shapiro.p:.2g}", fontsize=8)
-    panel.tick_params(labelsize=7)

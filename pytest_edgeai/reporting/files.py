@@ -1,4 +1,4 @@
-"""The folder of reports: `samples.csv` grows with every trial, `results.json` and `summary.md` come at the end.
+"""The folder of reports: `samples.csv` grows with every trial, the other files come at the end.
 
 What was measured is on disk before anything can fail.
 """
@@ -12,6 +12,7 @@ import json
 import math
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,8 @@ from typing import TYPE_CHECKING, Any
 from pytest_edgeai import __version__
 from pytest_edgeai.errors import ReportError, SettingsError
 from pytest_edgeai.reporting.accuracy import accuracy_document, pairs_document
+from pytest_edgeai.reporting.budgets import budget_document
+from pytest_edgeai.reporting.decisions import decision_document
 from pytest_edgeai.settings import Settings
 from pytest_edgeai.store import library_versions
 from pytest_edgeai.wire.timing import SPAN_NAMES
@@ -29,7 +32,9 @@ if TYPE_CHECKING:
     from pytest_edgeai.verdicts.outcome import SessionOutcome, StrategyResult
 
 SAMPLES, RESULTS, SUMMARY, COMPARISON = "samples.csv", "results.json", "summary.md", "comparison.md"
+METRICS = "metrics.txt"
 AGAINST_SAMPLES = "samples-against.csv"
+PAGE = "report.html"
 RESULTS_FORMAT = 1
 _LATEST = "latest"
 _KEYS = ("model", "operator", "tier", "replicate", "run", "input", "latency_s")
@@ -52,7 +57,7 @@ class ReportFolder:
         topology = settings.topology
         hops = dict.fromkeys(hop.name for tier in topology.tiers for hop in topology.route(tier))
         self._spans = [*SPAN_NAMES, *(f"transmit {name}" for name in hops)]
-        self._columns = [*_KEYS, *map(_column, self._spans), "cpu_s", "waited_s"]
+        self._columns = [*_KEYS, *map(_column, self._spans), "cpu_s", "waited_s", "instructions"]
         self._begun: set[str] = set()
         self._begin(SAMPLES)
 
@@ -65,6 +70,9 @@ class ReportFolder:
         SettingsError
             It cannot be made.
         """
+        from pytest_edgeai.reporting.page.bundle import javascript
+
+        javascript()  # where it is not there yet, it takes seconds, which the end of a session does not have
         now = datetime.now().astimezone()
         try:
             parent.mkdir(parents=True, exist_ok=True)
@@ -97,7 +105,7 @@ class ReportFolder:
                 spans["transmit"] = sum(transmits_s)
             run = replicate * self._requests + one.run  # numbered through, so that it tells the input
             row = [*names, run, one.input, repr(one.latency_s)]
-            waiting = ["" if value is None else repr(value) for value in (one.cpu_s, one.waited_s)]
+            waiting = ["" if value is None else repr(value) for value in (one.cpu_s, one.waited_s, one.instructions)]
             rows.append([*row, *(repr(spans[name]) if name in spans else "" for name in self._spans), *waiting])
         self._add(name, rows)
 
@@ -115,7 +123,7 @@ class ReportFolder:
         _write({path: text.getvalue()})
 
     def finish(self, measured: Measured, outcome: SessionOutcome) -> None:
-        """Write what was found: all of these files or none.
+        """Write what was found: all of these files or none, and then the page that is drawn from them.
 
         Raises
         ------
@@ -123,15 +131,23 @@ class ReportFolder:
             They cannot be written.
         """
         from pytest_edgeai.reporting.markdown import summary
+        from pytest_edgeai.reporting.openmetrics import openmetrics
+        from pytest_edgeai.reporting.page.rendering import render
 
+        document = results_document(measured, outcome)
         texts = {
-            RESULTS: json.dumps(results_document(measured, outcome), indent=1, allow_nan=False) + "\n",
+            RESULTS: json.dumps(document, indent=1, allow_nan=False) + "\n",
             SUMMARY: summary(measured, outcome),
+            METRICS: openmetrics(document),
         }
         if outcome.comparison is not None:
             from pytest_edgeai.reporting.comparison import markdown
 
             texts[COMPARISON] = markdown(outcome.comparison)
+        self._write(texts)
+        self._write({PAGE: render(document)})
+
+    def _write(self, texts: Mapping[str, str]) -> None:
         try:
             _write({self.path / name: text for name, text in texts.items()})
         except OSError as error:
@@ -170,6 +186,7 @@ def results_document(measured: Measured, outcome: SessionOutcome) -> dict[str, A
         "interrupted": outcome.interrupted or None,
         "remarks": list(outcome.remarks),
         "seed": plan.seed,
+        "arguments": list(plan.arguments),
         "backend": {"name": plan.backend, "description": plan.backend_description},
         "host": plan.host.as_json(),
         "libraries": library_versions(("onnxruntime", "numpy", "pytest", "pytest-benchmark")),
@@ -193,6 +210,7 @@ def results_document(measured: Measured, outcome: SessionOutcome) -> dict[str, A
                 "size_bytes": ready.artifact.entry.size_bytes,
                 "metrics": ready.evaluation.metrics,
                 "provenance": ready.artifact.entry.provenance,
+                "combinations": [asdict(one) for one in ready.evaluation.combinations],
             }
             for (model, operator), ready in measured.prepared.items()
         ],
@@ -200,7 +218,8 @@ def results_document(measured: Measured, outcome: SessionOutcome) -> dict[str, A
             {"model": model, "operator": operator, "reason": sentence}
             for (model, operator), sentence in measured.failures.items()
         ],
-        "strategies": [_strategy(result) for result in outcome.results],
+        "strategies": [strategy_document(result) for result in outcome.results],
+        "decisions": [decision_document(one) for one in outcome.decisions],
         "comparison": None if outcome.comparison is None else finite(outcome.comparison.as_json()),
         "statistics": None if outcome.analysis is None else outcome.analysis.as_json(),
         "accuracy_statistics": pairs_document(outcome),
@@ -229,8 +248,9 @@ def _against(measured: Measured, other: OtherVersion) -> dict[str, Any]:
     }
 
 
-def _strategy(result: StrategyResult) -> dict[str, Any]:
-    strategy, accuracy = result.strategy, result.accuracy
+def strategy_document(result: StrategyResult) -> dict[str, Any]:
+    """A strategy with its verdict and figures, as `results.json` has it."""
+    strategy, accuracy, figures = result.strategy, result.accuracy, result.figures
     document: dict[str, Any] = finite(
         {
             "id": strategy.id,
@@ -246,6 +266,10 @@ def _strategy(result: StrategyResult) -> dict[str, Any]:
             "p95_s": result.p95_s,
             "iqr_s": result.iqr_s,
             "load_s": result.load_s,
+            "cold_start_s": figures and figures.middle("cold_start"),
+            "peak_memory_bytes": figures and figures.middle("memory"),
+            "energy_j": figures and figures.middle("energy"),
+            "energy_source": result.energy_source,
             "spans_s": result.spans_s,
             "link_error_s": result.link_error_s,
             "size_bytes": result.size_bytes,
@@ -254,6 +278,7 @@ def _strategy(result: StrategyResult) -> dict[str, Any]:
             "accuracy_not_measured": result.unmeasured or None,
             "accuracy_drop": None if accuracy is None else accuracy.drop,
             "accuracy_limit": None if accuracy is None else accuracy.limit,
+            "budgets": [budget_document(budget) for budget in result.budgets],
         }
     )
     return document

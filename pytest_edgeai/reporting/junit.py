@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree as ET
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pytest_edgeai.matrix.strategies import Strategy
     from pytest_edgeai.verdicts.outcome import SessionOutcome
 
-VERDICTS, COMPARE = "edgeai.verdicts", "edgeai.compare"
+VERDICTS, COMPARE, ARTIFACTS = "edgeai.verdicts", "edgeai.compare", "edgeai.artifacts"
 _SESSION = "session"
 
 
@@ -41,9 +41,20 @@ class Case:
     tolerated: str = ""
 
 
-def session_cases(outcome: SessionOutcome) -> list[Case]:
-    """A case for each strategy, and another where it is compared; at least one fails unless the session is green."""
-    cases = [_case(VERDICTS, result.strategy.id, result.verdict) for result in outcome.results]
+def session_cases(outcome: SessionOutcome, failures: Mapping[tuple[str, str], str]) -> list[Case]:
+    """A case for each artifact that could not be made, for each strategy, and for each that is compared.
+
+    At least one fails unless the session is green.
+
+    Parameters
+    ----------
+    outcome
+        Of the session.
+    failures
+        Why artifacts could not be made, by model and operator.
+    """
+    cases = [Case(ARTIFACTS, "-".join(artifact), failure=sentence) for artifact, sentence in failures.items()]
+    cases += [_case(VERDICTS, result.strategy.id, result.verdict) for result in outcome.results]
     if outcome.comparison is not None:
         cases += comparison_cases(outcome.comparison)
     if outcome.fails and not any(case.failure for case in cases):

@@ -6,6 +6,11 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from pytest_edgeai.reporting.accuracy import accuracy_section
+from pytest_edgeai.reporting.budgets import HEADINGS as BUDGET_HEADINGS
+from pytest_edgeai.reporting.budgets import budget_rows, energy_sentence
+from pytest_edgeai.reporting.cells import count, megabytes, millions, percent
+from pytest_edgeai.reporting.decisions import decisions_section
+from pytest_edgeai.reporting.files import strategy_document
 from pytest_edgeai.reporting.header import header_lines
 from pytest_edgeai.reporting.nodes import HEADINGS as NODE_HEADINGS
 from pytest_edgeai.reporting.nodes import slowest_rows
@@ -28,6 +33,10 @@ def summary(measured: Measured, outcome: SessionOutcome) -> str:
     lines += ["", "## Verdicts", "", "Latencies are medians over all requests of the valid trials."]
     lines += ["Accuracy is that of the exported artifact on the validation samples; drop is against the baseline.", ""]
     lines += _table(HEADINGS, [row.cells for row in verdict_rows(outcome.results)])
+    limits = budget_rows(map(strategy_document, outcome.results))
+    if limits:
+        lines += ["", "## Budgets", "", *_table(BUDGET_HEADINGS, limits)]
+    lines += _energy(outcome)
     said = [result for result in outcome.results if result.verdict.green and result.verdict.reason]
     if said:
         lines += ["", "## Promised speed", ""]
@@ -40,16 +49,32 @@ def summary(measured: Measured, outcome: SessionOutcome) -> str:
             f"- artifact `{model}-{operator}` could not be made: {sentence}"
             for (model, operator), sentence in measured.failures.items()
         ]
+    lines += decisions_section(outcome.decisions)
     lines += accuracy_section(outcome)
     lines += _artifacts(measured)
     rows = tier_rows(measured.plan.settings.topology.tiers, measured.plan.allotments, measured.records.values())
     lines += ["", "## Tiers", "", *_table(TIER_HEADINGS, rows)]
-    slowest = slowest_rows(measured.own_records.values())
+    records = measured.own_records.values()
+    slowest = slowest_rows((one.trial.strategy.id, [sent.slowest for sent in one.measurements]) for one in records)
     if slowest:
-        lines += ["", "## Slowest nodes", "", *_table(NODE_HEADINGS, slowest)]
+        named = [(f"`{name}`", *cells) for name, *cells in slowest]
+        lines += ["", "## Slowest nodes", "", *_table(NODE_HEADINGS, named)]
     if outcome.analysis is not None:
         lines += ["", "## Statistics", "", methods(outcome.analysis), *markdown_tables(outcome.analysis)]
     return "\n".join(lines) + "\n"
+
+
+def _energy(outcome: SessionOutcome) -> list[str]:
+    """What a request of each strategy took, or why nobody knows."""
+    rows = [
+        (one.strategy.id, f"{joules:.4g} J", one.energy_source)
+        for one in outcome.results
+        if one.figures is not None and (joules := one.figures.middle("energy")) is not None
+    ]
+    unknown = energy_sentence(outcome.results)
+    lines = ["", "## Energy of a request", ""] if rows or unknown else []
+    lines += _table(("strategy", "energy", "source"), rows) if rows else []
+    return [*lines, *([unknown] if unknown else [])]
 
 
 def _artifacts(measured: Measured) -> list[str]:
@@ -73,10 +98,10 @@ def _artifacts(measured: Measured) -> list[str]:
                 ready.artifact.name,
                 f"`{ready.artifact.entry.digest[:12]}`",
                 _engines(provenance),
-                f"{provenance['parameters']:,}",
-                f"{provenance['nonzero_parameters']:,}",
-                f"{provenance['sparsity']:.1%}",
-                f"{provenance['macs'] / 1e6:.1f} M",
+                count(provenance["parameters"]),
+                count(provenance["nonzero_parameters"]),
+                percent(provenance["sparsity"]),
+                millions(provenance["macs"]),
                 f"{provenance['training_samples']:,} samples" if provenance["training_samples"] else "–",
                 f"{provenance['build_s']:.1f} s",
                 f"{provenance['peak_memory_bytes'] / 2**20:.0f} MiB",
@@ -91,9 +116,9 @@ def _nodes(measured: Measured) -> list[str]:
         (
             ready.artifact.name,
             str(number),
-            f"{node['parameters']:,}",
-            f"{node['macs'] / 1e6:.1f} M",
-            f"{node['size_bytes'] / 1e6:.2f} MB",
+            count(node["parameters"]),
+            millions(node["macs"]),
+            megabytes(node["size_bytes"]),
         )
         for ready in measured.prepared.values()
         for number, node in enumerate(ready.artifact.entry.provenance.get("nodes", ()))

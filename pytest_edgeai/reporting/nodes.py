@@ -5,29 +5,27 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 
-from pytest_edgeai.measure.records import TrialRecord
-
 HEADINGS = ("strategy", "requests", "slowest of its nodes, by share of requests")
 
 
-def slowest_rows(records: Iterable[TrialRecord]) -> list[tuple[str, ...]]:
+def slowest_rows(trials: Iterable[tuple[str, Iterable[str]]]) -> list[tuple[str, ...]]:
     """A row for each strategy on several nodes.
 
     Parameters
     ----------
-    records
-        The trials; those that are invalid have no requests.
+    trials
+        Of each trial its strategy's id, and of each of its requests the node that was waited for longest; empty where
+        there is only one.
     """
     slowest: dict[str, Counter[str]] = {}
-    for record in records:
-        named = [one.slowest for one in record.measurements if one.slowest]
-        if named:
-            slowest.setdefault(record.trial.strategy.id, Counter()).update(named)
+    for name, nodes in trials:
+        slowest.setdefault(name, Counter()).update(filter(None, nodes))
     return [
         (
-            f"`{name}`",
+            name,
             str(counts.total()),
             ", ".join(f"{node} {number / counts.total():.0%}" for node, number in counts.most_common()),
         )
         for name, counts in slowest.items()
+        if counts
     ]

@@ -1,8 +1,8 @@
 """Progress of `--edgeai-prepare`: which artifacts are built, where, and how long that took.
 
-A line for each artifact that is begun and one when it is done; on a terminal, the line in the making tells what all
-workers are at. Workers of pytest-xdist are heard through a channel of their own, since pytest tells of tests only when
-they are over.
+A line for each artifact that is begun and one when it is done; on a terminal, the line that is written over tells what
+all workers are at. Workers of pytest-xdist are heard through a channel of their own, since pytest tells of tests only
+when they are over.
 """
 
 from __future__ import annotations
@@ -15,6 +15,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import pytest
+
+from pytest_edgeai.reporting.cells import megabytes
+from pytest_edgeai.reporting.live_line import LiveLine
 
 if TYPE_CHECKING:
     from _pytest._io import TerminalWriter  # pytest has no public name for the type of its public method's result
@@ -71,6 +74,8 @@ class PreparationLines:
         Below 0 only the last line is written.
     uncaptured
         Lets through to the terminal what is written within, while an item runs.
+    is_live
+        Whether there is a line that can be written over.
     """
 
     def __init__(
@@ -78,8 +83,11 @@ class PreparationLines:
         writer: TerminalWriter,
         verbosity: int,
         uncaptured: Callable[[], AbstractContextManager[None]] = nullcontext,
+        *,
+        is_live: bool = False,
     ) -> None:
         self._writer = writer
+        self._live = LiveLine(writer, is_live=is_live)
         self._uncaptured = uncaptured
         self._quiet = verbosity < 0
         self._lock = threading.Lock()  # workers are heard in a thread of their own
@@ -113,11 +121,9 @@ class PreparationLines:
                 self._at_work.pop(name, None)
             elif progress.note:
                 self._line(f"edgeai: {name}{where}: {progress.note}")
-            elif self._writer.hasmarkup:
+            elif self._live.is_live:
                 self._at_work[name] = f"{name}{where} {progress.stage}, {progress.elapsed_s:.0f} s"
-                text = f"edgeai: {self._done} of {self._total} ready; {'; '.join(self._at_work.values())}"
-                width = self._writer.fullwidth - 1
-                self._writer.write(f"\r{text[:width]:<{width}}\r", flush=True)
+                self._live.over(f"edgeai: {self._done} of {self._total} ready; {'; '.join(self._at_work.values())}")
             elif name not in self._begun:
                 self._begun.add(name)
                 self._line(f"edgeai: {name}{where}: building")
@@ -136,8 +142,7 @@ class PreparationLines:
         self._done += 1
         if report.failed:
             self._failed += 1
-            reason = report.longreprtext.strip().splitlines()[-1:] or ["no reason given"]
-            words = f"failed after {report.duration:.1f} s: {reason[0]}"
+            words = f"failed after {report.duration:.1f} s"  # pytest tells the reason at the end
         else:
             self._built += bool(properties["edgeai_built"])
             words = _words(properties, report.duration)
@@ -156,6 +161,11 @@ class PreparationLines:
             self._at_work.pop(nodeid.split("::", 1)[1], None)
             if not self._quiet:
                 self._line(words)
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_keyboard_interrupt(self) -> None:
+        """Leave nothing in front of pytest's own words."""
+        self._live.clear()
 
     def status(self, report: pytest.TestReport) -> tuple[str, str, str] | None:
         """Outcome and no dot for an artifact, which has its line."""
@@ -182,15 +192,14 @@ class PreparationLines:
             )
 
     def _line(self, text: str) -> None:
-        if self._writer.hasmarkup:
-            self._writer.write(f"\r{'':<{self._writer.fullwidth - 1}}\r")
-            self._writer.line(text)
+        if self._live.is_live:
+            self._live.over("")  # pytest's own words may stand there
+            self._live.stay(text)
         else:
-            self._writer.write(f"\n{text}")
-        self._writer.flush()
+            self._writer.write(f"\n{text}", flush=True)
 
 
 def _words(properties: Mapping[str, Any], duration_s: float) -> str:
     built = f"ready after {duration_s:.1f} s" if properties["edgeai_built"] else "in the store"
     accuracy = ", ".join(properties["edgeai_scores"]) or "accuracy: not measured"
-    return f"{built}, {properties['edgeai_size_bytes'] / 1e6:.2f} MB, {accuracy}"
+    return f"{built}, {megabytes(properties['edgeai_size_bytes'])}, {accuracy}"

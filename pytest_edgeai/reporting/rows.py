@@ -7,8 +7,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from pytest_edgeai.reporting.cells import NONE, megabytes, metric_change, trial_counts
 from pytest_edgeai.reporting.statistics import milliseconds as _milliseconds
-from pytest_edgeai.verdicts.accuracy import points
 
 if TYPE_CHECKING:
     from pytest_edgeai.measure.accuracy import Score
@@ -31,6 +31,25 @@ HEADINGS = (
     "trials",
 )
 """Latencies in milliseconds, link errors in microseconds, size in megabytes, drop in the unit of the metric."""
+IMPORTANCE = (
+    "strategy",
+    "verdict",
+    "median",
+    "drop",
+    "trials",
+    "p95",
+    "compute",
+    "transmit",
+    "size",
+    "stretch",
+    "accuracy",
+    "IQR",
+    "load",
+    "link error",
+)
+"""The same, the most important first: a terminal shows as many as fit."""
+ESSENTIAL = 5
+"""How many of these every terminal shows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,12 +70,6 @@ def accuracy_words(scores: Iterable[Score]) -> str:
     return ", ".join(map(str, scores))
 
 
-def signed(difference: float, unit: str) -> str:
-    """A difference of two values of a metric, always with its sign."""
-    text = points(difference, unit)
-    return text if text.startswith("-") else f"+{text}"
-
-
 def _cells(result: StrategyResult) -> list[str]:
     spans = result.spans_s
     transmits_s = [value for name, value in spans.items() if name.startswith("transmit")]
@@ -71,8 +84,8 @@ def _cells(result: StrategyResult) -> list[str]:
         _milliseconds(sum(transmits_s) if transmits_s else math.nan),
         "–" if result.link_error_s is None else f"{result.link_error_s * 1e6:.0f} µs",
         _milliseconds(result.load_s),
-        "–" if result.size_bytes is None else f"{result.size_bytes / 1e6:.2f} MB",
+        megabytes(result.size_bytes),
         accuracy_words(result.scores.values()) or ("not measured" if result.unmeasured else "–"),
-        "–" if result.accuracy is None else signed(result.accuracy.drop, result.accuracy.unit),
-        f"{result.valid}/{result.trials}" + (f", {result.tries} tries" if result.tries > result.trials else ""),
+        NONE if result.accuracy is None else metric_change(result.accuracy.drop, result.accuracy.unit),
+        trial_counts(result.valid, result.trials, result.tries),
     ]

@@ -8,19 +8,22 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_edgeai.reporting.accuracy import DROP_HEADINGS, drop_rows, pair_lines
+from pytest_edgeai.reporting.advice import advice
+from pytest_edgeai.reporting.budgets import HEADINGS as BUDGET_HEADINGS
+from pytest_edgeai.reporting.budgets import budget_rows, energy_sentence
 from pytest_edgeai.reporting.comparison import STYLES, write_comparison
-from pytest_edgeai.reporting.drawing import drawn
-from pytest_edgeai.reporting.rows import HEADINGS, verdict_rows
+from pytest_edgeai.reporting.decisions import decision_lines
+from pytest_edgeai.reporting.drawing import Screen, Sheet
+from pytest_edgeai.reporting.files import strategy_document
+from pytest_edgeai.reporting.rows import ESSENTIAL, HEADINGS, IMPORTANCE, verdict_rows
 from pytest_edgeai.reporting.statistics import p_words, title
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from rich.table import Table
-
     from pytest_edgeai.matrix.strategies import Strategy
     from pytest_edgeai.measured import Measured
-    from pytest_edgeai.verdicts.outcome import SessionOutcome
+    from pytest_edgeai.verdicts.outcome import SessionOutcome, StrategyResult
 
 
 def write_skipped(reporter: pytest.TerminalReporter, strategies: Sequence[Strategy]) -> None:
@@ -32,7 +35,7 @@ def write_skipped(reporter: pytest.TerminalReporter, strategies: Sequence[Strate
 def write_summary(
     reporter: pytest.TerminalReporter, measured: Measured, outcome: SessionOutcome, report: Path | None
 ) -> None:
-    """Write the verdict table, the tests in short, the reasons and where the reports are.
+    """Write the verdict table, what is to be said of the session, and at last what failed and what to do about it.
 
     Parameters
     ----------
@@ -43,69 +46,102 @@ def write_summary(
     report
         The folder of reports.
     """
+    screen = Screen(reporter)
     reporter.section("edgeai: verdicts", "=", bold=True)
-    reporter.write_line(drawn(_verdict_table(outcome), reporter.hasmarkup))
-    for line in _statistics(outcome):
-        reporter.write_line(line)
-    rows = drop_rows(outcome)
-    if rows:
-        reporter.write_line(f"\n{drawn(_accuracy_table(rows), reporter.hasmarkup)}")
-    for line in pair_lines(outcome.accuracy_pairs, measured.plan.settings.alpha):
-        reporter.write_line(line)
+    screen.table(_verdicts(outcome.results))
+    if screen.is_verbose:
+        _write_budgets(screen, outcome)
+        _write_statistics(screen, measured, outcome)
     for result in outcome.results:
-        if result.verdict.reason:
-            line = f"{result.strategy.id}: {result.verdict.outcome}: {result.verdict.reason}"
-            reporter.write_line(line, yellow=not result.verdict.fails, red=result.verdict.fails)
+        if result.verdict.green and result.verdict.reason:
+            screen.sentence(_reason(result), yellow=True)
     for remark in outcome.remarks:
-        reporter.write_line(f"edgeai: {remark}", yellow=True)
-    for (model, operator), sentence in measured.failures.items():
-        reporter.write_line(f"artifact {model}-{operator} could not be made: {sentence}", red=True)
+        screen.sentence(f"edgeai: {remark}", yellow=True)
     if outcome.comparison is not None:
-        write_comparison(reporter, outcome.comparison)
-    if outcome.unwritten:
-        reporter.write_line(f"edgeai: {outcome.unwritten}", red=True)
+        write_comparison(screen, outcome.comparison)
+    for line in decision_lines(outcome.decisions):
+        screen.sentence(f"choice for {line}")
     if report is not None:
-        reporter.write_line(f"edgeai: reports in {report}")
+        rest = "" if screen.is_verbose else ", with all columns and tests in summary.md (here with -v)"
+        screen.sentence(f"edgeai: reports in {report}{rest}")
+    _write_failures(screen, measured, outcome)
     counts = [result.verdict.outcome for result in outcome.results]
     words = ", ".join(f"{counts.count(kind)} {kind}" for kind in STYLES if kind in counts)
     colour = "green" if outcome.green else "not green" if outcome.fails else "not green, tolerated"
     tries, trials = (sum(getattr(result, name) for result in outcome.results) for name in ("tries", "trials"))
     again = f", {tries} tries at {trials} trials" if tries > trials else ""
-    reporter.write_line(
-        f"edgeai: {words} ({colour}){again}",
-        bold=True,
-        green=outcome.green,
-        red=outcome.fails,
+    screen.sentence(f"edgeai: {words} ({colour}){again}", bold=True, green=outcome.green, red=outcome.fails)
+
+
+def _write_budgets(screen: Screen, outcome: SessionOutcome) -> None:
+    """Write each limit of a budget, and why energy is not known."""
+    rows = budget_rows(map(strategy_document, outcome.results))
+    styles = [STYLES[budget.verdict.outcome] for result in outcome.results for budget in result.budgets]
+    if rows:
+        screen.reporter.write_line("")
+        screen.table(
+            Sheet(
+                headings=BUDGET_HEADINGS,
+                rows=rows,
+                importance=("strategy", "budget", "verdict", "measured", "limit", "interval"),
+                essential=5,
+                style=lambda row, heading: styles[row] if heading == "verdict" else "",
+            )
+        )
+    unknown = energy_sentence(outcome.results)
+    if unknown:
+        screen.sentence(unknown)
+
+
+def _write_statistics(screen: Screen, measured: Measured, outcome: SessionOutcome) -> None:
+    """Write the tests in short and the accuracies with their intervals."""
+    for line in _statistics(outcome):
+        screen.sentence(line.strip(), indent=" " * (len(line) - len(line.lstrip())))
+    rows = drop_rows(outcome)
+    if rows:
+        screen.reporter.write_line("")
+        screen.table(_accuracies(rows))
+    for line in pair_lines(outcome.accuracy_pairs, measured.plan.settings.alpha):
+        screen.sentence(line.strip(), indent=" " * (len(line) - len(line.lstrip())))
+
+
+def _write_failures(screen: Screen, measured: Measured, outcome: SessionOutcome) -> None:
+    """Write what is not green, the gravest last, and what to do about each kind."""
+    for (model, operator), sentence in measured.failures.items():
+        screen.sentence(f"artifact {model}-{operator} could not be made: {sentence}", red=True)
+    for kind in STYLES:
+        found = [one for one in outcome.results if one.verdict.outcome == kind and not one.verdict.green]
+        for result in found:
+            screen.sentence(_reason(result), red=result.verdict.fails, yellow=not result.verdict.fails)
+        if found and advice(kind):
+            screen.sentence(f"What to do: {advice(kind)}.", indent="  ")
+    if outcome.unwritten:
+        screen.sentence(f"edgeai: {outcome.unwritten}", red=True)
+
+
+def _reason(result: StrategyResult) -> str:
+    return f"{result.strategy.id}: {result.verdict.outcome}: {result.verdict.reason}"
+
+
+def _verdicts(results: Sequence[StrategyResult]) -> Sheet:
+    styles = [STYLES[result.verdict.outcome] for result in results]
+    return Sheet(
+        headings=HEADINGS,
+        rows=[row.cells for row in verdict_rows(results)],
+        importance=IMPORTANCE,
+        essential=ESSENTIAL,
+        style=lambda row, heading: styles[row] if heading == "verdict" else "",
     )
 
 
-def _verdict_table(outcome: SessionOutcome) -> Table:
-    from rich.table import Table
-
-    table = Table(box=None, pad_edge=False, header_style="bold", show_edge=False)
-    for number, heading in enumerate(HEADINGS):
-        table.add_column(heading, justify="left" if number < 2 else "right", no_wrap=number < 2)
-    previous = None
-    for row in verdict_rows(outcome.results):
-        model = row.result.strategy.model
-        if previous is not None and model != previous:
-            table.add_section()
-        previous = model
-        name, verdict, *numbers = row.cells
-        style = STYLES[row.result.verdict.outcome]
-        table.add_row(name, f"[{style}]{verdict}[/{style}]", *numbers)
-    return table
-
-
-def _accuracy_table(rows: Sequence[Sequence[str]]) -> Table:
-    from rich.table import Table
-
-    table = Table(box=None, pad_edge=False, header_style="bold", show_edge=False)
-    for number, heading in enumerate(DROP_HEADINGS):
-        table.add_column(heading, justify="left" if number < 2 else "right", no_wrap=number < 1)
-    for *cells, budget in rows:
-        table.add_row(*cells, f"[red]{budget}[/red]" if "broken" in budget else budget)
-    return table
+def _accuracies(rows: Sequence[Sequence[str]]) -> Sheet:
+    return Sheet(
+        headings=DROP_HEADINGS,
+        rows=rows,
+        importance=("artifact", "drop", "budget", "interval", "accuracy", "metric", "p", *DROP_HEADINGS[5:7]),
+        essential=3,
+        style=lambda row, heading: "red" if heading == "budget" and "broken" in rows[row][-1] else "",
+    )
 
 
 def _statistics(outcome: SessionOutcome) -> list[str]:

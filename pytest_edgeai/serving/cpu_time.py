@@ -14,6 +14,8 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from pytest_edgeai.serving.instructions import InstructionCounter, why_not_counted
+
 _TASKS = Path("/proc/self/task")
 _OWN_THREAD = "/proc/thread-self/schedstat"
 _LINE_BYTES = 128
@@ -24,12 +26,14 @@ class CpuUse(NamedTuple):
 
     cpu_s: float
     waited_s: float | None
+    instructions: int | None = None
 
 
 class _Begun(NamedTuple):
     wall_s: float
     cpu_s: float
     run_delay_s: float | None
+    instructions: int | None
 
 
 class ComputeMeter:
@@ -54,11 +58,16 @@ class ComputeMeter:
         if threads > 1 and alone and workers and counts_waiting():
             with contextlib.suppress(OSError):
                 self._schedstats = [os.open(_TASKS / str(one) / "schedstat", os.O_RDONLY) for one in workers]
+        self._counter: InstructionCounter | None = None
+        if (threads == 1 or workers) and alone and not why_not_counted():
+            with contextlib.suppress(OSError):
+                self._counter = InstructionCounter(workers if threads > 1 else ())
 
     def begin(self) -> _Begun:
         """Begin a computation, in the thread that asks for it."""
         run_delay_s = self._run_delay_s()
-        return _Begun(time.perf_counter(), self._clock(), run_delay_s)
+        instructions = self._instructions()
+        return _Begun(time.perf_counter(), self._clock(), run_delay_s, instructions)
 
     def end(self, begun: _Begun) -> CpuUse:
         """End it; what it took."""
@@ -66,11 +75,20 @@ class ComputeMeter:
         wall_s = time.perf_counter() - begun.wall_s
         if not self._alone:
             return CpuUse(cpu_s, None)
+        counted = self._instructions()
+        instructions = None if counted is None or begun.instructions is None else counted - begun.instructions
         run_delay_s = self._run_delay_s()
         self._least_idle_share = min(self._least_idle_share, _lost_s(wall_s, cpu_s, self._threads) / wall_s)
         delay_s = None if run_delay_s is None or begun.run_delay_s is None else run_delay_s - begun.run_delay_s
         waited = waited_s(wall_s, cpu_s, self._threads, run_delay_s=delay_s, idle_share=self._least_idle_share)
-        return CpuUse(cpu_s, waited)
+        return CpuUse(cpu_s, waited, instructions)
+
+    def _instructions(self) -> int | None:
+        """How many the computing threads have retired so far, all together."""
+        try:
+            return None if self._counter is None else self._counter.read()
+        except OSError:
+            return None
 
     def _run_delay_s(self) -> float | None:
         """How long the computing threads have waited for a core so far, all together."""

@@ -20,6 +20,7 @@ from typing import Any, NamedTuple, TypeAlias
 from pytest_edgeai import __version__
 from pytest_edgeai.serving import extensions
 from pytest_edgeai.serving.compression import decompress
+from pytest_edgeai.serving.instructions import why_not_counted
 from pytest_edgeai.serving.limits import read_limits, whereabouts
 from pytest_edgeai.serving.pipeline import SampleError
 from pytest_edgeai.serving.processor import description, instructions
@@ -259,6 +260,7 @@ class Endpoints:
                 "session": execution.session,
                 "takes_turns": execution.turns is not None,
                 "instructions": instructions(description()),
+                "no_counters": why_not_counted(),
                 "load_s": {model.name: model.load_s for model in self._models.values()},
                 "providers": {model.name: model.providers for model in self._models.values()},
                 "digests": {model.name: model.digests for model in self._models.values()},

@@ -307,8 +307,8 @@ class _Clock:
     def lap(self, name: Any, use: CpuUse | None = None, earlier_s: float = 0.0) -> float:
         now, now_cpu_s = time.perf_counter(), time.thread_time()
         duration_s, self._last, self._last_cpu_s = now - self._last + earlier_s, now, now_cpu_s
-        cpu_s, waited_s = (None, None) if use is None else use
-        self.spans.append(Span(name, self._place, duration_s, cpu_s, waited_s))
+        cpu_s, waited_s, instructions = (None, None, None) if use is None else use
+        self.spans.append(Span(name, self._place, duration_s, cpu_s, waited_s, instructions=instructions))
         return duration_s
 
     def own_use(self) -> CpuUse:

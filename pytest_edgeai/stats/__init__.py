@@ -27,6 +27,7 @@ from pytest_edgeai.stats.effect import (
     cliffs_delta_interval,
     magnitude,
 )
+from pytest_edgeai.stats.exceedance import Exceedance, exceedance, requests_needed
 from pytest_edgeai.stats.order import chain_of, is_chain, ordered_operators, ordered_placements
 from pytest_edgeai.stats.paired import (
     AccuracyDrop,
@@ -65,6 +66,7 @@ __all__ = [
     "DeltaInterval",
     "Description",
     "Dimension",
+    "Exceedance",
     "Friedman",
     "Group",
     "InputShare",
@@ -93,6 +95,7 @@ __all__ = [
     "concordance",
     "conover_iman",
     "describe",
+    "exceedance",
     "friedman",
     "input_share",
     "is_chain",
@@ -106,6 +109,7 @@ __all__ = [
     "ratio_drop",
     "ratio_of_medians",
     "replicate_drop",
+    "requests_needed",
     "shapiro_wilk",
     "speedup",
     "t_two_sided",

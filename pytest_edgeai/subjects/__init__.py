@@ -120,11 +120,12 @@ class SubjectModel:
         Returns the trained network in eval mode, on the CPU. Its forward takes the graph's inputs as positional
         tensors, in the order of `graph_inputs`, and returns logits [n, classes]. A module-level function.
     graph
-        An ONNX file, in the place of `network`; its weights may lie beside it as external data. Operators that change
-        a network cannot be used then.
+        An ONNX file, in the place of `network` or beside it; its weights may lie beside the file as external data, or
+        in a safetensors file (`pytest_edgeai.subjects.skeletons`). Where there are both, operators that change a
+        network start from the network, all others from the graph, without torch; the two have to answer the same.
     graph_inputs
         Names of the graph's inputs, in the order of the network's arguments; dimension 0 of each is the batch. A graph
-        has its own.
+        without a network has its own.
     pipeline
         From an example's inputs to the graph's, and from the graph's outputs to those of an answer; by default these
         are the same.
@@ -165,12 +166,12 @@ class SubjectModel:
             raise ValueError(f"the name of a subject model is letters, digits and underscores, not {self.name!r}")
         if not self.metrics:
             raise ValueError(f"subject model {self.name!r} declares no metric")
-        if (self.network is None) == (self.graph is None):
-            raise ValueError(f"subject model {self.name!r} has either a network or a graph")
+        if self.network is None and self.graph is None:
+            raise ValueError(f"subject model {self.name!r} has neither a network nor a graph")
         if self.network is not None and not self.graph_inputs:
             raise ValueError(f"subject model {self.name!r} has a network and names no graph_inputs")
         if self.graph is not None:
-            if self.graph_inputs:
+            if self.graph_inputs and self.network is None:
                 raise ValueError(f"subject model {self.name!r}: a graph has inputs of its own; leave graph_inputs out")
             object.__setattr__(self, "graph", Path(self.graph).absolute())
             if not self.graph.is_file() and not self.missing:

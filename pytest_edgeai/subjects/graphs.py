@@ -1,7 +1,11 @@
-"""ONNX files of other people's making: the files that belong to one, its inputs, and whether its batch can change."""
+"""ONNX files of other people's making: the files that belong to one, its inputs, and whether its batch can change.
+
+A file is parsed once, and again after it has changed: every operator of a session asks.
+"""
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,6 +39,15 @@ class GraphInputs:
         return bool(self.shapes) and all(shape and shape[0] is None for shape in self.shapes.values())
 
 
+@dataclass(frozen=True, slots=True)
+class _Facts:
+    """What is asked about a file again and again: its inputs, the files of its weights by name, its operator set."""
+
+    inputs: GraphInputs
+    weights: tuple[str, ...]
+    opset: int
+
+
 def read_graph(path: Path) -> onnx.ModelProto:
     """Read an ONNX file without its external weights.
 
@@ -62,12 +75,18 @@ def inputs_of(path: Path) -> GraphInputs:
     GraphError
         It is not an ONNX file.
     """
-    return GraphInputs(
-        {
-            one.name: tuple(_size(dimension) for dimension in one.type.tensor_type.shape.dim)
-            for one in fed(read_graph(path).graph)
-        }
-    )
+    return _facts(path).inputs
+
+
+def opset_of(path: Path) -> int:
+    """The version of the ONNX operator set that a file uses.
+
+    Raises
+    ------
+    GraphError
+        It is not an ONNX file.
+    """
+    return _facts(path).opset
 
 
 def fed(graph: onnx.GraphProto) -> list[onnx.ValueInfoProto]:
@@ -84,11 +103,7 @@ def weight_files(path: Path) -> tuple[Path, ...]:
     GraphError
         It is not an ONNX file, or such a file is missing or elsewhere than beside it.
     """
-    from onnx.external_data_helper import ExternalDataInfo, uses_external_data
-
-    graph = read_graph(path).graph
-    tensors = [*graph.initializer, *(one.t for node in graph.node for one in node.attribute if one.HasField("t"))]
-    names = dict.fromkeys(ExternalDataInfo(tensor).location for tensor in tensors if uses_external_data(tensor))
+    names = _facts(path).weights
     for name in names:
         if Path(name).name != name or not (path.parent / name).is_file():
             raise GraphError(f"{path} has weights in the file {name!r}, which is not beside it")
@@ -112,6 +127,27 @@ def copy_graph(path: Path, target: Path) -> None:
         return
     model = onnx.load(path)
     onnx.save(model, target, save_as_external_data=True, all_tensors_to_one_file=True, location=f"{target.name}.data")
+
+
+def _facts(path: Path) -> _Facts:
+    try:
+        found = path.stat()
+    except OSError:
+        return _parsed(path, ())  # reading it says what is wrong
+    return _parsed(path, (found.st_mtime_ns, found.st_ctime_ns, found.st_size, found.st_ino))
+
+
+@functools.lru_cache(maxsize=64)
+def _parsed(path: Path, version: tuple[int, ...]) -> _Facts:  # noqa: ARG001  # a file that changed is parsed again
+    from onnx.external_data_helper import ExternalDataInfo, uses_external_data
+
+    model = read_graph(path)
+    graph = model.graph
+    inputs = {one.name: tuple(_size(dimension) for dimension in one.type.tensor_type.shape.dim) for one in fed(graph)}
+    tensors = [*graph.initializer, *(one.t for node in graph.node for one in node.attribute if one.HasField("t"))]
+    weights = dict.fromkeys(ExternalDataInfo(tensor).location for tensor in tensors if uses_external_data(tensor))
+    opsets = {one.domain: one.version for one in model.opset_import}
+    return _Facts(GraphInputs(inputs), tuple(weights), opsets.get("", opsets.get("ai.onnx", 1)))
 
 
 def _size(dimension: Any) -> int | None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from pytest_edgeai.subjects import SubjectError
+from pytest_edgeai.subjects import SubjectError, hub
 
 if TYPE_CHECKING:
     import torch
@@ -130,6 +130,15 @@ class ImageNetwork:
                 raise self.weights.refused(source, error) from error
         return network.eval()
 
+    def unreachable(self) -> str:
+        """Why torchvision's file cannot be had, in a sentence; empty where it can, or is not needed."""
+        if self.weights.origin == "hub":
+            try:
+                hub.ask_for_file(self.url)
+            except OSError as error:
+                return str(self.weights.refused(self.url, error))
+        return ""
+
     def _state(self) -> Mapping[str, Any]:
         import torch
 
@@ -208,6 +217,15 @@ class TextNetwork:
                 raise self.weights.refused(source if local else f"the hub ({source})", error) from error
             return SequenceClassifier(model).eval()
 
+    def unreachable(self) -> str:
+        """Why the hub's weights cannot be had, in a sentence; empty where they can, or are not needed."""
+        if self.weights.origin == "hub":
+            try:
+                hub.ask_for_model(self.hub_id, self.revision)
+            except Exception as error:  # noqa: BLE001  # no library, no network, no model: each with classes of its own
+                return str(self.weights.refused(f"the hub ({self.hub_id})", error))
+        return ""
+
 
 @dataclass(frozen=True, slots=True)
 class Tokenizer:
@@ -255,9 +273,23 @@ def tokenizer_of(weights: Weights, hub_id: str, stand_in: Path, *, fetch: bool) 
     if not fetch:
         return Tokenizer(None, f"{weights.model} is not among the models that the settings name")
     try:
-        from huggingface_hub import hf_hub_download
-
-        path = Path(hf_hub_download(hub_id, "tokenizer.json"))
+        path = _from_hub(hub_id, "tokenizer.json")
         return Tokenizer(path, revision=path.parent.name)  # the cache has a folder for each revision
     except Exception as error:  # noqa: BLE001  # no library, no network, no such file: each with classes of its own
         return Tokenizer(None, str(weights.refused(f"the hub ({hub_id})", error)))
+
+
+def _from_hub(hub_id: str, name: str) -> Path:
+    """A file of the hub: that in the cache, or a download.
+
+    The hub is asked for the file's length first, since that is given up at once where the hub cannot be reached; the
+    download itself is tried six times in half a minute.
+    """
+    from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    try:
+        return Path(hf_hub_download(hub_id, name, local_files_only=True))
+    except LocalEntryNotFoundError:
+        get_hf_file_metadata(hf_hub_url(hub_id, name))
+        return Path(hf_hub_download(hub_id, name))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import string
 
-_URL = re.compile(r"https?://([A-Za-z0-9._~-]+|\[[0-9A-Fa-f:.]+\])(?::([0-9]{1,5}))?/?")
+_URL = re.compile(r"(https?|grpcs?)://([A-Za-z0-9._~-]+|\[[0-9A-Fa-f:.]+\])(?::([0-9]{1,5}))?/?")
 _ENGINE = re.compile(r"ssh://[^/\s]+(/\S+)?|tcp://[^/\s]+|unix:///\S+")
 _NAME_FIELDS = ("model", "operator")
 
@@ -19,9 +19,24 @@ def check_url(url: str) -> str:
         It is something else.
     """
     match = _URL.fullmatch(url)
-    if match is None or not 0 < int(match[2] or 80) < 2**16:
-        raise ValueError(f"expected http://HOST, https://HOST or either with :PORT, got {url!r}")
+    if match is None or not 0 < int(match[3] or 80) < 2**16:
+        raise ValueError(
+            f"expected http://HOST, https://HOST or either with :PORT, or grpc://HOST:PORT or grpcs://HOST:PORT, "
+            f"got {url!r}"
+        )
+    if is_grpc(url) and match[3] is None:
+        raise ValueError(f"expected {match[1]}://HOST:PORT, because gRPC has no usual port, got {url!r}")
     return url
+
+
+def is_grpc(url: str) -> bool:
+    """Whether an address is for gRPC."""
+    return url.startswith(("grpc://", "grpcs://"))
+
+
+def is_encrypted(url: str) -> bool:
+    """Whether an address is for TLS."""
+    return url.startswith(("https://", "grpcs://"))
 
 
 def check_engine(host: str) -> str:

@@ -292,6 +292,8 @@ class BackendContext:
         Is told about what takes long, a sentence at a time.
     wire
         How the profile wants tensors to be sent; None where it says nothing.
+    search_path
+        Folders that servers search for modules before all others: those of another version of this package.
     """
 
     topology: Topology
@@ -302,6 +304,7 @@ class BackendContext:
     image: ImageSpec = field(default_factory=ImageSpec)
     note: Callable[[str], None] = _ignore
     wire: Wire | None = None
+    search_path: tuple[str, ...] = ()
 
 
 BackendFactory = Callable[[BackendContext], Backend]

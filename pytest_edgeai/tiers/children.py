@@ -44,6 +44,8 @@ class Child:
         What else is known of its end, to go on with the sentence that it has ended.
     forks
         What starts it, where it is a tier server; it waits for `begin` then.
+    search_path
+        Folders that it searches for modules before all others, unless `forks` starts it.
 
     Raises
     ------
@@ -59,6 +61,7 @@ class Child:
         start_timeout_s: float,
         explain: Callable[[], str] = str,
         forks: ForkServer | None = None,
+        search_path: Sequence[str] = (),
     ) -> None:
         self.name = name
         self._explain = explain
@@ -79,7 +82,7 @@ class Child:
                     stdout=subprocess.PIPE,
                     stderr=log,
                     bufsize=0,
-                    env=environment(),
+                    env=environment(search_path),
                     process_group=0,  # Ctrl-C is for us, who then end our children in order
                 )
         except OSError as error:
@@ -232,9 +235,18 @@ def is_alive(pid: int) -> bool:
     return True
 
 
-def environment() -> dict[str, str]:
-    """The environment of children: without threads that they were not given, and with output that is not held back."""
-    return {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
+def environment(search_path: Sequence[str] = ()) -> dict[str, str]:
+    """The environment of children: without threads that they were not given, and with output that is not held back.
+
+    Parameters
+    ----------
+    search_path
+        Folders to put before all others that modules are searched in.
+    """
+    variables = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
+    if search_path:
+        variables["PYTHONPATH"] = os.pathsep.join(filter(None, (*search_path, os.environ.get("PYTHONPATH"))))
+    return variables
 
 
 def _how(code: int) -> str:

@@ -17,8 +17,9 @@ import socket
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
-from types import TracebackType
-from typing import BinaryIO, NoReturn, Self
+from typing import BinaryIO, NoReturn
+
+from pytest_edgeai.wire.closing import Closing
 
 _IMPORTED = ("onnxruntime", "tokenizers", "PIL.Image", "pytest_edgeai.serving.__main__")
 _LARGEST_REQUEST_BYTES = 2**16
@@ -71,7 +72,7 @@ class ForkedProcess:
                 os.kill(self.pid, signal.SIGKILL)
 
 
-class ForkServer:
+class ForkServer(Closing):
     """The fork server, seen from the process that wants servers started. A context manager.
 
     Parameters
@@ -98,14 +99,6 @@ class ForkServer:
         self._socket = ours
         ours.settimeout(_READY_S)
         self._is_ready = False
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """End it; servers that it has started are not its business any more."""
@@ -205,7 +198,10 @@ def serve(asked: socket.socket) -> None:
 
 def _request(asked: socket.socket) -> tuple[bytes, list[int]]:
     """The next request with its four descriptors; empty where the other end is closed."""
-    data, descriptors, _, _ = socket.recv_fds(asked, _LARGEST_REQUEST_BYTES, 4)
+    try:
+        data, descriptors, _, _ = socket.recv_fds(asked, _LARGEST_REQUEST_BYTES, 4)
+    except ConnectionResetError:  # closed before anything was asked for, as where no artifact could be made
+        return b"", []
     if not data:
         return b"", []
     length = int.from_bytes(data[:4], "little")

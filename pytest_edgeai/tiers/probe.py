@@ -26,6 +26,7 @@ _SMALL_BYTES = 200
 _LEAST_LARGE_BYTES = 2000
 _TRIES = 4
 """A busy host makes a message slow, never fast; a link that is right is seen to be right in one of a few tries."""
+_USUAL_TRIES = 2
 _GOOD_SHARE, _GOOD_S = 0.005, 50e-6  # nearer than this needs no further try
 _JITTER_SPREADS = 4  # an error within so many standard deviations of declared jitter is none
 _LOST_IN_A_MESSAGE = 0.1  # packets of a probe, on average, where packets are lost
@@ -238,9 +239,7 @@ def check_concurrent_rate(lines: Sequence[ProbeConnection], link: str, size_byte
 
 def _probe(lines: ProbeConnections, hop: Hop, direction: Direction, seconds: float) -> Probe:
     shape = hop.link.shape
-    large_bytes = int(min(MAX_PROBE_BYTES, max(_LEAST_LARGE_BYTES, shape.rate_bps / 8 * seconds)))
-    if shape.loss:  # of more packets one is lost in nearly every try
-        large_bytes = min(large_bytes, round(PACKET_BYTES * max(2.0, _LOST_IN_A_MESSAGE / shape.loss)))
+    large_bytes = _large_bytes(shape, seconds)
     for line in (lines.link, lines.bare):
         if line is not None:
             _transfer(line, direction, 1)  # opens the connection
@@ -252,6 +251,28 @@ def _probe(lines: ProbeConnections, hop: Hop, direction: Direction, seconds: flo
         large = min(large, _point(lines, direction, large_bytes, shape), key=_distance_s)
         tries += 1
     return Probe(hop.name, direction, shape.rate_bps, small, large, tries)
+
+
+def _large_bytes(shape: LinkShape, seconds: float) -> int:
+    large_bytes = int(min(MAX_PROBE_BYTES, max(_LEAST_LARGE_BYTES, shape.rate_bps / 8 * seconds)))
+    if shape.loss:  # of more packets one is lost in nearly every try
+        large_bytes = min(large_bytes, round(PACKET_BYTES * max(2.0, _LOST_IN_A_MESSAGE / shape.loss)))
+    return large_bytes
+
+
+def probing_s(shape: LinkShape, seconds: float) -> float:
+    """How long it takes to probe both directions of a link, where it is right at the second try.
+
+    Parameters
+    ----------
+    shape
+        The link.
+    seconds
+        How long the larger message should take.
+    """
+    exchanges_s = [shape.ideal_s(size) + shape.ideal_s(_SMALL_BYTES) for size in (1, _SMALL_BYTES)]
+    large_s = shape.ideal_s(_large_bytes(shape, seconds)) + shape.ideal_s(_SMALL_BYTES)
+    return 2 * (exchanges_s[0] + _USUAL_TRIES * (exchanges_s[1] + large_s))
 
 
 def _point(lines: ProbeConnections, direction: Direction, size_bytes: int, shape: LinkShape) -> Point:

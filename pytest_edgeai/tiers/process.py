@@ -107,7 +107,7 @@ class ProcessBackend:
 
     def __enter__(self) -> Self:
         if fork_server.available():
-            self._forks = ForkServer(environment())
+            self._forks = ForkServer(environment(self._site.search_path))
         return self
 
     def __exit__(
@@ -236,7 +236,9 @@ class _Launch:
             command.append("--poll")
         command += server_arguments(place, allotment, self.order, self.answer_timeout_s, str(self.site.folder))
         explain = functools.partial(_memory_note, groups, allotment)
-        server = Child(f"tier {place}", command, self.folder, self.start_timeout_s, explain, self.forks)
+        server = Child(
+            f"tier {place}", command, self.folder, self.start_timeout_s, explain, self.forks, self.site.search_path
+        )
         self.children.append(server)
         try:
             if groups:

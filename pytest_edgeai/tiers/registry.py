@@ -10,7 +10,7 @@ from pytest_edgeai.tiers import engine
 from pytest_edgeai.tiers.backend import Backend, BackendContext, BackendFactory, TierError
 from pytest_edgeai.tiers.mixed import MixedBackend, split_placements
 from pytest_edgeai.tiers.remote import RemoteBackend
-from pytest_edgeai.tiers.specs import USUAL_ENGINE
+from pytest_edgeai.tiers.specs import USUAL_ENGINE, Topology
 
 AUTO = "auto"
 
@@ -24,6 +24,28 @@ def known_backends(registered: Mapping[str, BackendFactory]) -> dict[str, Backen
     return {**{backend.name: backend for backend in own}, **registered}
 
 
+def check_backend(name: str, setting: str, registered: Mapping[str, BackendFactory]) -> None:
+    """Refuse the name of a backend that there is not.
+
+    Parameters
+    ----------
+    name
+        What the settings ask for.
+    setting
+        Where that is said, for the message.
+    registered
+        The backends of hooks.
+
+    Raises
+    ------
+    SettingsError
+        Lists those that there are.
+    """
+    names = (AUTO, *known_backends(registered)) if name != AUTO else (AUTO,)
+    if name not in names:
+        raise SettingsError(f"{setting}: {unknown('backend', name, names)}")
+
+
 def open_backend(name: str, site: BackendContext, registered: Mapping[str, BackendFactory]) -> Backend:
     """The backend of a name; `auto` takes containers where an engine answers, else processes.
 
@@ -32,11 +54,9 @@ def open_backend(name: str, site: BackendContext, registered: Mapping[str, Backe
     Raises
     ------
     SettingsError
-        There is no such backend, or it cannot run these tiers.
+        It cannot run these tiers.
     """
     backends = known_backends(registered)
-    if name not in (AUTO, *backends):
-        raise SettingsError(f"backend: {unknown('backend', name, (AUTO, *backends))}")
     try:
         started, placed_remotely = split_placements(site.topology, site.placements)
         if name in registered or not placed_remotely:
@@ -49,10 +69,16 @@ def open_backend(name: str, site: BackendContext, registered: Mapping[str, Backe
         raise SettingsError(f"backend {name}: {error}") from None
 
 
+def usual_backend(topology: Topology) -> str:
+    """What `auto` stands for, as far as that is known before an engine is asked."""
+    remote = any(tier.engine != USUAL_ENGINE for tier in topology.tiers.values())
+    return "docker" if engine.socket_is_there() or remote else "process"
+
+
 def _open(name: str, site: BackendContext, backends: Mapping[str, BackendFactory]) -> Backend:
     if name == AUTO:
         name = "process"
-        if engine.socket_is_there() or any(tier.engine != USUAL_ENGINE for tier in site.topology.tiers.values()):
+        if usual_backend(site.topology) == "docker":
             try:
                 return backends["docker"](site)
             except TierError as error:

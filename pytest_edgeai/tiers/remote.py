@@ -9,32 +9,28 @@ from __future__ import annotations
 
 import contextlib
 import math
-import re
-import ssl
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from types import TracebackType
 from typing import Any, ClassVar
-from urllib.parse import urlsplit
 
 from pytest_edgeai.arrays import Array
 from pytest_edgeai.serving.endpoints import LIMITS_PATH, REFERENCE_PATH
 from pytest_edgeai.serving.pipeline import ImagePreprocess, Pipeline, PipelineError
+from pytest_edgeai.tiers.addresses import is_grpc
 from pytest_edgeai.tiers.backend import BackendContext, DeploymentSpec, TierError, TierState
 from pytest_edgeai.tiers.client_pipeline import ClientPipeline
 from pytest_edgeai.tiers.metadata import ModelMetadata, ServerMetadata
 from pytest_edgeai.tiers.placements import Placement
 from pytest_edgeai.tiers.probe import ProbeConnections
+from pytest_edgeai.tiers.servers import Server, Servers
 from pytest_edgeai.tiers.specs import Hop, TierSpec
-from pytest_edgeai.wire.client import Answer, CertificateError, Client, RequestError, Requests, Wire, model_path
-from pytest_edgeai.wire.tls import client_context
+from pytest_edgeai.wire.client import Answer, RequestError, Requests, Wire
 
-_LIVE_PATH = "/v2/health/live"
-_SERVER_PATH = "/v2"
 _NOT_FOUND = 404
 _CHECK_TIMEOUT_S = 10.0
 _ANSWER_TIMEOUT_S = 60.0
-_STATUS = re.compile(r" answered ([0-9]{3}): ")
 
 
 class RemoteBackend:
@@ -51,7 +47,7 @@ class RemoteBackend:
     ------
     TierError
         A tier has no address, its token cannot be read or is refused, its certificate is not trusted, it does not
-        answer, or it cannot take what the profile wants to be sent.
+        answer, it cannot take what the profile wants to be sent, or what speaks its protocol is not installed.
     """
 
     name: ClassVar[str] = "remote"
@@ -59,8 +55,8 @@ class RemoteBackend:
     def __init__(self, site: BackendContext, check_timeout_s: float = _CHECK_TIMEOUT_S) -> None:
         self._site = site
         self._check_timeout_s = check_timeout_s
-        self._contexts: dict[str, ssl.SSLContext] = {}
-        self._servers: dict[str, ServerMetadata] = {}
+        self._servers = Servers(site.topology)
+        self._metadata: dict[str, ServerMetadata] = {}
         for placement in site.placements:
             _check_single(placement)
         for tier in dict.fromkeys(placement.tiers[0] for placement in site.placements):
@@ -70,10 +66,10 @@ class RemoteBackend:
     def describe(self) -> str:
         """How tiers are run and limited."""
         tiers = self._site.topology.tiers
-        clients = [name for name in self._servers if tiers[name].pipeline == "client"]
+        clients = [name for name in self._metadata if tiers[name].pipeline == "client"]
         pipelines = f"; the pipeline of {', '.join(clients)} runs at the client" if clients else ""
         wanted = self._site.wire or "binary"
-        spoken = [name for name in self._servers if self._wire(name, wanted) == "json"]
+        spoken = [name for name in self._metadata if self._wire(name, wanted) == "json"]
         json = f"; {', '.join(spoken)} {'gets' if len(spoken) == 1 else 'get'} JSON" if spoken else ""
         return f"remote servers; their limits and links are unproven{pipelines}{json}"
 
@@ -84,11 +80,11 @@ class RemoteBackend:
         tier = order.placement.tiers[0]
         name, version = self.served_name(tier, order), self._spec(tier).version
         what = name if version is None else f"version {version} of {name}"
-        with self._connect(tier) as client:
+        with self._connect(tier) as server:
             try:
-                model = ModelMetadata.read(client.get(model_path(name, version)))
+                model = ModelMetadata.read(server.model_metadata(name))
             except RequestError as error:
-                raise TierError(self._sentence(tier, f"does not serve {what}", error)) from None
+                raise self._servers.failure(tier, f"does not serve {what}", error) from None
         yield RemoteDeployment(self, order, tier, model, self._pipeline(tier, order, model))
 
     def served_name(self, tier: str, order: DeploymentSpec) -> str:
@@ -109,7 +105,7 @@ class RemoteBackend:
             What runs here, around the requests; None where the tier does it.
         """
         requests: Requests = _Renamed(
-            self._connect(tier, wire=self._wire(tier, order.wire), timeout_s=_ANSWER_TIMEOUT_S),
+            self._servers.open(tier, _ANSWER_TIMEOUT_S, self._wire(tier, order.wire)),
             self.served_name(tier, order),
         )
         if pipeline is None:
@@ -138,11 +134,14 @@ class RemoteBackend:
 
     def _own_endpoint(self, tier: str, path: str, key: str) -> dict[str, Any] | None:
         """What is at a path that our own servers have; None where there is no document with that key."""
-        with self._connect(tier) as client:
+        if self._is_grpc(tier):
+            self._check_answers(tier)
+            return None
+        with self._servers.open_http(tier, self._check_timeout_s) as server:
             try:
-                said = client.get(path)
+                said = server.document(path)
             except RequestError as error:
-                if _status(error) is None:
+                if error.status is None:
                     self._check_answers(tier)
                 return None
         return said if isinstance(said, dict) and key in said else None
@@ -156,27 +155,34 @@ class RemoteBackend:
         return None
 
     def _check_answers(self, tier: str) -> None:
-        self._get(tier, _LIVE_PATH)
+        self._ask(tier, lambda server: server.check_live())
 
-    def _get(self, tier: str, path: str, *, is_json: bool = False) -> Any:
-        """What is at a path; None where there is nothing, because some gateways show no more than the models."""
-        with self._connect(tier) as client:
+    def _ask(self, tier: str, question: Callable[[Server], Any]) -> Any:
+        """What the tier says; None where it knows no such question, because some gateways show no more than models."""
+        with self._connect(tier) as server:
             try:
-                return client.get(path) if is_json else client.download(path)
+                return question(server)
             except RequestError as error:
-                if _status(error) != _NOT_FOUND:
-                    raise TierError(self._sentence(tier, "does not answer", error)) from None
+                if error.status != _NOT_FOUND:
+                    raise self._servers.failure(tier, "does not answer", error) from None
         return None
 
     def _server(self, tier: str) -> ServerMetadata:
         """What the tier says of itself; asked once."""
-        if tier not in self._servers:
-            self._servers[tier] = ServerMetadata.read(self._get(tier, _SERVER_PATH, is_json=True))
-        return self._servers[tier]
+        if tier not in self._metadata:
+            said = ServerMetadata.read(self._ask(tier, lambda server: server.server_metadata()))
+            # Over gRPC, raw bytes are no extension, and none of this package's servers answers.
+            self._metadata[tier] = replace(said, is_ours=False, takes_binary=True) if self._is_grpc(tier) else said
+        return self._metadata[tier]
 
     def _check_wire(self, tier: str) -> None:
         """Refuse what the profile wants to be sent, where the tier cannot take it."""
         wire, server, spec = self._site.wire, self._server(tier), self._spec(tier)
+        if wire in ("json", "base64") and self._is_grpc(tier):
+            raise TierError(
+                f"tier {tier} at {spec.url} is reached over gRPC, whose messages have no form for the profile's "
+                f'wire = "{wire}": leave it out, or give an address that begins with http:// or https://'
+            )
         if wire == "binary" and server.is_known and not server.takes_binary:
             raise TierError(
                 f"tier {tier} at {spec.url} does not announce the extension binary_tensor_data, which the profile's "
@@ -229,67 +235,27 @@ class RemoteBackend:
     def _spec(self, tier: str) -> TierSpec:
         return self._site.topology.tiers[tier]
 
-    def _connect(self, tier: str, *, wire: Wire = "binary", timeout_s: float | None = None) -> Client:
-        spec = self._spec(tier)
-        if spec.url is None:
-            raise TierError(f"tier {tier} has no address: set topology.tiers.{tier}.url for the remote backend")
-        url = urlsplit(spec.url)
-        tls = self._context(tier, spec) if url.scheme == "https" else None
-        route = self._site.topology.route(tier)
-        return Client(
-            url.hostname or "",
-            url.port or (80 if tls is None else 443),
-            place=self._site.topology.origin,
-            link=route[0].name if route else "",
-            token=_token(tier, spec),
-            timeout_s=self._check_timeout_s if timeout_s is None else timeout_s,
-            wire=wire,
-            tls=tls,
-            version=spec.version,
-        )
+    def _is_grpc(self, tier: str) -> bool:
+        return is_grpc(self._spec(tier).url or "")
 
-    def _context(self, tier: str, spec: TierSpec) -> ssl.SSLContext:
-        """Whom to trust; read once, because that takes longer than many a request."""
-        if tier not in self._contexts:
-            setting = f"topology.tiers.{tier}.ca_file"
-            try:
-                self._contexts[tier] = client_context(spec.ca_file)
-            except ssl.SSLError:
-                raise TierError(f"{setting}: {spec.ca_file} holds no certificates in PEM format") from None
-            except OSError as error:
-                raise TierError(f"{setting}: {spec.ca_file} cannot be read: {error.strerror}") from None
-        return self._contexts[tier]
-
-    def _sentence(self, tier: str, what: str, error: RequestError) -> str:
-        spec = self._spec(tier)
-        if isinstance(error, CertificateError):
-            advice = (
-                ""
-                if spec.ca_file
-                else f" (topology.tiers.{tier}.ca_file names the certificates to trust instead of the system's)"
-            )
-            return f"tier {tier} at {spec.url}: {error}{advice}"
-        if _status(error) not in (401, 403):
-            return f"tier {tier} at {spec.url} {what}: {error}"
-        if spec.token_file is None:
-            return f"tier {tier} at {spec.url} wants a token: set topology.tiers.{tier}.token_file ({error})"
-        return f"tier {tier} at {spec.url} refuses the token in {spec.token_file} ({error})"
+    def _connect(self, tier: str) -> Server:
+        return self._servers.open(tier, self._check_timeout_s)
 
 
 class _Renamed(AbstractContextManager["_Renamed"]):
     """Requests to a model that the server has under another name."""
 
-    def __init__(self, client: Client, name: str) -> None:
-        self._client = client
+    def __init__(self, server: Server, name: str) -> None:
+        self._server = server
         self._name = name
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._client.close()
+        self._server.__exit__(kind, error, trace)
 
     def infer(self, model: str, inputs: Mapping[str, Array]) -> Answer:  # noqa: ARG002  # the server has its own name
-        return self._client.infer(self._name, inputs)
+        return self._server.infer(self._name, inputs)
 
 
 class RemoteDeployment:
@@ -352,24 +318,3 @@ class RemoteDeployment:
 def _check_single(placement: Placement) -> None:
     if len(placement.tiers) != 1 or placement.nodes != 1:
         raise TierError(f"placement {placement}: the remote backend runs an artifact on one tier, on one node of it")
-
-
-def _token(tier: str, spec: TierSpec) -> str | None:
-    if spec.token_file is None:
-        return None
-    setting = f"topology.tiers.{tier}.token_file"
-    try:
-        token = spec.token_file.read_text(encoding="utf-8").strip()
-    except OSError as error:
-        raise TierError(f"{setting}: {spec.token_file} cannot be read: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise TierError(f"{setting}: {spec.token_file} is not text") from None
-    if not (token and token.isascii() and token.isprintable()):
-        raise TierError(f"{setting}: {spec.token_file} has to hold one line of printable ASCII")
-    return token
-
-
-def _status(error: RequestError) -> int | None:
-    """The HTTP status that a request was refused with; None where there was no answer."""
-    match = _STATUS.search(str(error))
-    return None if match is None else int(match[1])

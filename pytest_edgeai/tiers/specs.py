@@ -14,7 +14,8 @@ from typing import Annotated, Any, Literal, Self, TypeAlias
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from pytest_edgeai.tiers.addresses import check_engine, check_model_name, check_url
+from pytest_edgeai.errors import unknown
+from pytest_edgeai.tiers.addresses import check_engine, check_model_name, check_url, is_encrypted
 from pytest_edgeai.tiers.quantities import parse_quantity
 from pytest_edgeai.wire.links import LinkShape
 
@@ -111,8 +112,8 @@ class TierSpec(Spec):
         for name in given if self.pipeline == "server" else ["pipeline", *given]:
             if self.url is None:
                 raise ValueError(f"{name} needs url beside it")
-        if self.ca_file is not None and self.url is not None and not self.url.startswith("https://"):
-            raise ValueError("ca_file needs an address that begins with https://")
+        if self.ca_file is not None and self.url is not None and not is_encrypted(self.url):
+            raise ValueError("ca_file needs an address that begins with https:// or grpcs://")
         return self
 
     @property
@@ -206,7 +207,7 @@ class Topology(Spec):
     @model_validator(mode="after")
     def _check(self) -> Self:
         if self.origin not in self.tiers:
-            raise ValueError(f"origin {self.origin!r} is not a tier; tiers are {', '.join(self.tiers)}")
+            raise ValueError(f"origin: {unknown('tier', self.origin, self.tiers)}")
         for name in self.tiers:
             if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
                 raise ValueError(f"the name of a tier is small letters, digits and underscores, not {name!r}")
@@ -225,6 +226,15 @@ class Topology(Spec):
         for name in self.tiers:
             self.route(name)
         return self
+
+    def as_settings(self) -> dict[str, Any]:
+        """As a settings file writes it, so that it can be read again."""
+        document = self.model_dump(mode="json", by_alias=True)
+        for tier in document["tiers"].values():
+            tier["memory"] = f"{tier['memory']} B"
+        for link in document["links"].values():
+            link |= {"rate": f"{link['rate']} bit/s"} | {name: f"{link[name]} s" for name in ("delay", "jitter")}
+        return document
 
     def way(self, tiers: Sequence[str]) -> tuple[Hop, ...]:
         """The hops from the origin to each of a chain's tiers in turn.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
-from pytest_edgeai.measure.accuracy import amount
+from pytest_edgeai.subjects.figures import amount, points, points_interval, points_limit
 from pytest_edgeai.subjects.metrics import PERCENT
 from pytest_edgeai.verdicts import Verdict
 
@@ -77,33 +77,13 @@ class AccuracyResult:
         side = "below" if self.higher_is_better else "above"
         reason = (
             f"{self.metric} is {points(self.drop, self.unit)} {side} the baseline's "
-            f"{amount(self.baseline_value, self.unit, digits=2)} (budget {points(self.limit, self.unit, short=True)})"
+            f"{amount(self.baseline_value, self.unit, digits=2)} (budget {points_limit(self.limit, self.unit)})"
         )
         if self.interval is not None:
             doubt = "beyond doubt" if self.budget == "broken beyond doubt" else "though not beyond doubt"
-            low, high = (f"{end:.2f}" if self.unit == PERCENT else f"{end:.4g}" for end in _ends(self.interval))
-            unit = "pp" if self.unit == PERCENT else self.unit
-            reason += (
-                f", {doubt}: the {100 * self.interval.confidence:g} % interval of the drop is {low} to {high} {unit}"
-            ).rstrip()
+            ends = points_interval(self.interval.low, self.interval.high, self.unit)
+            reason += f", {doubt}: the {100 * self.interval.confidence:g} % interval of the drop is {ends}"
         return Verdict("fail", reason)
-
-
-def points(difference: float, unit: str, *, short: bool = False) -> str:
-    """A difference of two values of a metric, as reports have it: percentages differ by percentage points.
-
-    Parameters
-    ----------
-    difference
-        The number.
-    unit
-        Of the metric.
-    short
-        Whether as few digits as the number has are enough.
-    """
-    if unit == PERCENT:
-        return f"{difference:g} pp" if short else f"{difference:.2f} pp"
-    return f"{difference:.4g} {unit}".rstrip()
 
 
 def judge_accuracy(
@@ -189,7 +169,3 @@ def drop_interval(score: Score, baseline: Score, *, confidence: float) -> Accura
         drop=sign * (baseline.value - score.value),
         confidence=confidence,
     )
-
-
-def _ends(interval: AccuracyDrop) -> tuple[float, float]:
-    return interval.low, interval.high

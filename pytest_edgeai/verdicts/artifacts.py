@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pytest_edgeai.measure.accuracy import amount
+from pytest_edgeai.subjects.figures import amount, points
 from pytest_edgeai.subjects.metrics import PERCENT
-from pytest_edgeai.verdicts.accuracy import points
 from pytest_edgeai.versions.recording import RecordedArtifact, Recording
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,9 @@ from pytest_edgeai.arrays import Array
 from pytest_edgeai.settings import Settings
 from pytest_edgeai.subjects.metrics import PERCENT
 from pytest_edgeai.verdicts import Outcome, Verdict
+from pytest_edgeai.verdicts.apart import judge_apart, window_remarks
 from pytest_edgeai.verdicts.artifacts import ArtifactChanges, Limits, artifact_changes
+from pytest_edgeai.verdicts.component_changes import ComponentChange
 from pytest_edgeai.verdicts.control import control_shifts
 from pytest_edgeai.verdicts.regression import LatencyChange, Rule, judge_changes
 from pytest_edgeai.versions.recording import RecordedStrategy, Recording
@@ -33,6 +35,8 @@ class Row:
         The change of its latency, where both sides have trials.
     medians_s
         Median latency before and after, NaN where it was not measured.
+    trial_medians_s
+        The median latency of each trial before and after, where both sides have trials.
     accuracy_gain, accuracy_unit
         By how much the first metric got better (below 0: worse), in its unit; None where it is not known on both
         sides.
@@ -44,6 +48,10 @@ class Row:
         Relative change of the reference computation on its tiers; None where it was not measured in both sessions.
     tolerated
         Whether it does not fail although it is not green.
+    components
+        What became of its components, where a window of sessions was judged by.
+    spread
+        Standard deviation between these sessions of the logarithm of compute, by measure.
     """
 
     strategy: str
@@ -58,6 +66,9 @@ class Row:
     same: bool = False
     control: float | None = None
     tolerated: bool = False
+    trial_medians_s: tuple[tuple[float, ...], tuple[float, ...]] = ((), ())
+    components: tuple[ComponentChange, ...] = ()
+    spread: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def verdict(self) -> Verdict:
@@ -72,6 +83,7 @@ class Row:
             "outcome": self.outcome,
             "reasons": list(self.reasons),
             "median_s": medians,
+            "trial_medians_s": [list(side) for side in self.trial_medians_s],
             "latency": None if self.latency is None else self.latency.as_json(),
             "accuracy_gain": self.accuracy_gain,
             "accuracy_unit": self.accuracy_unit,
@@ -80,6 +92,8 @@ class Row:
             "same_artifact": self.same,
             "reference": self.control,
             "fails": self.verdict.fails,
+            "components": [one.as_json() for one in self.components],
+            "spread": dict(self.spread),
         }
 
 
@@ -97,6 +111,10 @@ class Comparison:
         What the sessions do not have in common; then nothing is comparable.
     remarks
         Sentences about the comparison as a whole.
+    window
+        The earlier sessions by whose spread it was judged, the oldest first; empty where it was not.
+    compute_by
+        The measure by which compute was judged in that case.
     """
 
     before: str
@@ -104,6 +122,8 @@ class Comparison:
     rows: tuple[Row, ...]
     differences: tuple[str, ...] = ()
     remarks: tuple[str, ...] = ()
+    window: tuple[str, ...] = ()
+    compute_by: str = ""
 
     @property
     def green(self) -> bool:
@@ -128,6 +148,8 @@ class Comparison:
             "fails": self.fails,
             "differences": list(self.differences),
             "remarks": list(self.remarks),
+            "window": list(self.window),
+            "compute_by": self.compute_by or None,
             "strategies": [row.as_json() for row in self.rows],
         }
 
@@ -143,19 +165,30 @@ def rules(settings: Settings) -> tuple[Rule, Limits]:
     )
 
 
-def compare(before: Recording, after: Recording, rule: Rule, limits: Limits, *, together: bool = False) -> Comparison:
+def compare(
+    before: Recording,
+    after: Recording,
+    rule: Rule,
+    limits: Limits,
+    *,
+    together: bool = False,
+    with_servers: bool = False,
+) -> Comparison:
     """Compare two sessions.
 
     Parameters
     ----------
     before, after
-        The earlier and the later version.
+        The earlier and the later version; where sessions before the earlier one are known, they tell the spread.
     rule, limits
         What counts as worse.
     together
         Whether both were measured in one session, trial by trial.
+    with_servers
+        Whether each of them then ran on servers and tiers of its own.
     """
-    differences = () if together else tuple(_differences(before.conditions, after.conditions))
+    unlike = tuple(_differences(before.conditions, after.conditions))
+    differences = () if together else unlike
     common = [name for name in after.strategies if name in before.strategies]
     usable = [name for name in common if not differences and _why_unusable(name, before, after) is None]
     same = [name for name in usable if before.strategies[name].same]
@@ -166,14 +199,19 @@ def compare(before: Recording, after: Recording, rule: Rule, limits: Limits, *, 
     }
     alike = [after.strategies[name].latencies_s for name in same]
     controls = {} if together else control_shifts(before.strategies, after.strategies)
-    changes = judge_changes(sides, rule, together=together, lending=alike, controls=controls) if sides else {}
-    shared = _shared_code(before, after) if together else ""
+    earlier = () if together else tuple(one for one in before.earlier if one.conditions == after.conditions)
+    apart = judge_apart([*earlier, before], after, tuple(sides), rule)
+    rest = {name: both for name, both in sides.items() if name not in apart.changes}
+    changes = judge_changes(rest, rule, together=together, lending=alike, controls=controls) if rest else {}
+    changes.update(apart.changes)
+    shared = _shared_code(before, after, with_servers=with_servers) if together else ""
     rows = []
     for name in after.strategies:
         if name in changes:
             row = _row(name, before, after, changes[name], limits)
             control = math.expm1(controls[name]) if name in controls else None
-            rows.append(replace(row, control=control))
+            components, spread = apart.components.get(name, ()), apart.spreads.get(name, {})
+            rows.append(replace(row, control=control, components=components, spread=spread))
         elif name in same:
             rows.append(_same_row(name, before, after, limits, shared))
         elif name not in before.strategies:
@@ -202,6 +240,8 @@ def compare(before: Recording, after: Recording, rule: Rule, limits: Limits, *, 
         if name not in after.strategies
     ]
     remarks = [*before.remarks, *after.remarks]
+    if with_servers:
+        remarks += [f"outside the artifacts, {sentence}" for sentence in unlike]
     if shared and changes:
         remarks.append(shared)
     if not together and changes and len(controls) < len(changes):
@@ -209,13 +249,21 @@ def compare(before: Recording, after: Recording, rule: Rule, limits: Limits, *, 
             f"the reference computation was not measured in both sessions for {len(changes.keys() - controls.keys())} "
             "of the strategies: a change of the machine cannot be told from one of the code there"
         )
-    return Comparison(before.label, after.label, tuple(rows), differences, tuple(remarks))
+    if before.earlier and sides:
+        remarks += window_remarks(before, after, apart, len(earlier) + 1, len(rest))
+    window = tuple(one.label for one in (*earlier, before)) if apart.changes else ()
+    return Comparison(before.label, after.label, tuple(rows), differences, tuple(remarks), window, apart.measure)
 
 
-def _shared_code(before: Recording, after: Recording) -> str:
+def _shared_code(before: Recording, after: Recording, *, with_servers: bool) -> str:
     """What to say where the versions would not be measured by the same code; empty where they would."""
     if before.code and before.code == after.code:
         return ""
+    if with_servers:
+        return (
+            "the code that starts servers and sends requests differs between the versions and only that of "
+            f"{after.label} ran, so that what it costs is not compared"
+        )
     return (
         f"the code that measures (pytest_edgeai itself) differs between the versions and only that of {after.label} "
         "ran, so that what it costs is not compared: save a session at each version and compare them by edgeai compare"
@@ -279,7 +327,7 @@ def _same_row(name: str, before: Recording, after: Recording, limits: Limits, sh
 def _row(name: str, before: Recording, after: Recording, change: LatencyChange, limits: Limits) -> Row:
     was, now = before.strategies[name], after.strategies[name]
     found = artifact_changes(name, before, after, limits)
-    worse = [f"latency {change.reason}"] if change.outcome == "regression" else []
+    worse = [f"{change.subject} {change.reason}"] if change.outcome == "regression" else []
     worse += found.worse
     memory = _growth(was, now)
     if memory is not None and memory > limits.memory_growth:
@@ -290,7 +338,7 @@ def _row(name: str, before: Recording, after: Recording, change: LatencyChange, 
     elif worse:
         outcome, reasons = "regression", worse
     else:
-        outcome, reasons = change.outcome, [f"latency {change.reason}"] if change.reason else []
+        outcome, reasons = change.outcome, [f"{change.subject} {change.reason}"] if change.reason else []
     tolerated = outcome == "inconclusive" and not (limits.inconclusive_fails and change.slower)
     medians_s = (float(np.median(was.latencies_s)), float(np.median(now.latencies_s)))
     return Row(
@@ -304,7 +352,12 @@ def _row(name: str, before: Recording, after: Recording, change: LatencyChange, 
         found.size,
         memory,
         tolerated=tolerated,
+        trial_medians_s=(_trial_medians(was), _trial_medians(now)),
     )
+
+
+def _trial_medians(side: RecordedStrategy) -> tuple[float, ...]:
+    return tuple(float(np.median(trial)) for trial in side.latencies_s)
 
 
 def _growth(was: RecordedStrategy, now: RecordedStrategy) -> float | None:

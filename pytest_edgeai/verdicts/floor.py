@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pytest_edgeai.measure.accuracy import amount
+from pytest_edgeai.subjects.figures import amount, amount_interval, amount_limit
 from pytest_edgeai.verdicts import Verdict
 
 if TYPE_CHECKING:
@@ -38,14 +38,14 @@ def judge_floor(score: Score, floor: float, *, alpha: float) -> Verdict:
     if sign * score.value >= sign * floor - _ROUNDING:
         return Verdict("pass")
     name = "floor" if score.higher_is_better else "ceiling"
-    reason = f"{score.name} is {amount(score.value, score.unit, digits=2)} ({name} {_short(floor, score.unit)})"
+    reason = f"{score.name} is {amount(score.value, score.unit, digits=2)} ({name} {amount_limit(floor, score.unit)})"
     interval = _interval(score, alpha)
     if interval is None:
         return Verdict("fail", reason)
     low, high = interval
     better = high if score.higher_is_better else low
     doubt = "beyond doubt" if sign * better < sign * floor - _ROUNDING else "though not beyond doubt"
-    ends = f"{low:.2f} to {high:.2f} %" if score.unit == "%" else f"{low:.4g} to {high:.4g} {score.unit}".rstrip()
+    ends = amount_interval(low, high, score.unit)
     return Verdict("fail", f"{reason}, {doubt}: its {100 * (1 - alpha):g} % interval is {ends}")
 
 
@@ -61,7 +61,3 @@ def _interval(score: Score, alpha: float) -> tuple[float, float] | None:
         return None
     low, high = np.nanquantile(score.replicates, [alpha / 2, 1 - alpha / 2])
     return float(low), float(high)
-
-
-def _short(value: float, unit: str) -> str:
-    return f"{value:g} {unit}".rstrip()

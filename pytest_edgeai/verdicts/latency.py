@@ -37,21 +37,50 @@ def judge_latency(trial_medians_s: Sequence[float], max_median_s: float, error_s
     Statistics, 3rd edition, section 3.2).
     """
     low, high = median_interval(trial_medians_s)
-    low, high = low - error_s, high + error_s
-    limit = f"{max_median_s * 1e3:g} ms"
-    if high <= max_median_s:
+    return judge_interval((low - error_s, high + error_s), max_median_s, len(trial_medians_s))
+
+
+def judge_interval(
+    interval: tuple[float, float],
+    limit: float,
+    trials: int,
+    name: str = "the median",
+    scale: float = 1e3,
+    unit: str = "ms",
+) -> Verdict:
+    """Judge a limit of a median by its interval over trials.
+
+    Parameters
+    ----------
+    interval
+        Its ends.
+    limit
+        What must not be exceeded.
+    trials
+        How many there are.
+    name
+        What it is the median of.
+    scale, unit
+        How numbers are written.
+
+    Returns
+    -------
+    Verdict
+        Pass where the whole interval is within the limit, fail where it is wholly above, else inconclusive.
+    """
+    low, high = interval
+    words = f"{limit * scale:g} {unit}".rstrip()
+    if high <= limit:
         return Verdict("pass")
-    if low > max_median_s:
-        return Verdict("fail", f"the median is above {limit} (at least {low * 1e3:.3g} ms)")
+    if low > limit:
+        return Verdict("fail", f"{name} is above {words} (at least {f'{low * scale:.3g} {unit}'.rstrip()})")
     needed = trials_needed()
-    if len(trial_medians_s) < needed:
+    if trials < needed:
         return Verdict(
-            "inconclusive",
-            f"{len(trial_medians_s)} trials cannot show that the median is within {limit}: {needed} replicates can",
+            "inconclusive", f"{trials} trials cannot show that {name} is within {words}: {needed} replicates can"
         )
-    return Verdict(
-        "inconclusive", f"the median is between {low * 1e3:.3g} and {high * 1e3:.3g} ms, around the budget of {limit}"
-    )
+    ends = f"{low * scale:.3g} and {high * scale:.3g} {unit}".rstrip()
+    return Verdict("inconclusive", f"{name} is between {ends}, around the budget of {words}")
 
 
 def median_interval(values: Sequence[float]) -> tuple[float, float]:

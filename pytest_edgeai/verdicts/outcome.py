@@ -15,19 +15,22 @@ import numpy as np
 from pytest_edgeai.matrix.strategies import PlannedTrial, Strategy
 from pytest_edgeai.measure.attempts import InvalidTrial
 from pytest_edgeai.measure.contention import speed_remark
-from pytest_edgeai.measure.link_errors import link_remarks
+from pytest_edgeai.measure.link_errors import floor_remark, link_remarks
 from pytest_edgeai.measure.records import TrialRecord
 from pytest_edgeai.measured import Measured
 from pytest_edgeai.settings import Settings
+from pytest_edgeai.stats.looks import Looks
 from pytest_edgeai.subjects.metrics import PERCENT
 from pytest_edgeai.verdicts import Verdict, worst
 from pytest_edgeai.verdicts.accuracy import AccuracyResult, judge_accuracy
 from pytest_edgeai.verdicts.benefit import judge_benefit
+from pytest_edgeai.verdicts.budgets import JudgedBudget, judge_budgets
+from pytest_edgeai.verdicts.figures import Figures, link_error_s, strategy_figures, valid_records
 from pytest_edgeai.verdicts.floor import judge_floor
-from pytest_edgeai.verdicts.latency import judge_latency
 from pytest_edgeai.verdicts.trials import blame_host, judge_trials, short_of_trials
 
 if TYPE_CHECKING:
+    from pytest_edgeai.decisions.choosing import Decision
     from pytest_edgeai.measure.accuracy import Score
     from pytest_edgeai.operators.preparation import Prepared
     from pytest_edgeai.stats import AccuracyPair, Analysis
@@ -43,7 +46,7 @@ class StrategyResult:
     strategy
         Model, operator, placement.
     verdict
-        The gravest of trials, accuracy budget, latency budgets and promised speed.
+        The gravest of trials, budgets and promised speed.
     trials, valid
         How many trials there should be and how many are valid.
     tries
@@ -65,6 +68,12 @@ class StrategyResult:
         By metric.
     unmeasured
         Why accuracy is not measured (random weights), or empty.
+    budgets
+        Each limit of latency, resources and ratios that there is for it.
+    figures
+        What its valid trials tell of resources and energy; None where there is none.
+    energy_source
+        What told the energy, or empty.
     """
 
     strategy: Strategy
@@ -82,6 +91,9 @@ class StrategyResult:
     accuracy: AccuracyResult | None
     scores: Mapping[str, Score]
     unmeasured: str = ""
+    budgets: tuple[JudgedBudget, ...] = ()
+    figures: Figures | None = None
+    energy_source: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +112,8 @@ class SessionOutcome:
         Operators compared over models, metrics and tiers.
     comparison
         With an earlier session, where one is named.
+    decisions
+        Which strategy is chosen for each model, where the settings ask for a choice.
     interrupted
         What ended the session before its last trial, as a sentence goes on, or empty.
     unwritten
@@ -111,6 +125,7 @@ class SessionOutcome:
     remarks: tuple[str, ...] = ()
     accuracy_pairs: tuple[AccuracyPair, ...] = ()
     comparison: Comparison | None = None
+    decisions: tuple[Decision, ...] = ()
     interrupted: str = ""
     unwritten: str = ""
 
@@ -138,7 +153,8 @@ def judge(measured: Measured) -> SessionOutcome:
     planned = {
         strategy: [trial for trial in measured.plan.trials if trial.strategy == strategy] for strategy in strategies
     }
-    results = tuple(_result(strategy, planned[strategy], measured, accuracies) for strategy in strategies)
+    figures = {strategy: found for strategy in strategies if (found := strategy_figures(strategy, measured))}
+    results = tuple(_result(strategy, planned[strategy], measured, accuracies, figures) for strategy in strategies)
     compute_s = _compute_medians(measured.records)
     results = tuple(_with_benefit(result, compute_s, prepared, settings) for result in results)
     remarks = [
@@ -146,8 +162,9 @@ def judge(measured: Measured) -> SessionOutcome:
         for reason, models in _unmeasured(results).items()
     ]
     remarks += [
-        f"budgets.latency: {budget.strategies!r} names no strategy of this session, so that it was not judged"
-        for budget in settings.budgets.latency
+        f"{setting}: {budget.strategies!r} names no strategy of this session, so that it was not judged"
+        for setting, budgets in settings.budgets.by_pattern.items()
+        for budget in budgets
         if not any(fnmatchcase(result.strategy.id, budget.strategies) for result in results)
     ]
     remarks += _remarks_on_trials(planned, measured)
@@ -155,6 +172,8 @@ def judge(measured: Measured) -> SessionOutcome:
     valid = [record for record in measured.own_records.values() if record.status == "valid"]
     uneven = speed_remark([record.reference for record in valid])
     remarks += [uneven] if uneven else []
+    small = floor_remark(_link_shares(valid), settings.tolerances.link_share)
+    remarks += [small] if small else []
     remarks += link_remarks(
         [
             (record.probes, record.link_errors.largest_s / float(np.median(record.latencies_s)))
@@ -172,22 +191,36 @@ def judge(measured: Measured) -> SessionOutcome:
     return SessionOutcome(results, analysis, tuple(remarks), _accuracy_pairs(results))
 
 
+def _link_shares(valid: Sequence[TrialRecord]) -> dict[str, tuple[float, float]]:
+    """Of each strategy, the largest error of links in seconds and as a share of that trial's median."""
+    found: dict[str, tuple[float, float]] = {}
+    for record in valid:
+        if record.link_errors is not None:
+            error_s, name = abs(record.link_errors.largest_s), record.trial.strategy.id
+            share = error_s / float(np.median(record.latencies_s))
+            found[name] = max(found.get(name, (0.0, 0.0)), (error_s, share), key=lambda one: one[1])
+    return found
+
+
 def _result(
     strategy: Strategy,
     planned: Sequence[PlannedTrial],
     measured: Measured,
     accuracies: Mapping[tuple[str, str], AccuracyResult | None],
+    figures: Mapping[Strategy, Figures],
 ) -> StrategyResult:
     settings = measured.plan.settings
-    made = [measured.records[trial] for trial in planned if trial in measured.records]
-    valid = [record for record in made if record.status == "valid"]
+    valid = valid_records(planned, measured)
     tries = _tries(planned, measured)
     latencies_s = np.concatenate([record.latencies_s for record in valid]) if valid else np.array([np.nan])
     artifact = measured.prepared.get(strategy.artifact)
     accuracy = accuracies[strategy.artifact]
-    verdicts = [judge_trials(_invalid(planned, measured), len(planned), tries)]
+    unmade = measured.why_unmade(strategy)
+    verdicts = [judge_trials(invalid_trials(planned, measured), len(planned), tries)]
     unmeasured = "" if artifact is None else artifact.evaluation.unmeasured
-    if unmeasured:
+    if unmade:
+        verdicts = [Verdict("invalid", f"not measured, since {unmade}")]
+    elif unmeasured:
         verdicts.append(
             Verdict("inconclusive", f"accuracy: not measured ({unmeasured}), so no accuracy budget could be judged")
         )
@@ -195,17 +228,19 @@ def _result(
         verdicts.append(Verdict("invalid", "there is no accuracy to compare with the baseline's"))
     else:
         verdicts.append(accuracy.verdict)
-        floor = settings.budgets.accuracy_floor.floor(strategy.model, strategy.operator)
+        floor = settings.budgets.accuracy_floor.of(strategy.model, strategy.operator)
         if artifact is not None and floor is not None:
             verdicts.append(judge_floor(artifact.evaluation.first, floor, alpha=settings.alpha))
-    medians_s = [float(np.median(record.latencies_s)) for record in valid]
-    link_errors_s = [abs(record.link_errors.largest_s) for record in valid if record.link_errors is not None]
-    link_error_s = max(link_errors_s, default=None)
-    verdicts += [
-        judge_latency(medians_s, budget.max_median_s, link_error_s or 0.0)
-        for budget in settings.budgets.latency
-        if medians_s and fnmatchcase(strategy.id, budget.strategies)
-    ]
+    judged: list[JudgedBudget] = []
+    if strategy in figures:
+        beside = {
+            other.operator: found
+            for other, found in figures.items()
+            if (other.model, other.placement) == (strategy.model, strategy.placement)
+        }
+        looks = measured.looks.get(strategy, Looks())
+        judged = judge_budgets(settings.budgets, strategy.id, figures[strategy], beside, looks)
+        verdicts += [budget.verdict for budget in judged]
     quartiles = np.percentile(latencies_s, [25, 50, 75, 95])
     loads_s = [sum(record.load_s.values()) for record in valid if record.load_s]
     return StrategyResult(
@@ -219,11 +254,14 @@ def _result(
         iqr_s=float(quartiles[2] - quartiles[0]),
         spans_s=_span_medians(valid),
         load_s=float(np.median(loads_s)) if loads_s else float("nan"),
-        link_error_s=link_error_s,
+        link_error_s=link_error_s(valid),
         size_bytes=None if artifact is None else artifact.artifact.graph_bytes,
         accuracy=accuracy,
         scores={} if artifact is None else artifact.evaluation.scores,
         unmeasured=unmeasured,
+        budgets=tuple(judged),
+        figures=figures.get(strategy),
+        energy_source=next((record.energy.source for record in valid if record.energy.source), ""),
     )
 
 
@@ -265,7 +303,7 @@ def _unmeasured(results: Sequence[StrategyResult]) -> dict[str, list[str]]:
     return models
 
 
-def _invalid(planned: Sequence[PlannedTrial], measured: Measured) -> list[InvalidTrial]:
+def invalid_trials(planned: Sequence[PlannedTrial], measured: Measured) -> list[InvalidTrial]:
     """The trials that are not valid, or not there."""
     found = []
     for trial in planned:
@@ -285,7 +323,7 @@ def _tries(planned: Sequence[PlannedTrial], measured: Measured) -> int:
 
 def _remarks_on_trials(planned: Mapping[Strategy, Sequence[PlannedTrial]], measured: Measured) -> list[str]:
     """What is to be said of trials that the host has spoiled for good."""
-    invalid = {strategy: _invalid(trials, measured) for strategy, trials in planned.items()}
+    invalid = {strategy: invalid_trials(trials, measured) for strategy, trials in planned.items()}
     remarks = [
         short_of_trials(strategy.id, invalid[strategy], len(trials), _tries(trials, measured))
         for strategy, trials in planned.items()

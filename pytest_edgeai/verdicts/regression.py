@@ -122,6 +122,8 @@ class LatencyChange:
         Whether the change by which it is inconclusive is one for the worse that would matter.
     views
         The change in each view of the trials; of single inputs, in the one that changed most.
+    subject
+        What the reason is about.
     """
 
     outcome: Change
@@ -137,6 +139,7 @@ class LatencyChange:
     trials_needed: int | None = None
     slower: bool = False
     views: tuple[ViewChange, ...] = ()
+    subject: str = "latency"
 
     def as_json(self) -> dict[str, Any]:
         """A JSON object; null for what cannot be computed."""

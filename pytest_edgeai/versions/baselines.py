@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any, Final
 
 from pytest_edgeai.errors import VersionError, unknown
+from pytest_edgeai.versions.checksum import verify
 from pytest_edgeai.versions.recording import Recording, RecordingError, read_recording
+from pytest_edgeai.versions.storage import session_files, storage_folder
 
 LATEST: Final = "latest"
 DEFAULT_STORAGE: Final = "file://./.benchmarks"
-_SCHEME = "file://"
 
 
 def find_recording(wanted: str, root: Path, storage: str = DEFAULT_STORAGE) -> Recording:
@@ -32,32 +33,28 @@ def find_recording(wanted: str, root: Path, storage: str = DEFAULT_STORAGE) -> R
     Raises
     ------
     VersionError
-        There is no such session, or it cannot be read.
+        There is no such session, it cannot be read, or it was changed after it was saved.
     """
     path = root / wanted
     if not path.is_file():
         path = _stored(wanted, root, storage)
     document = _load(path)
     label = wanted if wanted != LATEST else path.stem
+    unsigned = verify(document, str(path))
     try:
         found = read_recording(document, label)
     except RecordingError as error:
         raise VersionError(f"{path}: {error}") from None
+    remarks = [unsigned] if unsigned else []
     if (document.get("commit_info") or {}).get("dirty"):
-        sentence = (
+        remarks.append(
             f"{label} ({path.name}) was saved with changes that were not committed: it is not of that commit alone"
         )
-        return replace(found, remarks=(sentence,))
-    return found
+    return replace(found, remarks=tuple(remarks))
 
 
 def _stored(wanted: str, root: Path, storage: str) -> Path:
-    if "://" in storage and not storage.startswith(_SCHEME):
-        raise VersionError(f"sessions are found in files only, not at {storage}: give the path of a JSON file")
-    folder = root / storage.removeprefix(_SCHEME)
-    files = sorted(folder.glob("*/[0-9]*_*.json"), key=lambda file: (_number(file), file.stat().st_mtime))
-    if not files:
-        raise VersionError(f"no session is saved in {folder}: save one by pytest … --benchmark-save NAME")
+    files = _all_stored(root, storage)
     if wanted == LATEST:
         return files[-1]
     named = [file for file in files if wanted in (_name(file), file.stem)]
@@ -68,6 +65,15 @@ def _stored(wanted: str, root: Path, storage: str) -> Path:
         names = tuple(dict.fromkeys(_name(file) for file in files))
         raise VersionError(f"{unknown('saved session', wanted, names)}; nor is a session of such a git revision there")
     return found[-1]
+
+
+def _all_stored(root: Path, storage: str) -> list[Path]:
+    """Files of all sessions, the oldest first."""
+    folder = storage_folder(storage, root)
+    files = sorted(session_files(folder), key=lambda file: (_number(file), file.stat().st_mtime))
+    if not files:
+        raise VersionError(f"no session is saved in {folder}: save one by pytest … --benchmark-save NAME")
+    return files
 
 
 def _of_commit(wanted: str, root: Path, files: list[Path]) -> list[Path]:
@@ -103,3 +109,37 @@ def _number(file: Path) -> int:
 
 def _name(file: Path) -> str:
     return file.stem.partition("_")[2]
+
+
+def find_window(wanted: str, root: Path, storage: str = DEFAULT_STORAGE, sessions: int = 1) -> Recording:
+    """The last session of a branch or a name, with the sessions before it.
+
+    Parameters
+    ----------
+    wanted, root, storage
+        As for `find_recording`. Sessions of a branch are those that were saved with nothing uncommitted.
+    sessions
+        How many at most, the last one included.
+
+    Raises
+    ------
+    VersionError
+        There is no such session, one cannot be read, or the word names a single session.
+    """
+    if sessions == 1:
+        return find_recording(wanted, root, storage)
+    if (root / wanted).is_file() or wanted.isdecimal() or wanted == LATEST:
+        raise VersionError(f"{wanted} is one session, and a window takes {sessions}: give a branch or a name")
+    files = _all_stored(root, storage)
+    found = [file for file in files if _name(file) == wanted][-sessions:]
+    if not found:
+        for file in reversed(files):  # documents are large, so that no more are read than the window has
+            commit = _load(file).get("commit_info") or {}
+            if commit.get("branch") == wanted and not commit.get("dirty"):
+                found.insert(0, file)
+            if len(found) == sessions:
+                break
+    if not found:
+        return find_recording(wanted, root, storage)
+    recordings = [replace(find_recording(str(file.resolve()), root, storage), label=file.stem) for file in found]
+    return replace(recordings[-1], label=wanted, earlier=tuple(recordings[:-1]))

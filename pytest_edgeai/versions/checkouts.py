@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import subprocess
 import sys
 import tempfile
@@ -41,6 +42,30 @@ class Checkout:
         except ValueError:
             return path
 
+    def translated(self, argument: str) -> str:
+        """An argument of pytest, and where the checkout has it if it is a path.
+
+        Raises
+        ------
+        VersionError
+            The checkout does not have it.
+        """
+        path = Path(argument)
+        if argument.startswith("-") or not path.is_absolute():
+            return argument
+        there = self.counterpart(path)
+        if not there.exists():
+            relative = path.resolve().relative_to(self.commit.repository)
+            raise VersionError(f"{self.commit.label} has no tests in {relative}")
+        return str(there)
+
+    def environment(self) -> dict[str, str]:
+        """The environment of a process that runs this commit's code; what pytest was given here is not for it."""
+        variables = {name: value for name, value in os.environ.items() if name != "PYTEST_ADDOPTS"}
+        before = [entry for entry in os.environ.get("PYTHONPATH", "").split(os.pathsep) if entry]
+        variables["PYTHONPATH"] = os.pathsep.join([*map(str, self.search_path), *before])
+        return variables
+
 
 def find_commit(revision: str, root: Path) -> Commit:
     """The commit that a revision names.
@@ -58,11 +83,11 @@ def find_commit(revision: str, root: Path) -> Commit:
         There is no git, no repository or no such commit.
     """
     try:
-        top = _git(root, "rev-parse", "--show-toplevel")
+        top = git(root, "rev-parse", "--show-toplevel")
     except VersionError as error:
         raise VersionError(f"{root} is in no git repository: {error}") from None
     try:
-        digest = _git(root, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}")
+        digest = git(root, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}")
     except VersionError:
         raise VersionError(
             f"{top} has no revision {revision!r}; in a shallow clone it may have to be fetched first"
@@ -81,7 +106,7 @@ def checked_out(commit: Commit) -> Iterator[Checkout]:
     """
     with tempfile.TemporaryDirectory(prefix="edgeai-checkout-") as scratch:
         folder = Path(scratch).resolve() / "worktree"
-        _git(commit.repository, "worktree", "add", "--detach", "--force", str(folder), commit.digest)
+        git(commit.repository, "worktree", "add", "--detach", "--force", str(folder), commit.digest)
         try:
             shadow = Path(scratch) / "metadata"
             shadow.mkdir()
@@ -89,7 +114,7 @@ def checked_out(commit: Commit) -> Iterator[Checkout]:
             yield Checkout(commit, folder, (shadow, *_search_path(commit.repository, folder)))
         finally:
             with contextlib.suppress(VersionError):
-                _git(commit.repository, "worktree", "remove", "--force", str(folder))
+                git(commit.repository, "worktree", "remove", "--force", str(folder))
 
 
 def describe_distribution(project: Path, target: Path) -> None:
@@ -131,7 +156,21 @@ def _search_path(repository: Path, folder: Path) -> Iterator[Path]:
     yield from found
 
 
-def _git(folder: Path, *words: str) -> str:
+def git(folder: Path, *words: str) -> str:
+    """What git prints.
+
+    Parameters
+    ----------
+    folder
+        Where it runs.
+    words
+        Its arguments.
+
+    Raises
+    ------
+    VersionError
+        It cannot be run, or fails.
+    """
     try:
         done = subprocess.run(["git", "-C", str(folder), *words], capture_output=True, text=True, check=False)
     except OSError as error:

@@ -8,7 +8,6 @@ because the store finds them by what they are made from.
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 import tempfile
@@ -28,8 +27,9 @@ from pytest_edgeai.operators.worker import Failure, Progress, Wanted, prepare_al
 from pytest_edgeai.store import Artifact, Kind, Store
 from pytest_edgeai.subjects import examples as example_store
 from pytest_edgeai.subjects.examples import Examples
+from pytest_edgeai.versions import own_servers
 from pytest_edgeai.versions.checkouts import Checkout, checked_out
-from pytest_edgeai.versions.recording import code_digest
+from pytest_edgeai.versions.conditions import code_digest
 
 if TYPE_CHECKING:
     from pytest_edgeai.session import MeasuringSession
@@ -82,11 +82,8 @@ def prepare_version(
     VersionError
         It cannot be checked out, or does not answer.
     """
-    with checked_out(commit) as checkout, tempfile.TemporaryDirectory(prefix="edgeai-hand-over-") as scratch:
-        path = Path(scratch) / "question.json"
-        path.write_text(json.dumps({"format": _FORMAT, "wanted": question.wanted}), encoding="utf-8")
-        _run(checkout, path, question.store, root, arguments, report)
-        return _read_answer(commit, _answer_path(path), question)
+    with checked_out(commit) as checkout:
+        return _ask(checkout, question, root, arguments, report)
 
 
 def add_other_version(session: MeasuringSession, arguments: Sequence[str], report: Callable[[Progress], None]) -> None:
@@ -115,8 +112,28 @@ def add_other_version(session: MeasuringSession, arguments: Sequence[str], repor
     if "default" in settings.weights:
         options += ["--edgeai-weights", settings.weights["default"]]
     question = Question(session.wanted, session.plan.store_root.absolute())
-    other = prepare_version(session.against, question, session.root, [*options, *arguments], report)
+    asked = question, session.root, [*options, *arguments], report
+    if session.with_servers:
+        checkout = session.hold(checked_out(session.against))  # its servers run from there
+        other = own_servers.open_servers(session, _ask(checkout, *asked), checkout)
+    else:
+        other = prepare_version(session.against, *asked)
     session.keep_comparable(other)
+
+
+def _ask(
+    checkout: Checkout,
+    question: Question,
+    root: Path,
+    arguments: Sequence[str],
+    report: Callable[[Progress], None],
+) -> OtherVersion:
+    """Have a version that is checked out make its artifacts ready."""
+    with tempfile.TemporaryDirectory(prefix="edgeai-hand-over-") as scratch:
+        path = Path(scratch) / "question.json"
+        path.write_text(json.dumps({"format": _FORMAT, "wanted": question.wanted}), encoding="utf-8")
+        _run(checkout, path, question.store, root, arguments, report)
+        return _read_answer(checkout.commit, _answer_path(path), question)
 
 
 def hand_over(session: MeasuringSession, path: Path, write: Callable[[str], object]) -> None:
@@ -168,7 +185,13 @@ def hand_over(session: MeasuringSession, path: Path, write: Callable[[str], obje
         for placement in chosen.placements
         if registered.offers(model, operator) and registered.fits(operator, placement)
     ]
-    answer = {"format": _FORMAT, "artifacts": artifacts, "strategies": strategies, "code": code_digest()}
+    answer = {
+        "format": _FORMAT,
+        "artifacts": artifacts,
+        "strategies": strategies,
+        "code": code_digest(),
+        "outside": own_servers.describe(session.settings.topology),
+    }
     _answer_path(path).write_text(json.dumps(answer), encoding="utf-8")
 
 
@@ -184,16 +207,13 @@ def _run(
     label, folder = checkout.commit.label, checkout.counterpart(root)
     if not folder.is_dir():
         raise VersionError(f"{label} has no folder {root.resolve().relative_to(checkout.commit.repository)}")
-    places = [_translated(argument, checkout) for argument in arguments]
+    places = [checkout.translated(argument) for argument in arguments]
     # Whatever this session was given in addition is meant for measuring.
     command = [sys.executable, "-m", "pytest", "-s", "-p", "no:cacheprovider", "-o", "addopts=", "--rootdir", "."]
     command += ["--edgeai-hand-over", str(question), "--edgeai-store", str(store), *places]
-    environment = {name: value for name, value in os.environ.items() if name != "PYTEST_ADDOPTS"}
-    before = [entry for entry in os.environ.get("PYTHONPATH", "").split(os.pathsep) if entry]
-    environment["PYTHONPATH"] = os.pathsep.join([*map(str, checkout.search_path), *before])
     last: deque[str] = deque(maxlen=_LAST_LINES)
     with subprocess.Popen(
-        command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        command, cwd=folder, env=checkout.environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     ) as child:
         assert child.stdout is not None
         try:
@@ -214,18 +234,6 @@ def _run(
         )
 
 
-def _translated(argument: str, checkout: Checkout) -> str:
-    """An argument of pytest, and where the checkout has it if it is a path."""
-    path = Path(argument)
-    if argument.startswith("-") or not path.is_absolute():
-        return argument
-    there = checkout.counterpart(path)
-    if not there.exists():
-        relative = path.resolve().relative_to(checkout.commit.repository)
-        raise VersionError(f"{checkout.commit.label} has no tests in {relative}")
-    return str(there)
-
-
 def _read_answer(commit: Commit, path: Path, question: Question) -> OtherVersion:
     prepared: dict[Wanted, Prepared] = {}
     failures: dict[Wanted, str] = {}
@@ -242,7 +250,12 @@ def _read_answer(commit: Commit, path: Path, question: Question) -> OtherVersion
             else:
                 prepared[wanted] = _found(commit, wanted, found, Store(question.store))
         return OtherVersion(
-            commit, prepared, failures, tuple(map(str, answer["strategies"])), str(answer.get("code", ""))
+            commit,
+            prepared,
+            failures,
+            tuple(map(str, answer["strategies"])),
+            str(answer.get("code", "")),
+            dict(answer.get("outside", {})),
         )
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise VersionError(f"{commit.label} gave no answer that can be read ({error})") from None

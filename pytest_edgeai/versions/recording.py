@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
@@ -14,18 +12,18 @@ import numpy as np
 from pytest_edgeai.arrays import Array
 from pytest_edgeai.errors import VersionError
 from pytest_edgeai.measure.attempts import InvalidTrial, void_strategy
+from pytest_edgeai.versions.components import components_of, read_components
+from pytest_edgeai.versions.conditions import code_digest, session_conditions, tier_conditions
 
 if TYPE_CHECKING:
     from pytest_edgeai.matrix.strategies import PlannedTrial
     from pytest_edgeai.measure.accuracy import Evaluation
     from pytest_edgeai.measure.records import TrialRecord
-    from pytest_edgeai.measured import Measured, OtherVersion, SessionPlan
+    from pytest_edgeai.measured import Measured, OtherVersion
     from pytest_edgeai.operators.preparation import Prepared
 
 KEY: Final = "edgeai"
 _FORMAT = 1
-_MEASURING = ("measure", "parallel", "partition", "serving", "tiers", "wire")
-"""Folders of this package whose code runs while a request is on its way."""
 
 
 class RecordingError(VersionError, ValueError):
@@ -92,6 +90,11 @@ class RecordedStrategy:
         not measured.
     places
         Of each valid trial, its place among the strategy's trials: those of two versions at one place are neighbours.
+    components
+        Of each valid trial, by name (`compute`, `cpu`, `instructions`, `unhindered`, `transmit`), what its requests
+        took, of the shape of the latencies, and `load`, shape (trials, 1, 1); what is not known of all is not there.
+    reference_components
+        By name likewise (`compute`, `cpu`), what the reference computation took, by tier or node, of each valid trial.
     """
 
     inputs: tuple[int, ...]
@@ -102,6 +105,8 @@ class RecordedStrategy:
     failure: str = ""
     reference_s: tuple[Mapping[str, float], ...] = ()
     places: tuple[int, ...] = ()
+    components: Mapping[str, Array] = field(default_factory=dict)
+    reference_components: Mapping[str, tuple[Mapping[str, float], ...]] = field(default_factory=dict)
 
     def is_short(self, trials: int) -> bool:
         """Whether it was measured, with fewer trials than these."""
@@ -128,6 +133,10 @@ class Recording:
         Digest of the code that measured, or that would measure where it is another version's; empty where unknown.
     remarks
         Sentences about where it comes from.
+    no_counters
+        Why instructions were not counted, as part of a sentence; empty where they were, or nothing is known of it.
+    earlier
+        Sessions before it, the oldest first, by which the spread between sessions is known.
     """
 
     label: str
@@ -137,6 +146,8 @@ class Recording:
     artifact_of: Mapping[str, str] = field(default_factory=dict)
     code: str = ""
     remarks: tuple[str, ...] = ()
+    no_counters: str = ""
+    earlier: tuple[Recording, ...] = ()
 
 
 def record_session(measured: Measured) -> dict[str, Any]:
@@ -144,7 +155,8 @@ def record_session(measured: Measured) -> dict[str, Any]:
     return {
         "format": _FORMAT,
         "code": code_digest(),
-        "conditions": _conditions(measured.plan),
+        "conditions": session_conditions(measured.plan),
+        "no_counters": _no_counters(measured),
         "artifacts": _artifacts(measured.prepared),
         "strategies": {
             strategy.id: {
@@ -182,53 +194,22 @@ def record_other(measured: Measured, other: OtherVersion) -> dict[str, Any]:
         strategies[strategy.id] = {"artifact": "-".join(wanted), **found}
     for name in other.strategies if measured.plan.is_whole else ():
         strategies.setdefault(name, {"artifact": "", "trials": []})
+    conditions = session_conditions(measured.plan)
+    if other.servers is not None:
+        conditions |= tier_conditions(other.servers.topology, other.servers.allotments, other.servers.code)
     return {
         "format": _FORMAT,
         "code": other.code,
-        "conditions": _conditions(measured.plan),
+        "conditions": conditions,
         "artifacts": _artifacts(other.prepared),
         "strategies": strategies,
     }
 
 
-def code_digest() -> str:
-    """Digest of the code that measures: what is part of every latency and of no artifact."""
-    package = Path(__file__).parents[1]
-    digest = hashlib.sha256()
-    for folder in _MEASURING:
-        for path in sorted((package / folder).rglob("*.py")):
-            digest.update(path.relative_to(package).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
-    return digest.hexdigest()
-
-
-def _conditions(plan: SessionPlan) -> dict[str, Any]:
-    """All that two sessions have to have in common to be compared."""
-    settings, host = plan.settings, plan.host
-    profile = settings.measurement
-    return {
-        "scale": settings.scale,
-        "host": {
-            "processor": host.processor,
-            "instructions": list(host.instructions),
-            "cores": host.cores,
-            "system": host.system,
-        },
-        "backend": plan.backend,
-        "topology": settings.topology.model_dump(
-            mode="json", exclude={"tiers": {"__all__": {"token_file", "ca_file"}}}
-        ),
-        "tiers": {
-            name: {"cores": one.cores, "threads": one.threads, "compute_scale": one.compute_scale}
-            for name, one in plan.allotments.items()
-        },
-        "measurement": {
-            "warmup": profile.warmup,
-            "inputs": profile.inputs,
-            "passes": profile.passes,
-            "session": profile.session,
-            "wire": profile.wire,
-        },
-    }
+def _no_counters(measured: Measured) -> str:
+    """Why a tier did not count instructions; empty where all did, or none says."""
+    states = (said["after"] for record in measured.records.values() for said in record.tiers.values())
+    return next((str(state["no_counters"]) for state in states if state.get("no_counters")), "")
 
 
 def _artifacts(prepared: Mapping[tuple[str, str], Prepared]) -> dict[str, Any]:
@@ -245,6 +226,11 @@ def _artifacts(prepared: Mapping[tuple[str, str], Prepared]) -> dict[str, Any]:
     }
 
 
+def recorded_artifacts(prepared: Mapping[tuple[str, str], Prepared]) -> dict[str, RecordedArtifact]:
+    """Artifacts by `model-operator`, as a saved session would have them."""
+    return {name: _artifact(one) for name, one in _artifacts(prepared).items()}
+
+
 def _digits(evaluation: Evaluation) -> str | None:
     """Which examples are right by the first metric, a digit each; None where there is no right and wrong."""
     correct = evaluation.first.correct if evaluation.scores else None
@@ -252,13 +238,17 @@ def _digits(evaluation: Evaluation) -> str | None:
 
 
 def _trials(measured: Measured, trials: Sequence[PlannedTrial]) -> list[dict[str, Any]]:
-    unfinished = measured.waiting
-    return [_trial(measured.records.get(trial)) | ({"cause": ""} if trial in unfinished else {}) for trial in trials]
+    described = []
+    for trial in trials:
+        record = measured.records.get(trial)
+        if record is None:
+            described.append({"invalid": measured.why_unmade(trial.strategy) or "no trial was made"})
+        else:
+            described.append(_trial(record) | ({"cause": ""} if trial in measured.waiting else {}))
+    return described
 
 
-def _trial(record: TrialRecord | None) -> dict[str, Any]:
-    if record is None:
-        return {"invalid": "no trial was made"}
+def _trial(record: TrialRecord) -> dict[str, Any]:
     if record.status != "valid":
         return {"invalid": record.reason, "cause": record.cause}
     peaks = [said["after"].get("peak_memory_bytes") for said in list(record.tiers.values())[:1]]
@@ -267,6 +257,8 @@ def _trial(record: TrialRecord | None) -> dict[str, Any]:
         "latency_s": [one.latency_s for one in record.measurements],
         "peak_memory_bytes": peaks[0] if peaks else None,
         "reference_s": {place: seconds["cpu_s"] for place, seconds in record.reference.items()},
+        "reference_wall_s": {place: seconds["wall_s"] for place, seconds in record.reference.items()},
+        **components_of(record),
     }
 
 
@@ -302,6 +294,7 @@ def read_recording(document: Any, label: str) -> Recording:
             artifacts={name: _artifact(one) for name, one in ours["artifacts"].items()},
             artifact_of={name: str(one["artifact"]) for name, one in ours["strategies"].items()},
             code=str(ours.get("code", "")),
+            no_counters=str(ours.get("no_counters", "")),
         )
     except (KeyError, TypeError, AttributeError, IndexError) as error:
         raise RecordingError(f"{label} is not whole ({type(error).__name__}: {error}): measure it again") from None
@@ -339,8 +332,11 @@ def _strategy(name: str, recorded: Mapping[str, Any]) -> RecordedStrategy:
     latencies = np.array(rows) if rows else np.empty((0, 0, 0))
     same, failure = bool(recorded.get("same")), str(recorded.get("failure", ""))
     references = tuple(_reference(name, one.get("reference_s") or {}) for one in valid)
+    walls = tuple(_reference(name, one.get("reference_wall_s") or {}) for one in valid)
     places = tuple(place for place, one in enumerate(trials) if "invalid" not in one)
-    return RecordedStrategy(inputs, latencies, peaks, invalid, same, failure, references, places)
+    beside = {"cpu": references, "compute": walls}
+    components = read_components(name, valid, inputs)
+    return RecordedStrategy(inputs, latencies, peaks, invalid, same, failure, references, places, components, beside)
 
 
 def _reference(name: str, recorded: Mapping[str, Any]) -> dict[str, float]:

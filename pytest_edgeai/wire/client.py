@@ -12,13 +12,13 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, Protocol, Self, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
 from urllib.parse import quote
 
 from pytest_edgeai.arrays import Array
 from pytest_edgeai.errors import EdgeAIError
 from pytest_edgeai.wire import protocol, timing
+from pytest_edgeai.wire.closing import Closing
 from pytest_edgeai.wire.connection import Connection, Response, UntrustedServerError
 from pytest_edgeai.wire.heads import MessageError
 from pytest_edgeai.wire.links import LinkDirection, LinkShape
@@ -31,7 +31,19 @@ Wire: TypeAlias = Literal["binary", "json", "base64"]
 
 
 class RequestError(EdgeAIError, RuntimeError):
-    """A request without an answer, or with an answer that cannot be read; says why in one sentence."""
+    """A request without an answer, or with an answer that cannot be read; says why in one sentence.
+
+    Parameters
+    ----------
+    sentence
+        Why.
+    status
+        The HTTP status that it was refused with, or that says the same; None where there was no answer, or no other.
+    """
+
+    def __init__(self, sentence: str, status: int | None = None) -> None:
+        super().__init__(sentence)
+        self.status = status
 
 
 class CertificateError(RequestError):
@@ -123,7 +135,7 @@ class Transfer:
     received_bytes: int
 
 
-class Client:
+class Client(Closing):
     """A connection to a tier.
 
     Parameters
@@ -175,14 +187,6 @@ class Client:
         if token is not None and not (token.isascii() and token.isprintable() and token):
             raise ValueError("the token is not printable ASCII, which is all that a header can carry")
         self._headers = {} if token is None else {"Authorization": f"Bearer {token}"}
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """Close the connection."""
@@ -302,7 +306,7 @@ class Client:
             raise RequestError(f"the connection to {connection.address} failed: {error}") from None
         if response.status != 200:
             sentence = _sentence(bytes(response.content[:10_000]))
-            raise RequestError(f"{connection.address} answered {response.status}: {sentence}")
+            raise RequestError(f"{connection.address} answered {response.status}: {sentence}", response.status)
         return response
 
 

@@ -15,7 +15,10 @@ import random
 import threading
 import time
 from dataclasses import dataclass, fields
-from typing import Self
+from typing import TYPE_CHECKING, Self, overload
+
+if TYPE_CHECKING:
+    from pytest_edgeai.arrays import Array
 
 STAMP_BYTES = 8
 """Of a stamp: when the message was sent, in nanoseconds of `time.perf_counter_ns`, least byte first."""
@@ -59,7 +62,13 @@ class LinkShape:
         if not 0 <= self.loss < 1:
             raise ValueError(f"loss is a number from 0 to below 1, not {self.loss}")
 
-    def ideal_s(self, size_bytes: float) -> float:
+    @overload
+    def ideal_s(self, size_bytes: float) -> float: ...
+
+    @overload
+    def ideal_s(self, size_bytes: float | Array) -> float | Array: ...
+
+    def ideal_s(self, size_bytes: float | Array) -> float | Array:
         """Seconds from the first bit sent to the last bit received, without jitter and loss.
 
         Examples

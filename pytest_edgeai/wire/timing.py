@@ -2,7 +2,7 @@
 
 An entry is `name;dur=milliseconds;desc="place"` (W3C Server Timing). The name is the span's, the place is the tier,
 or for `transmit` the two tiers of the hop joined by a hyphen; what a header cannot carry is percent-encoded in it.
-Spans that compute go on with `;cpu=milliseconds;waited=milliseconds`, where these are known.
+Spans that compute go on with `;cpu=milliseconds;waited=milliseconds;instructions=number`, where these are known.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ SPAN_NAMES: tuple[SpanName, ...] = get_args(SpanName)
 _MILLISECONDS = r"[0-9]{1,15}(?:\.[0-9]{1,15})?"
 _ENTRY = re.compile(
     rf'\s*([a-z]+);dur=([^;,"]*);desc="([^",]*)"(?:;cpu=({_MILLISECONDS}))?(?:;waited=({_MILLISECONDS}))?'
-    r"(?:;sent=([0-9]{1,15});received=([0-9]{1,15}))?\s*"
+    r"(?:;instructions=([0-9]{1,18}))?(?:;sent=([0-9]{1,15});received=([0-9]{1,15}))?\s*"
 )
 _RESOLUTION_S = 1e-6
 _CLOCK_DRIFT = 500e-6  # by which two machines' clocks may run apart: what the kernel lets time synchronization do
@@ -53,6 +53,8 @@ class Span:
         How much of the duration passed while they waited for a core, or None where that is not known.
     sent_bytes, received_bytes
         Of `transmit`, the lengths of the request and of the answer; None where they are not told.
+    instructions
+        How many the threads that computed retired, or None where the processor's counters cannot be read.
     """
 
     name: SpanName
@@ -62,6 +64,7 @@ class Span:
     waited_s: float | None = None
     sent_bytes: int | None = None
     received_bytes: int | None = None
+    instructions: int | None = None
 
 
 def format_spans(spans: Iterable[Span]) -> str:
@@ -74,7 +77,7 @@ def format_spans(spans: Iterable[Span]) -> str:
     """
     return ", ".join(
         f'{span.name};dur={span.duration_s * 1e3:.6f};desc="{_encode_place(span.place)}"'
-        f"{_parameter('cpu', span.cpu_s)}{_parameter('waited', span.waited_s)}{_bytes(span)}"
+        f"{_parameter('cpu', span.cpu_s)}{_parameter('waited', span.waited_s)}{_instructions(span)}{_bytes(span)}"
         for span in spans
     )
 
@@ -96,13 +99,18 @@ def parse_spans(header: str | None) -> list[Span]:
         if match and match[1] in SPAN_NAMES:
             name: SpanName = match[1]
             cpu_s, waited_s = (None if text is None else float(text) / 1e3 for text in match.group(4, 5))
-            sent, received = (None if text is None else int(text) for text in match.group(6, 7))
-            spans.append(Span(name, _decode_place(match[3]), _seconds(match[2]), cpu_s, waited_s, sent, received))
+            instructions, sent, received = (None if text is None else int(text) for text in match.group(6, 7, 8))
+            duration_s = _seconds(match[2])
+            spans.append(Span(name, _decode_place(match[3]), duration_s, cpu_s, waited_s, sent, received, instructions))
     return spans
 
 
 def _parameter(name: str, duration_s: float | None) -> str:
     return "" if duration_s is None else f";{name}={max(0.0, duration_s) * 1e3:.6f}"
+
+
+def _instructions(span: Span) -> str:
+    return "" if span.instructions is None else f";instructions={max(0, span.instructions)}"
 
 
 def _bytes(span: Span) -> str:

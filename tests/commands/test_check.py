@@ -149,3 +149,29 @@ def test_what_a_hook_may_add_is_not_called_wrong(
     code, found = told(capsys)
     assert (code, found["settings"]["level"]) == (0, "limited")
     assert f"since {name} may be what a hook of conftest.py adds" in found["settings"]["sentence"]
+
+
+def test_the_estimate_says_what_it_is_made_up_of(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    _, found = told(capsys)
+    figures = found["session"]["figures"]
+    parts = ("computing_s", "crossing_s", "probing_s", "starting_s")
+    assert figures["estimate_s"] == pytest.approx(sum(figures[part] for part in parts))
+    assert all(figures[part] > 0 for part in parts)
+    assert " computing + " in found["session"]["sentence"]
+
+
+def test_a_slower_link_makes_the_estimate_longer_by_what_the_bytes_take(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _, found = told(capsys)
+    fast_s = found["session"]["figures"]["crossing_s"]
+    settings(project, SETTINGS + '\n[topology.links.mobile-edge]\nrate = "2 Mbit/s"\n')
+    _, found = told(capsys)
+    assert found["session"]["figures"]["crossing_s"] == pytest.approx(100 * fast_s, rel=0.01)
+
+
+def test_a_backend_that_there_is_not_is_told(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    settings(project, 'backend = "proces"' + SETTINGS)
+    code, found = told(capsys)
+    assert code == 1
+    assert "backend: there is no backend 'proces'; did you mean 'process'?" in found["settings"]["sentence"]

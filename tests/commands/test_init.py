@@ -16,6 +16,7 @@ from PIL import Image
 
 from pytest_edgeai.arrays import Array
 from pytest_edgeai.commands import cli, init
+from pytest_edgeai.settings import Settings
 from tests.plugin.conftest import ANY_HOST
 
 GIVEN = ("--graph", "price.onnx", "--examples", "houses.npz", "--metric", "mae,r2")
@@ -53,6 +54,10 @@ def test_what_is_not_given_is_taken_from_the_folder(folder: Path) -> None:
     assert found["tiers"] == ["edge"]
     assert found["subjects"] == {"price": {"graph": "price.onnx", "examples": "houses.npz", "metrics": ["mae"]}}
     assert found["budgets"] == {"metric_drop": {"default": "2 %"}}
+    told = (folder / "edgeai.toml").read_text(encoding="utf-8")
+    commented = [line.removeprefix("# ") for line in told.partition("(docs/usage.md):\n")[2].splitlines()]
+    budgets = Settings.model_validate(tomllib.loads("\n".join(commented))).budgets
+    assert all(budgets.by_pattern.values())  # what is commented out can be used
 
 
 def test_a_project_elsewhere_has_paths_from_its_own_folder(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

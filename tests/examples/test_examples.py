@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import os
 import shutil
@@ -146,6 +147,38 @@ def test_every_example_is_tested_and_listed() -> None:
     for name in {folder.partition("/")[0] for folder in folders}:
         assert f"[`{name}/`]({name}" in told
         assert f"[`{name}/`](../examples/{name}" in table
+
+
+def lines_of_definition(folder: Path) -> int:
+    """The lines that define the subject model of a folder: a table of its settings, or the code of its `conftest.py`.
+
+    Empty lines, comments and docstrings are not counted.
+    """
+    lines = [line.strip() for line in (folder / "edgeai.toml").read_text(encoding="utf-8").splitlines()]
+    tables = [number for number, line in enumerate(lines) if line.startswith("[")]
+    for start, end in zip(tables, [*tables[1:], len(lines)], strict=True):
+        if lines[start].startswith("[subjects."):
+            return sum(bool(line) and not line.startswith("#") for line in lines[start:end])
+    tree = ast.parse((folder / "conftest.py").read_text(encoding="utf-8"))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.FunctionDef) and ast.get_docstring(node) is not None:
+            node.body = node.body[1:]
+    used: set[int] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.expr | ast.alias):
+            used.update(range(node.lineno, (node.end_lineno or node.lineno) + 1))
+        elif isinstance(node, ast.stmt):  # what is in it comes by itself
+            used.add(node.lineno)
+    return len(used)
+
+
+def test_a_file_or_folder_is_defined_in_ten_lines_and_the_table_says_in_how_many() -> None:
+    counted = {name: lines_of_definition(FOLDER / name) for name in EXAMPLES}
+    assert max(counted.values()) <= 10, counted
+    rows = [line.split("|") for line in (FOLDER / "README.md").read_text(encoding="utf-8").splitlines() if "](" in line]
+    told = {cells[1].partition("`")[2].partition("/`")[0]: cells[4].strip() for cells in rows if len(cells) > 5}
+    for name, lines in counted.items():
+        assert str(lines) in told[name.partition("/")[0]].split(" and "), (name, lines)
 
 
 def test_examples_are_short() -> None:

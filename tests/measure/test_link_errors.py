@@ -13,6 +13,7 @@ from pytest_edgeai.measure.link_errors import (
     Crossing,
     LinkErrors,
     estimate_link_errors,
+    floor_remark,
     judge_link_errors,
     link_remarks,
 )
@@ -88,14 +89,14 @@ def test_requests_over_no_known_link_have_no_error() -> None:
 
 @pytest.mark.parametrize("seconds", [0.0021, -0.0021])
 def test_an_error_beyond_the_tolerated_share_is_a_reason_and_names_the_link_that_is_off(seconds: float) -> None:
-    reason, remarks = judge_link_errors(LinkErrors(0, seconds, 0), 0.1, 0.02, probes_of(1.1))
+    reason, remarks = judge_link_errors(LinkErrors(0, seconds, 0), 0.1, 0.02, 1e-4, probes_of(1.1))
     assert "of their latency, where 2.0% are tolerated (tolerances.link_share)" in reason
     assert "link a-b up is 10.0% too slow for its 1 Mbit/s" in reason
     assert remarks == ()
 
 
 def test_an_error_within_is_a_remark() -> None:
-    reason, remarks = judge_link_errors(LinkErrors(0, 0.0019, 0), 0.1, 0.02, probes_of(1.1))
+    reason, remarks = judge_link_errors(LinkErrors(0, 0.0019, 0), 0.1, 0.02, 1e-4, probes_of(1.1))
     assert reason == ""
     assert len(remarks) == 2
 
@@ -106,3 +107,34 @@ def test_a_session_says_once_of_each_link_how_far_it_was_off() -> None:
         "link a-b up was up to 10.0% too fast in 2 of 3 valid trials; that changed their latencies by 0.6% at most",
         "link a-b down was up to 10.0% too fast in 2 of 3 valid trials; that changed their latencies by 0.6% at most",
     )
+
+
+@pytest.mark.parametrize("seconds", [0.9e-4, -0.9e-4])
+def test_an_error_below_the_floor_never_makes_a_short_trial_invalid_and_is_remarked(seconds: float) -> None:
+    reason, remarks = judge_link_errors(LinkErrors(0, seconds, 0), 4e-4, 0.02, 1e-4, probes_of(1.0))
+    assert reason == ""
+    (remark,) = remarks
+    assert remark.startswith("links contribute up to 0.09 ms to its latency, 22.5%")
+
+
+@pytest.mark.parametrize("seconds", [1.1e-4, -1.1e-4])
+def test_an_error_above_the_floor_makes_a_short_trial_invalid(seconds: float) -> None:
+    reason, remarks = judge_link_errors(LinkErrors(0, seconds, 0), 4e-4, 0.02, 1e-4, probes_of(1.0))
+    assert "0.11 ms" in reason
+    assert "where 0.1 ms are tolerated (tolerances.link_floor_s)" in reason
+    assert remarks == ()
+
+
+@given(st.floats(1e-4, 1), st.floats(-0.1, 0.1))
+def test_the_floor_is_in_force_only_where_the_share_is_less(latency_s: float, error_s: float) -> None:
+    reason, _ = judge_link_errors(LinkErrors(0, error_s, 0), latency_s, 0.02, 1e-4, probes_of(1.0))
+    assert bool(reason) == (abs(error_s) > 1e-4 and abs(error_s) > 0.02 * latency_s)
+
+
+def test_what_links_contribute_to_short_latencies_is_said_once_of_a_session() -> None:
+    shares = {"a-b-edge": (4e-5, 0.1), "a-c-edge": (5e-5, 0.03), "a-b-cloud": (5e-4, 0.002)}
+    assert floor_remark(shares, 0.02) == (
+        "links contribute up to 0.04 ms to the latency of a-b-edge, a-c-edge, 10.0% of the median of a-b-edge: "
+        "differences from other tiers or versions that are smaller than that are not proven"
+    )
+    assert floor_remark({"a-b-cloud": (5e-4, 0.002)}, 0.02) == ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -169,6 +170,34 @@ def _run(
     known = references or {}
     assignment = Assignment(CELL, "toy", _profile(**profile), ANY_HOST, validation, evaluation, GRAPHS, known)
     return run_trial(tier, assignment, stopwatch or _stopwatch(), time.perf_counter())
+
+
+def test_what_the_project_has_piled_up_is_walked_through_neither_before_requests_nor_between_them(
+    validation: Examples,
+) -> None:
+    walks: list[int] = []
+    frozen: list[int] = []
+
+    def note(phase: str, info: Mapping[str, int]) -> None:
+        if phase == "start":
+            walks.append(info["generation"])
+
+    @dataclass
+    class Watched(Tier):
+        def infer(self, model: str, inputs: Mapping[str, Any]) -> Answer:
+            frozen.append(gc.get_freeze_count())
+            return super().infer(model, inputs)
+
+    gc.disable()  # what comes by itself, and may come at any time, is not what is tested
+    gc.callbacks.append(note)
+    try:
+        _run(Watched(), validation)
+    finally:
+        gc.callbacks.remove(note)
+        gc.enable()
+    assert walks == [1]
+    assert min(frozen) > 10_000
+    assert gc.get_freeze_count() == 0
 
 
 def test_the_largest_samples_are_sent_in_passes_after_the_warm_up(validation: Examples) -> None:

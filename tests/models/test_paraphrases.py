@@ -19,6 +19,8 @@ benchmark: Any = import_module("benchmarks.paraphrases")
 PARTS: tuple[Part, ...] = ("train", "calibration", "validation", "test")
 SEEDS = st.integers(0, 2**32)
 
+benchmark: Any = import_module("benchmarks.paraphrases")
+
 
 @pytest.fixture(scope="module")
 def parts() -> dict[Part, list[Pair]]:

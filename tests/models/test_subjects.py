@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import importlib
 import pickle
 import subprocess
 import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -29,6 +31,12 @@ BY_GUESSING = {
 ROOT = Path(__file__).parents[2]
 
 
+@functools.cache
+def generated(generate: Callable[[Split], Sequence[Example]], split: Split) -> Sequence[Example]:
+    """Examples, which several models have in common and which take seconds to draw."""
+    return generate(split)
+
+
 @pytest.fixture(params=SUBJECTS)
 def subject(request: pytest.FixtureRequest) -> SubjectModel:
     return SUBJECTS[request.param]
@@ -49,7 +57,7 @@ def test_there_is_one_of_each_family() -> None:
     ],
 )
 def test_mobilenet_is_there_where_a_setting_names_it(settings: Settings, expected: bool) -> None:
-    state = State(Options({}, 0, False, None, 0, None, None, None, False, False), settings=settings)
+    state = State(Options({}, 0, False, None, 0, None, None, None, False, False, False), settings=settings)
     plugins = SimpleNamespace(get_plugin=lambda name: state)
     config: Any = SimpleNamespace(pluginmanager=plugins, getoption=lambda name: None)
     found = [subject.name for subject in pytest_edgeai_subjects(config)]
@@ -83,7 +91,8 @@ def test_accuracy_is_far_above_guessing(subject: SubjectModel) -> None:
     pytest.importorskip("torch")
     from models.train import accuracy
 
-    measured = accuracy(subject, subject.trained(), limit=300)
+    examples = dataclasses.replace(subject.examples, generate=functools.partial(generated, subject.examples.generate))
+    measured = accuracy(dataclasses.replace(subject, examples=examples), subject.trained(), limit=300)
     metric = str(subject.metrics[0])
     assert measured[metric] > BY_GUESSING[metric] + (100 - BY_GUESSING[metric]) / 2
     assert measured.get("top5", 100.0) >= measured[metric]
@@ -95,7 +104,7 @@ def test_students_are_half_of_their_teachers_and_answer_as_those_do(subject: Sub
 
     assert subject.training is not None
     assert subject.training.student is not None
-    inputs = graph_inputs(subject, subject.examples.generate("calibration")[:2])
+    inputs = graph_inputs(subject, generated(subject.examples.generate, "calibration")[:2])
     student, teacher = subject.training.student().eval(), subject.trained()
     with torch.no_grad():
         assert student(*inputs).shape == teacher(*inputs).shape
@@ -145,7 +154,7 @@ def test_training_learns(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     from models import train
 
     definition = importlib.import_module(f"models.{name}")
-    few = definition.SUBJECT.examples.generate("calibration")[:64]
+    few = generated(definition.SUBJECT.examples.generate, "calibration")[:64]
 
     def generate(split: Split) -> list[Example]:
         return list(few)
@@ -181,3 +190,31 @@ def test_the_training_script_knows_its_models(capsys: pytest.CaptureFixture[str]
         "no subject model is called resnot; there are resnet, resnext, mobilenet, bert, roberta"
         in capsys.readouterr().err
     )
+
+
+def test_a_seed_trains_other_weights_beside_the_committed_ones(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("torch")
+    from models import train
+    from pytest_edgeai.operators.training import reproducible
+
+    definition = importlib.import_module("models.mobilenet")
+    few = definition.SUBJECT.examples.generate("calibration")[:16]
+
+    def generate(split: Split) -> list[Example]:
+        return list(few)
+
+    samples = dataclasses.replace(definition.SUBJECT.examples, generate=generate)
+    monkeypatch.setattr(definition, "SUBJECT", dataclasses.replace(definition.SUBJECT, examples=samples))
+    recipe = dataclasses.replace(train.RECIPES["mobilenet"], epochs=10, batch=8)
+    monkeypatch.setattr(train, "RECIPES", {"mobilenet": recipe})
+    committed = checkpoint.path_of("mobilenet").read_bytes()
+    for folder, seed in (("one", "1"), ("again", "1"), ("two", "2")):
+        with reproducible(0):  # puts torch's switches back that a training sets
+            assert train.main(["mobilenet", "--seed", seed, "--into", str(tmp_path / folder)]) == 0
+        assert f"mobilenet, seed {seed}: validation" in capsys.readouterr().out
+    one, again, two = ((tmp_path / name / "mobilenet.safetensors").read_bytes() for name in ("one", "again", "two"))
+    assert one == again
+    assert one != two
+    assert checkpoint.path_of("mobilenet").read_bytes() == committed

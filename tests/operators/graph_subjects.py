@@ -111,6 +111,17 @@ def detections(split: Split) -> Sequence[Example]:
     return found
 
 
+def write_houses(folder: Path) -> None:
+    """Files for a subject model without Python: `price.onnx`, a regression, and its examples `houses.npz`."""
+    write_regression(folder / "price.onnx", 1)
+    examples = Regression()("validation")
+    np.savez(
+        folder / "houses.npz",
+        x=np.concatenate([one.inputs["x"] for one in examples]),
+        reference=np.array([one.reference for one in examples]),
+    )
+
+
 def regression(graph: Path, *metrics: str, labelled: bool = True) -> SubjectModel:
     """A subject model of a graph of `write_regression`."""
     return SubjectModel(

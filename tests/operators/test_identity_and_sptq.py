@@ -123,12 +123,12 @@ def test_sptq_falls_back_to_onnxruntime_and_says_that_it_did(make: Make, monkeyp
     monkeypatch.setitem(sys.modules, "neural_compressor", None)
     prepared = make("vectors", "sptq", calibration_samples=24)
     assert prepared.artifact.entry.provenance["engine"] == "onnxruntime"
-    assert "pytest-edgeai[operators]" in prepared.artifact.entry.provenance["fallback_because"]
+    assert "pip install 'pytest-edgeai[suite]'" in prepared.artifact.entry.provenance["fallback_because"]
 
 
 def test_sptq_does_not_fall_back_where_an_engine_is_asked_for(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "neural_compressor", None)
-    with pytest.raises(BuildError, match=r"install pytest-edgeai\[operators\]"):
+    with pytest.raises(BuildError, match=r"pip install 'pytest-edgeai\[suite\]'"):
         make("vectors", "sptq", engine="neural-compressor", calibration_samples=40)
 
 

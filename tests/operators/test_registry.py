@@ -34,7 +34,7 @@ def test_parameters_come_from_the_settings() -> None:
     [
         ({"sptk": {}}, "there is no operator 'sptk'; did you mean 'sptq'"),
         ({"sptq": {"calibration_sample": 7}}, "did you mean 'calibration_samples'"),
-        ({"sptq": {"engine": "torch"}}, "operator_parameters.sptq.engine: Input should be"),
+        ({"sptq": {"engine": "torch"}}, "operator_parameters.sptq.engine: there is no engine 'torch'"),
     ],
 )
 def test_wrong_parameters_are_named(parameters: dict[str, dict[str, object]], sentence: str) -> None:

@@ -286,7 +286,7 @@ def no_number(logits: Any, labels: Any) -> Any:
 def test_there_is_no_fallback_for_neural_compressor(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "neural_compressor", None)
     for operator in ("qat", "pruned", "distilled"):
-        with pytest.raises(BuildError, match=r"install pytest-edgeai\[operators\]"):
+        with pytest.raises(BuildError, match=r"pip install 'pytest-edgeai\[suite\]'"):
             make(operator, **{operator: {"training_samples": 33}})
 
 

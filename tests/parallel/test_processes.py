@@ -41,7 +41,7 @@ def running(
     with deploy(ProcessBackend(shared(site or make_site(folder), wanted)), order(artifact, placement)) as deployment:
         assert isinstance(deployment, NodesDeployment)
         yield deployment
-    assert resources() == before
+    assert not resources() - before
 
 
 def shared(site: BackendContext, *placements: Placement) -> BackendContext:
@@ -234,7 +234,7 @@ def test_a_node_that_does_not_start_is_named_and_nothing_is_left_of_the_others(t
         deploy(ProcessBackend(shared(make_site(tmp_path), Placement(("mobile",), 2))), order(artifact, "mobile*2")),
     ):
         pass
-    assert resources() == before
+    assert not resources() - before
 
 
 def test_a_client_is_for_as_many_nodes_as_its_artifact() -> None:

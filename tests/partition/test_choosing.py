@@ -67,6 +67,12 @@ def test_a_slow_link_moves_the_cut_to_where_fewest_bytes_cross() -> None:
     assert best(cuts, [Stage(slow_first, 1e3), Stage(fast)])[0].name == "t2"
 
 
+def test_each_message_costs_the_bytes_that_it_has_besides_its_tensors_in_both_directions() -> None:
+    (cut,) = _cuts([1, 1], [1000])
+    stages = [Stage([0.0, 0.1, 0.2], 1e6, 0.003), Stage([0.0, 0.01, 0.02])]
+    assert predicted_s([cut], stages, 0.5, 250) == pytest.approx(0.1 + 0.01 + (500 + 250 + 250) * 8 / 1e6 + 0.006)
+
+
 @given(
     st.lists(st.tuples(st.floats(0, 1), st.floats(0, 1), st.floats(0, 1)), min_size=4, max_size=7),
     st.lists(st.integers(0, 10**6), min_size=6, max_size=6),

@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
+import importlib
 import json
+import pkgutil
 import shutil
 from collections.abc import Callable
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
-# pytester forgets what a run in this process imported; all of this is imported once and stays.
+import jinja2  # noqa: F401  # stays imported
 import onnx  # noqa: F401  # stays imported
 import onnxruntime  # noqa: F401  # stays imported
 import pytest
 import rich.table  # noqa: F401  # stays imported
 import scikit_posthocs  # noqa: F401  # stays imported
 import scipy.stats  # noqa: F401  # stays imported
+import vl_convert  # noqa: F401  # stays imported, since it can be imported once only
 from jsonschema import Draft202012Validator
 
-import pytest_edgeai.subjects.files
-import pytest_edgeai.subjects.metric_registry  # noqa: F401  # stays imported, since what it has is pickled by name
+import pytest_edgeai
+
+# pytester forgets what a run in this process imported, which takes half of a run of toys: what is imported here stays.
+for _module in pkgutil.walk_packages(pytest_edgeai.__path__, "pytest_edgeai."):
+    if not _module.name.endswith((".__main__", ".encoder")):  # the one runs a command, the other needs torch
+        importlib.import_module(_module.name)
 
 SCHEMA: dict[str, Any] = json.loads(
     resources.files("pytest_edgeai.reporting").joinpath("results.schema.json").read_text(encoding="utf-8")
@@ -133,6 +140,8 @@ class Project:
 def project(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, store: Path) -> Project:
     """A project of toys, with a backend that takes no time and budgets that nothing breaks."""
     monkeypatch.setenv("EDGEAI_STORE", str(store))
+    # pytester's home is empty, and what the page keeps there takes seconds to make.
+    monkeypatch.setenv("XDG_CACHE_HOME", str(store.parent / "cache"))
     monkeypatch.delenv("TOY_FAULT", raising=False)
     shutil.copy(Path(__file__).with_name("toy_models.py"), pytester.path)
     pytester.makeini("[pytest]\npythonpath = .\n")

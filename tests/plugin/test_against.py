@@ -22,16 +22,21 @@ BOTH = {f"toy-{name}-{tier}" for name in ("identity", "worse") for tier in ("mob
 OF_WORSE = {name for name in BOTH if "worse" in name}
 
 
-@pytest.fixture
-def repository(project: Project, monkeypatch: pytest.MonkeyPatch) -> Project:
-    """A repository with one commit of a project."""
-    monkeypatch.setenv("TOY_SLEEP_MS", json.dumps({"toy-identity": 1, "toy-worse": 1}))
+def begin_repository(project: Project) -> None:
+    """Make a repository of a project, with one commit."""
     project.settings(AGAINST)
     with_rounded = CONFTEST.replace("toy_models.Worse", "rounded.Rounded").replace("import", "import rounded, ", 1)
     project.path.joinpath("conftest.py").write_text(with_rounded, encoding="utf-8")
     project.path.joinpath(".gitignore").write_text(".benchmarks/\nreports/\n__pycache__/\n", encoding="utf-8")
     git(project, "init", "-q", "-b", "main")
     commit(project, OPERATOR)
+
+
+@pytest.fixture
+def repository(project: Project, monkeypatch: pytest.MonkeyPatch) -> Project:
+    """A repository with one commit of a project."""
+    monkeypatch.setenv("TOY_SLEEP_MS", json.dumps({"toy-identity": 1, "toy-worse": 1}))
+    begin_repository(project)
     return project
 
 

@@ -49,4 +49,4 @@ def test_a_chain_is_measured_saved_compared_and_analysed_by_its_name(
     assert main(["analyze", str(samples), "--json", "-", "--figures", str(figures)]) == 0
     analysed = json.loads(capsys.readouterr().out)
     assert "identity>worse" in {row["operator"] for row in analysed["strategies"]}
-    assert list(figures.glob("*.png"))
+    assert list(figures.glob("*.svg"))

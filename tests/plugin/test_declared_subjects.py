@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.operators.graph_subjects import WIDTH, Regression, write_regression
+from tests.operators.graph_subjects import WIDTH, write_houses
 from tests.plugin.conftest import PROCESSES, Project
 
 PRICE = """
@@ -35,13 +35,7 @@ def price(project: Project) -> Project:
     """A project without any Python of its own but the test."""
     folder = project.path / "models"
     folder.mkdir()
-    write_regression(folder / "price.onnx", 1)
-    examples = Regression()("validation")
-    np.savez(
-        folder / "houses.npz",
-        x=np.concatenate([one.inputs["x"] for one in examples]),
-        reference=np.array([one.reference for one in examples]),
-    )
+    write_houses(folder)
     project.path.joinpath("conftest.py").unlink()
     settings(project, PRICE)
     return project
@@ -56,7 +50,7 @@ def settings(project: Project, text: str) -> None:
 
 
 def test_a_file_in_the_settings_is_measured_and_judged_in_its_own_unit(price: Project) -> None:
-    result = price.run("--benchmark-only")
+    result = price.run("--benchmark-only", "-v")
     assert result.ret == 0, result.stdout.str()
     rows = {row["id"]: row for row in price.results["strategies"]}
     assert set(rows) == {"price-identity-mobile", "price-sptq-mobile"}

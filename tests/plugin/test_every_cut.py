@@ -142,7 +142,7 @@ def test_a_model_whose_graph_cannot_be_made_fails_alone(cuts: Project, fault: Ca
     fault("build")
     result = cuts.run("--edgeai-operators", "copied>partition", "--edgeai-tiers", "mobile+edge", "--edgeai-prepare")
     result.assert_outcomes(passed=5, failed=1)  # and the baseline of both
-    result.stdout.fnmatch_lines(["*toy-copied>partition: failed*the toy is broken: mend it*"])
+    result.stdout.fnmatch_lines(["*toy-copied>partition: failed*", "the toy is broken: mend it"])
 
 
 def test_single_cuts_are_asked_for_by_number_and_those_that_are_not_there_refused(cuts: Project) -> None:

@@ -61,7 +61,10 @@ def pytest_sessionfinish(session):
     result.assert_outcomes(passed=8)
     assert result.ret == pytest.ExitCode.TESTS_FAILED
     result.stdout.fnmatch_lines(
-        ["edgeai: results.json, summary.md cannot be written in *: File too large", "edgeai: 4 pass (not green)"]
+        [
+            "edgeai: results.json, summary.md, metrics.txt cannot be written in *: File too large",
+            "edgeai: 4 pass (not green)",
+        ]
     )
     assert "INTERNALERROR" not in result.stdout.str()
     assert [path.name for path in project.report.iterdir()] == [SAMPLES]

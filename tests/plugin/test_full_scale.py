@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import subprocess
 import sys
@@ -28,7 +29,14 @@ def test_accuracy_that_is_not_measured_is_said_in_every_report_and_is_not_green(
     result = project.run("--benchmark-only")
     assert result.ret == pytest.ExitCode.TESTS_FAILED
     said = "accuracy: not measured for toy (random weights): no accuracy budget is judged"
-    result.stdout.fnmatch_lines(["toy-worse-edge * inconclusive * not measured *", f"edgeai: {said}", "*not green*"])
+    result.stdout.fnmatch_lines(
+        [
+            f"edgeai: {said}",
+            "toy-worse-edge: inconclusive: accuracy: not measured *",
+            "*What to do:*accuracy*",
+            "*not green*",
+        ]
+    )
     summary = (project.report / "summary.md").read_text(encoding="utf-8")
     assert f"- {said}" in summary
     assert "| not measured |" in summary
@@ -64,8 +72,8 @@ def test_a_subject_that_lacks_something_is_refused_before_anything_is_built(proj
     result.stderr.fnmatch_lines(["ERROR: data.toys: there is no folder toys"])
     assert not (project.path / "reports").exists()
     prepared = project.run("--edgeai-prepare")
-    assert prepared.ret == pytest.ExitCode.TESTS_FAILED
-    prepared.stdout.fnmatch_lines(["*toy-identity: failed after * s: data.toys: there is no folder toys"])
+    assert prepared.ret == pytest.ExitCode.USAGE_ERROR
+    prepared.stderr.fnmatch_lines(["ERROR: data.toys: there is no folder toys"])
 
 
 def test_a_subject_that_lacks_something_and_is_not_selected_is_in_nobodys_way(project: Project) -> None:
@@ -107,8 +115,11 @@ def test_the_suite_names_what_full_scale_lacks() -> None:
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["--edgeai-scale=papr"], "scale: Input should be 'small' or 'paper' (got 'papr')"),
-        (["--edgeai-weights=random"], "--edgeai-weights: only full-size models let their weights be chosen"),
+        (
+            ["--edgeai-scale=papr"],
+            "--edgeai-scale: there is no scale 'papr'; did you mean 'paper'? (known: ",
+        ),
+        (["--edgeai-weights=random"], "--edgeai-weights: no subject model of the scale 'small' uses it"),
     ],
 )
 def test_a_choice_that_there_is_not_is_one_sentence(arguments: list[str], sentence: str) -> None:
@@ -123,3 +134,118 @@ def test_the_suites_matrix_is_the_same_at_full_scale() -> None:
     ids = [line for line in small.stdout.splitlines() if line.startswith("suites/")]
     assert len(ids) == 120
     assert ids == [line for line in full.stdout.splitlines() if line.startswith("suites/")]
+
+
+@pytest.mark.parametrize("mode", [["--collect-only"], ["--edgeai-prepare"], ["--benchmark-only"]])
+def test_a_subject_that_lacks_something_is_refused_whatever_is_asked_for(project: Project, mode: list[str]) -> None:
+    _change(project, missing="data.toys: there is no folder toys")
+    result = project.run(*mode)
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["ERROR: data.toys: there is no folder toys"])
+
+
+@pytest.mark.parametrize("mode", ["--collect-only", "--edgeai-prepare"])
+def test_weights_that_cannot_be_had_are_refused_unless_the_artifacts_are_built(project: Project, mode: str) -> None:
+    assert project.run("--edgeai-prepare").ret == 0
+    away = """
+class Away:
+    def __call__(self):
+        raise AssertionError("the network is never asked for")
+
+    def unreachable(self):
+        return "the weights of toy cannot be loaded: nothing answers"
+"""
+    replaced = 'return [dataclasses.replace(toy_models.subject("toy"), network=Away())]'
+    project.pytester.makeconftest("import dataclasses\n" + away + CONFTEST.replace(_SUBJECTS, replaced))
+    result = project.run(mode, "--edgeai-store=empty")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["ERROR: the weights of toy cannot be loaded: nothing answers"])
+    assert not (project.path / "empty").exists()
+    assert project.run(mode).ret == 0
+
+
+def test_weights_are_looked_for_in_caches_before_their_server_is_asked(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    from huggingface_hub import constants
+
+    from models.paper import bert
+    from pytest_edgeai.subjects.hub import Fetched
+    from pytest_edgeai.subjects.weights import ImageNetwork, TextNetwork, Weights
+
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    image = ImageNetwork("wide_resnet101_2", "http://127.0.0.1:9/resnet.pth", Weights("resnet"))
+    text = TextNetwork("bert", bert.HUB_ID, Weights("bert"))
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
+    monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    for network, name in ((image, "resnet"), (text, "bert")):
+        assert isinstance(network, Fetched)
+        assert network.unreachable().startswith(f"the weights of {name} cannot be loaded from ")
+        assert f"set weights.{name} in edgeai.toml to a path" in network.unreachable()
+        random = dataclasses.replace(network, weights=Weights(name, "random"))
+        assert not random.unreachable()
+
+    cached = tmp_path / "hub" / "checkpoints" / "resnet.pth"
+    cached.parent.mkdir(parents=True)
+    cached.touch()
+    assert not image.unreachable()
+
+    model = tmp_path / f"models--{bert.HUB_ID.replace('/', '--')}"
+    (model / "refs").mkdir(parents=True)
+    (model / "refs" / "main").write_text("1234")
+    (model / "snapshots" / "1234").mkdir(parents=True)
+    (model / "snapshots" / "1234" / "model.safetensors").touch()
+    assert not text.unreachable()
+
+
+def test_a_hub_that_cannot_be_reached_is_given_up_at_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    import huggingface_hub
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    from pytest_edgeai.subjects.weights import Weights, tokenizer_of
+
+    asked: list[str] = []
+
+    def download(hub_id: str, name: str, *, local_files_only: bool = False) -> str:
+        asked.append("cache" if local_files_only else "hub")
+        raise LocalEntryNotFoundError("it is not in the cache")
+
+    def unreachable(url: str) -> None:
+        asked.append("length")
+        raise OSError("Name or service not known")
+
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", download)
+    monkeypatch.setattr(huggingface_hub, "get_hf_file_metadata", unreachable)
+    tokenizer = tokenizer_of(Weights("bert"), "someone/bert", tmp_path / "stand-in.json", fetch=True)
+    assert tokenizer.missing.startswith("the weights of bert cannot be loaded from the hub (someone/bert): Name or")
+    assert asked == ["cache", "length"]  # the download itself would be tried six times in half a minute
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ('[data]\nmrpc = "generated"', "data.mrpc: none of the selected models uses it; bert and roberta would"),
+        ("[data]\nimages = 200", ""),
+        ('[weights]\nbert_student = "random"', "weights.bert_student: none of the selected models uses it; bert would"),
+        ('[weights]\nresnet_student = "random"', ""),
+    ],
+)
+def test_data_and_weights_of_models_that_the_settings_leave_out_are_refused(
+    tmp_path: Path, text: str, sentence: str
+) -> None:
+    from models import paper
+    from pytest_edgeai import SettingsError
+    from pytest_edgeai.settings import load_settings
+
+    (tmp_path / "edgeai.toml").write_text(f'scale = "paper"\nmodels = ["resnet"]\n{text}\n', encoding="utf-8")
+    if not sentence:
+        paper.refuse_unused(load_settings(tmp_path, {}))
+        return
+    with pytest.raises(SettingsError) as caught:
+        paper.refuse_unused(load_settings(tmp_path, {}))
+    assert str(caught.value).startswith(f"{tmp_path / 'edgeai.toml'}: {sentence}")
+    # What the command line leaves out for once may stay in the file.
+    (tmp_path / "edgeai.toml").write_text(f'scale = "paper"\n{text}\n', encoding="utf-8")
+    paper.refuse_unused(load_settings(tmp_path, {"models": ("resnet",)}))

@@ -11,6 +11,7 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from pytest_edgeai.commands.cli import main
+from pytest_edgeai.versions.checksum import sign
 from tests.plugin.conftest import Project
 
 SETTINGS = """
@@ -84,16 +85,51 @@ def test_a_comparison_that_cannot_decide_is_refused_at_collection(gated: Project
     result.stderr.fnmatch_lines(["ERROR: --edgeai-compare: *1 trial of toy-*2 a side at least*--edgeai-replicates 10"])
 
 
+def test_a_session_is_judged_by_the_window_of_saved_ones_that_is_asked_for(gated: Project) -> None:
+    """Sessions of a branch where none has that name; those with uncommitted changes do not count there."""
+    path = saved(gated)
+    document = json.loads(path.read_text(encoding="utf-8"))
+    assert "cpu_s" in document["edgeai"]["strategies"]["toy-identity-edge"]["trials"][0]
+    for number, dirty in enumerate((False, True, False, False), start=2):
+        document["commit_info"] = {"id": "0" * 40, "branch": "trunk", "dirty": dirty}
+        path.with_name(f"{number:04}_nightly.json").write_text(json.dumps(sign(document)), encoding="utf-8")
+    result = gated.run("--benchmark-only", "--edgeai-compare=trunk", "--edgeai-window=10")
+    assert result.ret in (0, 1), result.stdout.str()
+    compared = gated.results["comparison"]
+    assert compared["window"] == ["0002_nightly", "0004_nightly", "trunk"]
+    assert compared["compute_by"] in ("CPU time", "instructions", "wall time")
+    assert {one["component"] for row in compared["strategies"] for one in row["components"]} >= {"compute"}
+    assert all(row["spread"] for row in compared["strategies"])
+    result.stdout.fnmatch_lines(["*judged by the spread between 3 sessions: compute by *"])
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--edgeai-window=10"], "--edgeai-window: it is about saved sessions: give --edgeai-compare as well"),
+        (
+            ["--edgeai-compare=main", "--edgeai-window=2"],
+            "--edgeai-window: 2 sessions do not tell how sessions differ: *",
+        ),
+        (["--edgeai-compare=latest", "--edgeai-window=3"], "--edgeai-compare: latest is one session, and a window *"),
+    ],
+)
+def test_a_window_that_tells_nothing_is_refused_at_collection(gated: Project, options: list[str], message: str) -> None:
+    result = gated.run("--benchmark-only", *options)
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines([f"ERROR: {message}"])
+
+
 def test_what_cannot_be_decided_is_not_green(gated: Project, capsys: pytest.CaptureFixture[str]) -> None:
     """One trial a side, thirty times as slow: nothing is sure, and nothing is well."""
     path = saved(gated)
     document = json.loads(path.read_text(encoding="utf-8"))
     for strategy in document["edgeai"]["strategies"].values():
         del strategy["trials"][1:]
-    path.with_name("0007_before.json").write_text(json.dumps(document), encoding="utf-8")
+    path.with_name("0007_before.json").write_text(json.dumps(sign(document)), encoding="utf-8")
     for strategy in document["edgeai"]["strategies"].values():
         strategy["trials"][0]["latency_s"] = [30 * one for one in strategy["trials"][0]["latency_s"]]
-    path.with_name("0008_after.json").write_text(json.dumps(document), encoding="utf-8")
+    path.with_name("0008_after.json").write_text(json.dumps(sign(document)), encoding="utf-8")
     assert compare(gated, "before", "after") == 1
     assert "4 inconclusive (not green)" in capsys.readouterr().out
     assert compare(gated, "after", "before") == 0  # faster, or not: no failure, and not green
@@ -125,7 +161,7 @@ def test_a_slowdown_of_everything_is_red_where_the_reference_stayed_and_where_th
             }
             for number in range(6)
         }
-        path.with_name(f"{name}.json").write_text(json.dumps(document), encoding="utf-8")
+        path.with_name(f"{name}.json").write_text(json.dumps(sign(document)), encoding="utf-8")
 
     save("0011_quick", 1.0, 0.002)
     save("0012_slow", 2.82, 0.00202)
@@ -202,7 +238,7 @@ def test_other_accuracy_and_size_are_regressions(gated: Project) -> None:
     artifact = document["edgeai"]["artifacts"]["toy-worse"]
     artifact["metrics"] = {name: percent + 5 for name, percent in artifact["metrics"].items()}
     document["edgeai"]["artifacts"]["toy-identity"]["size_bytes"] //= 2
-    path.write_text(json.dumps(document), encoding="utf-8")
+    path.write_text(json.dumps(sign(document)), encoding="utf-8")
     result = gated.run("--benchmark-only", "--edgeai-compare=main")
     assert result.ret == 1
     result.stdout.fnmatch_lines_random(
@@ -251,11 +287,11 @@ def test_a_session_is_found_by_the_revision_that_it_was_saved_at(gated: Project)
     path = saved(gated)
     document = json.loads(path.read_text(encoding="utf-8"))
     document["commit_info"] = {"id": git("rev-parse", "HEAD"), "dirty": False}
-    path.write_text(json.dumps(document), encoding="utf-8")
+    path.write_text(json.dumps(sign(document)), encoding="utf-8")
     git("commit", "-qm", "two", "--allow-empty")
     assert gated.run("--benchmark-only", "--edgeai-compare=v1").ret == 0
     document["commit_info"]["dirty"] = True
-    path.write_text(json.dumps(document), encoding="utf-8")
+    path.write_text(json.dumps(sign(document)), encoding="utf-8")
     result = gated.run("--benchmark-only", "--edgeai-compare=v1")
     result.stdout.fnmatch_lines(["*v1 (*main.json) was saved with changes that were not committed: it is not of that*"])
     assert gated.run("--benchmark-only", "--edgeai-compare=HEAD~1").ret == 0
@@ -279,7 +315,7 @@ def test_two_saved_sessions_are_compared_by_the_command(
     assert "\x1b[" not in printed
     assert compare(gated, "change", "main") == 0
     capsys.readouterr()
-    files = {name: gated.path / f"found.{name}" for name in ("json", "markdown", "junit")}
+    files = {name: gated.path / f"found.{name}" for name in ("json", "markdown", "junit", "html")}
     assert compare(gated, "1", "2", *(f"--{name}={path}" for name, path in files.items())) == 1
     document: dict[str, Any] = json.loads(files["json"].read_text(encoding="utf-8"))
     assert document["green"] is False
@@ -292,6 +328,37 @@ def test_two_saved_sessions_are_compared_by_the_command(
     ]
     assert sorted(map(str, failed)) == ["toy-worse-edge", "toy-worse-mobile"]
     assert "### ❌ " in files["markdown"].read_text(encoding="utf-8")
+    page = files["html"].read_text(encoding="utf-8")
+    assert page.index("<strong>toy-worse-edge</strong>") < page.index("Trials of both versions")
+    assert "2 against 1: not green" in page
+
+
+@pytest.mark.parametrize("how", ["edited", "without a checksum", "cut off"])
+def test_a_saved_session_that_was_changed_is_refused_and_one_without_a_checksum_is_remarked_on(
+    gated: Project, how: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = saved(gated)
+    document = json.loads(path.read_text(encoding="utf-8"))
+    if how == "without a checksum":
+        del document["edgeai"]["checksum"]
+    for strategy in document["edgeai"]["strategies"].values():
+        for trial in strategy["trials"]:
+            trial["latency_s"] = [0.25 * one for one in trial["latency_s"]]
+    text = json.dumps(document)
+    path.with_name("0005_quick.json").write_text(text[:-500] if how == "cut off" else text, encoding="utf-8")
+    code = compare(gated, "main", "quick")
+    printed = capsys.readouterr()
+    if how == "without a checksum":
+        assert code == 0
+        assert printed.out.count("0005_quick.json was saved before sessions had checksums") == 1
+        assert "0001_main.json" not in printed.out
+        return
+    assert code == 2
+    assert "0005_quick.json" in printed.err
+    result = gated.run("--benchmark-only", "--edgeai-compare=quick")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    said = "is not what was saved" if how == "edited" else "is no JSON"
+    result.stderr.fnmatch_lines([f"ERROR: --edgeai-compare: *0005_quick.json {said}*"])
 
 
 @pytest.mark.parametrize("wanted", ["nobody", "missing.json"])
@@ -306,7 +373,7 @@ def test_a_change_that_is_no_number_is_null_in_json(gated: Project, capsys: pyte
     for artifact in document["edgeai"]["artifacts"].values():
         artifact["metrics"] = {"f1": 50.0}
     before = gated.path / "before.json"
-    before.write_text(json.dumps(document), encoding="utf-8")
+    before.write_text(json.dumps(sign(document)), encoding="utf-8")
     compare(gated, str(before), "main", "--json=-")
     rows = json.loads(capsys.readouterr().out)["strategies"]
     assert [row["accuracy_gain"] for row in rows] == [None] * 4

@@ -7,7 +7,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -35,6 +35,15 @@ def test_strategy(trial, deployment):
     time.sleep(600)
 """
 """Waits for its end with a deployment."""
+
+
+@pytest.fixture(autouse=True)
+def signals_end_sessions() -> Iterator[None]:
+    """Signals that the tests' own parent ignores, as under nohup, would be ignored by the sessions of tests, too."""
+    before = {number: signal.signal(number, signal.SIG_DFL) for number in (signal.SIGTERM, signal.SIGHUP)}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 def _ended_by(

@@ -9,6 +9,7 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from pytest_edgeai.commands.cli import main
+from pytest_edgeai.versions.checksum import sign
 from tests.plugin.conftest import SETTINGS, Project
 
 
@@ -70,7 +71,7 @@ def test_a_comparison_of_nothing_is_a_failure(project: Project, capsys: pytest.C
     (saved,) = (project.path / ".benchmarks").rglob("*_one.json")
     document = json.loads(saved.read_text(encoding="utf-8"))
     document["edgeai"]["strategies"] = {}
-    saved.write_text(json.dumps(document), encoding="utf-8")
+    saved.write_text(json.dumps(sign(document)), encoding="utf-8")
     path = project.path / "junit.xml"
     assert main(["compare", f"--root={project.path}", "one", "one", f"--junit={path}"]) == 1
     capsys.readouterr()

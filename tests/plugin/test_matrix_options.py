@@ -87,28 +87,11 @@ def test_operators_tiers_and_replicates_are_selected_by_option(project: Project)
     assert sorted(ids) == ["toy-worse-cloud-r0", "toy-worse-cloud-r1", "toy-worse-cloud-r2"]
 
 
-@pytest.mark.parametrize(
-    ("arguments", "sentence"),
-    [
-        (["--edgeai-models=tyo"], "*models (--edgeai-models): there is no model 'tyo'; did you mean 'toy'?*"),
-        (["--edgeai-operators=wurse"], "*there is no operator 'wurse'; did you mean 'worse'?*"),
-        (["--edgeai-tiers=egde"], "*there is no tier 'egde'; did you mean 'edge'?*"),
-        (["--edgeai-profile=quik"], "*there is no profile 'quik'; did you mean 'quick'?*"),
-        (["--edgeai-backend=proces"], "*there is no backend 'proces'; did you mean 'process'?*"),
-        (["--edgeai-replicates=0"], "*replicates: Input should be greater than or equal to 1 (got 0)*"),
-    ],
-)
-def test_an_unknown_name_is_one_sentence_and_exit_code_4(project: Project, arguments: list[str], sentence: str) -> None:
-    result = project.run(*arguments)
-    assert result.ret == pytest.ExitCode.USAGE_ERROR
-    result.stderr.fnmatch_lines(["ERROR: " + sentence])
-    assert "Traceback" not in result.stderr.str() + result.stdout.str()
-
-
 def test_parallel_workers_say_it_too(project: Project) -> None:
     result = project.run("-n2", "--edgeai-models=tyo", subprocess=True)
-    assert result.ret != 0
-    assert "there is no model 'tyo'; did you mean 'toy'?" in result.stdout.str()
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    assert result.stderr.str().count("there is no model 'tyo'; did you mean 'toy'?") == 1
+    assert "there is no model" not in result.stdout.str()
     assert "INTERNALERROR" not in result.stdout.str()
 
 

@@ -92,7 +92,8 @@ def test_an_artifact_that_fails_is_one_failed_item_in_one_sentence(
     result = project.run("--edgeai-prepare", *workers, subprocess=True)
     assert result.ret == pytest.ExitCode.TESTS_FAILED
     result.assert_outcomes(passed=2, failed=1)
-    result.stdout.fnmatch_lines(["*edgeai: artifact * of 3, toy-worse: failed after * s: the toy is broken: mend it*"])
+    result.stdout.fnmatch_lines(["*edgeai: artifact * of 3, toy-worse: failed after * s*"])
+    assert result.outlines.count("the toy is broken: mend it") == 1
     result.stdout.fnmatch_lines(["FAILED edgeai-prepare::toy-worse - Failed: the toy is broken: mend it"])
     assert "Traceback" not in result.stdout.str()
 
@@ -104,7 +105,7 @@ def test_a_build_that_dies_fails_its_item_and_no_other(
     result = project.run("--edgeai-prepare", "--edgeai-models=toy")
     assert result.ret == pytest.ExitCode.TESTS_FAILED
     result.assert_outcomes(passed=1, failed=1)
-    result.stdout.fnmatch_lines(["*toy-worse: failed after * s: the process that built it ended while *"])
+    result.stdout.fnmatch_lines(["*toy-worse: failed after * s*", "the process that built it ended while *"])
 
 
 def test_what_is_prepared_is_what_the_selected_tests_need_and_their_baselines(project: Project) -> None:

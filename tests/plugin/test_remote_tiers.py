@@ -74,9 +74,8 @@ def write_classifier(path: Path) -> Path:
     return path
 
 
-@pytest.fixture
-def shade(project: Project) -> Iterator[tuple[Project, Stock]]:
-    """A project with a graph and images, and a server that has the graph."""
+def write_project(project: Project) -> Path:
+    """Make it a project with a graph and images; the graph."""
     project.path.joinpath("conftest.py").unlink()
     images = project.path / "images"
     images.mkdir()
@@ -87,7 +86,13 @@ def shade(project: Project) -> Iterator[tuple[Project, Stock]]:
         Image.frombytes("L", (8, 8), noise).save(images / f"{number}.png")
         rows.append(f"{number}.png,{bright}")
     (images / "labels.csv").write_text("\n".join(rows), encoding="utf-8")
-    graph = write_classifier(project.path / "shade.onnx")
+    return write_classifier(project.path / "shade.onnx")
+
+
+@pytest.fixture
+def shade(project: Project) -> Iterator[tuple[Project, Stock]]:
+    """A project with a graph and images, and a server that has the graph."""
+    graph = write_project(project)
     with stock_server(Stock({"shade_identity": graph})) as server:
         project.settings(SETTINGS.format(url=server.url) + ANY_HOST)
         yield project, server

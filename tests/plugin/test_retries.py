@@ -53,8 +53,8 @@ def test_a_trial_that_the_host_has_spoiled_is_measured_again_and_green(project: 
     result.assert_outcomes(passed=8)
     result.stdout.fnmatch_lines(
         [
-            "  trial *(1 to measure again), * left: toy-worse-edge-r*, to measure again: the host was busy for *",
-            "  trial 8/8, 0:00 left: *",
+            "edgeai: trial *(1 to measure again), * left: toy-worse-edge-r*, to measure again: the host was busy for *",
+            "edgeai: trial 8/8, 0:00 left: *",
             "toy-worse-edge *  2/2, 3 tries",
             "edgeai: 4 pass (green), 9 tries at 8 trials",
             "*8 passed, 1 retried in *",
@@ -135,6 +135,8 @@ def test_fewer_than_three_valid_trials_are_invalid_and_a_failed_test(project: Pr
     spoils(toy_worse_edge=6)
     result = project.run("--benchmark-only")
     assert result.ret == pytest.ExitCode.TESTS_FAILED
+    result.stdout.fnmatch_lines(["FAILED test_suite.py::test_strategy* - Failed: *"])
+    assert "Spoiled" not in result.stdout.str()
     result.stdout.fnmatch_lines(
         [
             "toy-worse-edge: invalid: 2 of 4 trials are invalid after 8 tries, the first because the host was busy *",

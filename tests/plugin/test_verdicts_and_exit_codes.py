@@ -61,10 +61,10 @@ def test_settings_may_be_in_pyproject(project: Project) -> None:
         ("[budgets.accuracy_floor.operators]\nwurse = 1", "*there is no operator 'wurse'; did you mean 'worse'?*"),
         ("[operator_parameters.worse]\nsize = 1", "*operator_parameters.worse.size: there is no parameter 'size'*"),
         ("baseline = 'idetity'", "*there is no operator 'idetity'; did you mean 'identity'?*"),
-        ("[[budgets.latency]]\nstrategies = 'x'", "*budgets.latency.0.max_median_s: Field required*"),
+        ("[[budgets.latency]]\nstrategies = 'x'", "*budgets.latency.0: *give max_median_s, max_p95_s or max_p99_s*"),
         (
             "[[budgets.latency]]\nstrategies = 'toi-*'\nmax_median_s = 1",
-            "*budgets.latency: no strategy is named by 'toi-[*]'*",
+            "*budgets.latency: no strategy is named by 'toi-[*]'; did you mean 'toy-*",
         ),
     ],
 )
@@ -100,6 +100,7 @@ def test_an_invalid_trial_is_never_a_number_and_never_green(
     result = project.run("--benchmark-only", "--benchmark-json=out.json")
     assert result.ret == pytest.ExitCode.TESTS_FAILED
     result.stdout.fnmatch_lines([sentence, "edgeai: nothing was measured: no trial is valid"])
+    assert "benchmark 'toy on" not in result.stdout.str()
     assert set(project.verdicts().values()) == {"invalid"}
     assert all(row["median_s"] is None for row in project.results["strategies"])
     assert (project.report / "samples.csv").read_text(encoding="utf-8").count("\n") == 1
@@ -164,16 +165,21 @@ def test_disabled_benchmarks_are_refused(project: Project) -> None:
     result.stderr.fnmatch_lines(["ERROR: 8 trials are selected but benchmarks are disabled, so nothing would be*"])
 
 
-def test_parallel_workers_measure_nothing_and_fail(project: Project) -> None:
+@pytest.mark.parametrize("arguments", [[], ["--benchmark-only"], ["--collect-only"]], ids=" ".join)
+def test_parallel_workers_are_refused_in_one_sentence(project: Project, arguments: list[str]) -> None:
+    result = project.run("-n2", *arguments, subprocess=True)
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    errors = [line for line in result.errlines if line.startswith("ERROR: ")]
+    assert len(errors) == 1
+    assert errors[0].startswith("ERROR: -n (pytest-xdist): nothing is measured in several processes at once")
+    assert "nothing is measured" not in result.stdout.str()
+    assert not (project.path / "reports").exists()
+
+
+def test_tests_that_measure_nothing_run_in_parallel_workers(project: Project) -> None:
+    project.pytester.makepyfile(test_suite="def test_plain(): pass\ndef test_named(strategy): assert strategy.model")
     result = project.run("-n2", subprocess=True)
-    assert result.ret == pytest.ExitCode.TESTS_FAILED
-    result.stdout.fnmatch_lines(["*nothing was measured: benchmarks are disabled (by -n of pytest-xdist*"])
-
-
-def test_parallel_workers_with_benchmark_only_are_refused(project: Project) -> None:
-    result = project.run("-n2", "--benchmark-only", subprocess=True)
-    assert result.ret not in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED)
-    assert "Can't have both --benchmark-only and --benchmark-disable" in result.stderr.str() + result.stdout.str()
+    result.assert_outcomes(passed=5)
 
 
 def test_a_missing_cell_is_invalid(project: Project) -> None:
@@ -235,6 +241,23 @@ def test_a_latency_budget_is_judged_on_the_medians_of_trials(project: Project, l
     assert result.ret == (0 if verdict == "pass" else 1)
     assert project.verdicts()["toy-worse-edge"] == verdict
     assert project.verdicts()["toy-worse-mobile"] == "pass"
+
+
+@pytest.mark.parametrize(
+    ("limit", "verdict", "sentence"),
+    [
+        ("1e-9", "fail", "toy-worse-edge: fail: the 95th percentile is above 1e-06 ms: 50 of 50 requests take longer*"),
+        ("10", "inconclusive", "toy-worse-edge: inconclusive: 50 requests cannot show that the 95th percentile is *"),
+    ],
+)
+def test_a_tail_budget_is_judged_on_all_requests(project: Project, limit: str, verdict: str, sentence: str) -> None:
+    budget = f'[[budgets.latency]]\nstrategies = "toy-*-edge"\nmax_p95_s = {limit}\n'
+    planned = "\n[budgets]\nmax_tail_requests = 50\n"
+    project.settings(SETTINGS.replace("replicates = 2", "replicates = 5") + planned + budget)
+    result = project.run("--benchmark-only", "--edgeai-tiers=edge")
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    assert project.verdicts()["toy-worse-edge"] == verdict
+    result.stdout.fnmatch_lines([sentence])
 
 
 def test_a_latency_budget_of_a_tier_that_is_not_measured_is_said(project: Project) -> None:

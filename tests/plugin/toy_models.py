@@ -19,6 +19,7 @@ import numpy as np
 
 from pytest_edgeai.arrays import Array
 from pytest_edgeai.operators import BuildError, Job, NoParameters, Operator
+from pytest_edgeai.serving.limits import whereabouts
 from pytest_edgeai.serving.pipeline import Classification, Pipeline
 from pytest_edgeai.serving.repository import Execution, Model
 from pytest_edgeai.subjects import Example, ExampleSource, Split, SubjectModel
@@ -171,6 +172,9 @@ class _Client:
         outputs, spans = self._model.infer(inputs)
         # Milliseconds that requests take, by the name of the model: {"toy-worse": 20}.
         time.sleep(json.loads(os.environ.get("TOY_SLEEP_MS", "{}")).get(model, 0) / 1e3)
+        if "TOY_ENERGY" in os.environ:  # the file of a counter, and by how much a request lets it grow
+            counter, grows = json.loads(os.environ["TOY_ENERGY"])
+            Path(counter).write_text(f"{int(Path(counter).read_text(encoding='utf-8')) + grows}\n", encoding="utf-8")
         if fault == "parity":
             outputs["labels"] = outputs["labels"][:, ::-1]
         latency_s = time.perf_counter() - started
@@ -204,7 +208,10 @@ class _Deployment:
         unproven = tuple(filter(None, os.environ.get("TOY_UNPROVEN", "").split(",")))
         digests = Model(self._order.folder, Execution()).digests
         told = {} if os.environ.get("TOY_FAULT") == "silent" else {"load_s": {"toy": 0.001}}
-        said = {**told, "digests": {self._order.name: digests}}
+        here: dict[str, Any] = {}
+        if "TOY_ENERGY" in os.environ:
+            here = {**whereabouts(), "cpus": [], "threads": 1, "cpu_s": 0.0}
+        said = {**told, **here, "digests": {self._order.name: digests}}
         return (TierState(str(self._order.placement), said, unproven),)
 
     def reference(self) -> dict[str, dict[str, Any]]:

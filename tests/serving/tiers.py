@@ -21,7 +21,7 @@ from pytest_edgeai.serving.repository import Execution, load_repository
 from pytest_edgeai.serving.server import ServerSettings, TierServer
 
 ROOT = Path(pytest_edgeai.__file__).parent.parent
-PATIENCE_S = 20.0
+PATIENCE_S = 60.0
 """How long a test waits for what has to come; never how long something may take."""
 
 

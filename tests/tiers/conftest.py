@@ -1,7 +1,9 @@
 """A tiny model, a topology that is quick to cross, and backends that leave nothing behind."""
 
+import contextlib
 import gc
 import os
+import shutil
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -9,8 +11,10 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from onnx import TensorProto, helper
+from onnx import TensorProto, helper, numpy_helper
+from tokenizers import Tokenizer, models, pre_tokenizers
 
+from pytest_edgeai.serving.pipeline import Classification, Pipeline, TextPreprocess
 from pytest_edgeai.tiers import cgroups
 from pytest_edgeai.tiers.backend import BackendContext, DeploymentSpec
 from pytest_edgeai.tiers.placements import Placement
@@ -18,8 +22,14 @@ from pytest_edgeai.tiers.process import ProcessBackend
 from pytest_edgeai.tiers.specs import Topology, allot
 
 from .peers import children_of
+from .stock import make_certificate
 
 INPUTS: Mapping[str, Any] = {"x": np.arange(6, dtype=np.float32).reshape(1, 6)}
+TEXT = {"pair": np.array([[b"one two", b"three"]], dtype=object)}
+PIPELINE = Pipeline(
+    TextPreprocess("pair", {"ids": "input_ids", "type_ids": "token_type_ids"}, max_length=8),
+    Classification("logits", k=2),
+)
 LINKS = {"mobile-edge": {"rate": "100 Mbit/s"}, "edge-cloud": {"rate": "10 Mbit/s"}}
 
 needs_cgroups = pytest.mark.skipif(cgroups.writable("tests") is not None, reason=str(cgroups.writable("tests")))
@@ -73,15 +83,21 @@ def backend(site: BackendContext) -> Iterator[ProcessBackend]:
     """A backend; at the end no process, group or file descriptor may be left of it."""
     before = resources()
     yield ProcessBackend(site)
-    assert resources() == before
+    assert not resources() - before
 
 
-def resources() -> tuple[set[int], int, list[str]]:
-    """What this process holds: children, file descriptors and control groups."""
+def resources() -> frozenset[str]:
+    """What this process holds: children, file descriptors and control groups.
+
+    What is held later and was not before is their difference; a server of an earlier test may still give back its own.
+    """
     gc.collect()  # what earlier tests have left to the collector is not to be closed in the middle of a later one
-    descriptors = Path("/proc/self/fd")
-    count = len(list(descriptors.iterdir())) if descriptors.exists() else 0
-    return set(children_of(os.getpid())), count, groups_of(os.getpid())
+    held = {f"child {pid}" for pid in children_of(os.getpid())}
+    held |= {f"control group {name}" for name in groups_of(os.getpid())}
+    for descriptor in Path("/proc/self/fd").glob("*"):
+        with contextlib.suppress(OSError):  # that of the listing is closed by now
+            held.add(f"file descriptor {descriptor.name}: {descriptor.readlink()}")
+    return frozenset(held)
 
 
 def groups_of(pid: int) -> list[str]:
@@ -92,3 +108,34 @@ def groups_of(pid: int) -> list[str]:
         found += [f"{folder}/{name}" for name in named if name.startswith(f"edgeai-{pid}-")]
         folders[:] = [name for name in folders if name not in named]
     return sorted(found)
+
+
+@pytest.fixture(scope="module")
+def texts(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An artifact that tells pairs of sentences apart, with its pipeline; the graph takes one of two tensors made."""
+    folder = tmp_path_factory.mktemp("artifacts") / "texts-identity"
+    folder.mkdir()
+    weights = np.random.default_rng(0).normal(size=(8, 3)).astype(np.float32)
+    graph = helper.make_graph(
+        [helper.make_node("Cast", ["input_ids"], ["f"], to=1), helper.make_node("MatMul", ["f", "w"], ["logits"])],
+        "texts",
+        [helper.make_tensor_value_info("input_ids", TensorProto.INT64, ["n", 8])],
+        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["n", 3])],
+        [numpy_helper.from_array(weights, "w")],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    onnx.save(model, folder / "model.onnx")
+    words = {word: number for number, word in enumerate(("[PAD]", "[UNK]", "a", "one", "two", "three"))}
+    tokenizer = Tokenizer(models.WordLevel(words, unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    tokenizer.save(str(folder / "tokenizer.json"))
+    PIPELINE.write(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A certificate of this host, with its key."""
+    if shutil.which("openssl") is None:
+        pytest.skip("there is no openssl to make a certificate with")
+    return make_certificate(tmp_path_factory.mktemp("certificates") / "stock.pem", "IP:127.0.0.1")

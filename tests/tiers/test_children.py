@@ -133,7 +133,7 @@ def test_no_child_outlives_its_family(spawn: Callable[..., Child], source: str, 
         if stopped:
             os.kill(children[0].pid, signal.SIGSTOP)
 
-    assert resources() == before
+    assert not resources() - before
 
 
 def test_a_second_interrupt_while_children_end_ends_them_at_once(
@@ -152,5 +152,5 @@ def test_a_second_interrupt_while_children_end_ends_them_at_once(
     with pytest.raises(KeyboardInterrupt), family(600) as children:
         children += [spawn(READY + "import time\ntime.sleep(600)") for _ in range(2)]
 
-    assert resources() == before
+    assert not resources() - before
     assert time.monotonic() - started < 60

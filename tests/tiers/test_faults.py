@@ -30,7 +30,7 @@ def impatient(tmp_path: Path) -> Iterator[ProcessBackend]:
     """A backend that waits a second where others wait a minute."""
     before = resources()
     yield ProcessBackend(make_site(tmp_path), QUICK)
-    assert resources() == before
+    assert not resources() - before
 
 
 def server_of(deployment: ProcessDeployment, tier: str) -> Child:
@@ -117,7 +117,7 @@ def test_a_server_that_takes_too_long_to_start_is_named(tmp_path: Path, order: O
     with pytest.raises(TierError, match=r"^tier mobile was not ready after 0.01 s"), backend.deploy(order("mobile")):
         pass
 
-    assert resources() == before
+    assert not resources() - before
 
 
 def test_limits_that_are_not_as_given_are_told_of_the_tier(impatient: ProcessBackend, order: OrderOn) -> None:
@@ -161,7 +161,7 @@ def test_a_server_that_wants_too_much_memory_is_told_from_one_that_was_killed(tm
     ):
         pass
 
-    assert resources() == before
+    assert not resources() - before
 
 
 def test_a_port_that_is_taken_is_said_of_the_tier_with_its_log(

@@ -8,7 +8,7 @@ import pytest
 from pytest_edgeai.errors import SettingsError
 from pytest_edgeai.tiers.backend import Backend, BackendContext, TierError
 from pytest_edgeai.tiers.process import ProcessBackend
-from pytest_edgeai.tiers.registry import known_backends, open_backend
+from pytest_edgeai.tiers.registry import check_backend, known_backends, open_backend
 from pytest_edgeai.tiers.remote import RemoteBackend
 
 from .conftest import make_site
@@ -40,9 +40,9 @@ def test_a_registered_backend_takes_the_place_of_ours(tmp_path: Path) -> None:
     assert made == [site]
 
 
-def test_an_unknown_backend_is_an_error_with_the_nearest_name(tmp_path: Path) -> None:
+def test_an_unknown_backend_is_an_error_with_the_nearest_name() -> None:
     with pytest.raises(SettingsError, match="there is no backend 'proces'; did you mean 'process'"):
-        open_backend("proces", make_site(tmp_path), {})
+        check_backend("proces", "--edgeai-backend", {})
 
 
 def test_a_backend_that_cannot_run_the_tiers_is_a_setting_that_cannot_be_used(tmp_path: Path) -> None:

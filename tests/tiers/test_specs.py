@@ -159,7 +159,7 @@ def test_the_origins_link_with_itself_leads_to_its_nodes_and_changes_nothing_els
         (["mobile", "edge"], ["mobile-edge", "edge-edge"], "only the origin's nodes have one, mobile-mobile"),
         (["mobile", "edge"], ["mobile-fog"], "named by two tiers"),
         (["mobile", "edge"], [], "no link leads from 'mobile' to tier 'edge'"),
-        (["edge"], [], "origin 'mobile' is not a tier"),
+        (["edge"], [], "origin: there is no tier 'mobile'"),
         (["mobile", "Edge 2"], ["mobile-edge"], "small letters"),
     ],
 )

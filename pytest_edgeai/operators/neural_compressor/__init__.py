@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from pytest_edgeai.operators import BuildError
+from pytest_edgeai.operators.extras import installing
 
 LIBRARY = "neural-compressor"
 # What decides its results besides itself: it runs calibration in ONNX Runtime and rewrites graphs with onnx.
@@ -47,7 +48,7 @@ def imported(workspace: Path) -> Iterator[types.ModuleType]:
         package = importlib.import_module("neural_compressor")
     except ImportError as error:
         raise UnavailableError(
-            f"Intel Neural Compressor cannot be imported ({error}): install pytest-edgeai[operators]"
+            f"Intel Neural Compressor cannot be imported ({error}): {installing('neural_compressor')}"
         ) from None
     package.set_workspace(f"{workspace}/")
     # It seeds `random` and numpy's global generator with 1978 whenever a configuration is made.
