@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
 
 import numpy as np
 
-from fixtures import paraphrases
+from fixtures import paraphrases, words
 from fixtures.sentences import PARTS, Mention
 from models import checkpoint, losses
 from pytest_edgeai.subjects import Example, SubjectModel
 
 if TYPE_CHECKING:
     import torch
-    from tokenizers import Encoding
+    from tokenizers import Encoding, Tokenizer
 
     from pytest_edgeai.arrays import Array
     from pytest_edgeai.subjects.encoder import SequenceClassifier
@@ -23,26 +23,32 @@ Token: TypeAlias = tuple[int, int, Mention]
 """Sentence (0 or 1), position in the encoded pair, and the mention that the token is a part of."""
 
 _CHUNK: Final = 250
+_NO_TAG: Final = -100
+
+_PAIRS: Final = 80000
+"""More than operators that train are given: whoever sees fewer pairs more often learns them by heart."""
+
+_COURSE: Final = (0.25, 0.25, 0.5, 0.75, 1.0, 1.0)
+"""Passes over a share of the pairs, the shortest: what they have in common is learnt from them first, and fastest."""
+
+_TOKENS: Final = 25
+"""Of a pair, as a batch counts them: one of longer pairs has fewer of these."""
+
 _POOL: Final = 20
 """From how many batches pairs of like length are put together."""
 
-_NO_TAG: Final = -100
-
-_PAIRS: Final = 64000
-"""More than operators that train are given: whoever sees fewer pairs more often learns them by heart."""
+_SPREAD: Final = 0.15
+"""Of synonyms beside that of meanings."""
 
 
 class Lesson(Protocol):
     """What there is to learn."""
 
-    def __len__(self) -> int:
-        """Number of training samples."""
-
     def parameters(self) -> Iterator[torch.nn.Parameter]:
         """What is trained: the network, and whatever is thrown away afterwards."""
 
-    def order(self, batch: int, generator: torch.Generator) -> torch.Tensor:
-        """The numbers of all samples in a random order, to be learnt from in batches of a size."""
+    def batches(self, size: int, epochs: int, generator: torch.Generator) -> list[torch.Tensor]:
+        """The numbers of the samples of each step, from the first step to the last."""
 
     def loss(self, chosen: torch.Tensor) -> torch.Tensor:
         """The mean loss of some samples, given their numbers."""
@@ -72,19 +78,17 @@ class DigitPairs:
         self._images = graph_inputs(subject, samples)[0]
         self._labels = torch.tensor([sample.reference for sample in samples])
 
-    def __len__(self) -> int:
-        """Number of training samples."""
-        return len(self._labels)
-
     def parameters(self) -> Iterator[torch.nn.Parameter]:
         """The network's."""
         return self._network.parameters()
 
-    def order(self, batch: int, generator: torch.Generator) -> torch.Tensor:  # noqa: ARG002  # batches are all alike
-        """The numbers of all samples in a random order."""
+    def batches(self, size: int, epochs: int, generator: torch.Generator) -> list[torch.Tensor]:
+        """All samples in a random order, another one in each epoch; what fills no batch is left out."""
         import torch
 
-        return torch.randperm(len(self), generator=generator)
+        count = len(self._labels)
+        orders = [torch.randperm(count, generator=generator) for _ in range(epochs)]
+        return [batch for order in orders for batch in order[: count - count % size].split(size)]
 
     def loss(self, chosen: torch.Tensor) -> torch.Tensor:
         """The mean loss of some samples, given their numbers."""
@@ -95,25 +99,33 @@ class DigitPairs:
 class Paraphrases:
     """Cross-entropy of the label, and of two throw-away tags on each token.
 
-    One says which part the token has in the event, at half of the layers; the other, after the last layer, whether the
-    other sentence lacks the token's fact: a word in its part. Without them, and from random weights, a network of this
-    size is still guessing after as many pairs: it begins with weights that were learnt from simpler ones
-    (`models.earlier`).
+    One says in which sentence the token is and which part it has in the event, at half of the layers; the other, after
+    the last layer, whether the other sentence lacks the token's fact: a word in its part. Synonyms start out close to
+    each other, heads look for the like of a token, and the shortest pairs come first. Without these helps, a network
+    of this size is still guessing after as many pairs.
 
     Parameters
     ----------
     subject
         Whose tokenizer is read.
     network
-        Of it.
+        An untrained network of it; its embeddings and keys are set here.
+    scale
+        Of the embeddings of words beside those of positions, at the start.
+    alike
+        The share of the heads that look for the like of a token at the start. The others learn the sentence's grammar,
+        for which that is a hindrance; but a network that is not told which sentence a token is in has to find pairs of
+        like words before anything else.
     """
 
-    def __init__(self, subject: SubjectModel, network: SequenceClassifier) -> None:
+    def __init__(self, subject: SubjectModel, network: SequenceClassifier, *, scale: float, alike: float) -> None:
         import torch
         from tokenizers import Tokenizer
 
         self._network = network
         tokenizer = Tokenizer.from_file(str(subject.assets[0]))
+        _share_embeddings(network, tokenizer, scale)
+        _look_for_the_like(network, alike)
         pairs = paraphrases.pairs("train", _PAIRS)
         encodings = tokenizer.encode_batch([(pair.first.text, pair.second.text) for pair in pairs])
         length = max(len(encoding.ids) for encoding in encodings)
@@ -126,26 +138,33 @@ class Paraphrases:
         self._tags, self._parts = torch.tensor(tags), torch.tensor(parts)
         self._labels = torch.tensor([pair.label for pair in pairs])
         self._tagger = torch.nn.Linear(network.model.config.hidden_size, 2)
-        self._parser = torch.nn.Linear(network.model.config.hidden_size, len(PARTS))
-
-    def __len__(self) -> int:
-        """Number of training samples."""
-        return len(self._labels)
+        self._parser = torch.nn.Linear(network.model.config.hidden_size, 2 * len(PARTS))
 
     def parameters(self) -> Iterator[torch.nn.Parameter]:
         """The network's, and those of what is thrown away."""
         for module in (self._network, self._tagger, self._parser):
             yield from module.parameters()
 
-    def order(self, batch: int, generator: torch.Generator) -> torch.Tensor:
-        """The numbers of all samples in a random order, pairs of like length in the same batch: padding takes time."""
+    def batches(self, size: int, epochs: int, generator: torch.Generator) -> list[torch.Tensor]:
+        """Pairs of like length in the same batch, because padding takes time; each epoch is a whole course."""
         import torch
 
-        shuffled = torch.randperm(len(self), generator=generator)
-        alike = [some[self._lengths[some].argsort(stable=True)] for some in shuffled.split(batch * _POOL)]
-        batches = [one for some in alike for one in some.split(batch)]
-        *whole, last = batches
-        return torch.cat([*(whole[at] for at in torch.randperm(len(whole), generator=generator)), last])
+        by_length = self._lengths.argsort(stable=True)
+        found = []
+        for share in _COURSE * epochs:
+            shortest = by_length[: int(len(by_length) * share)]
+            shuffled = shortest[torch.randperm(len(shortest), generator=generator)]
+            alike = [some[self._lengths[some].argsort(stable=True)] for some in shuffled.split(size * _POOL)]
+            batches = [batch for some in alike for batch in self._filled(some, size)]
+            found += [batches[at] for at in torch.randperm(len(batches), generator=generator)]
+        return found
+
+    def _filled(self, ordered: torch.Tensor, size: int) -> Iterator[torch.Tensor]:
+        """Batches with about as many tokens each, however long their pairs are."""
+        while len(ordered):
+            count = max(1, size * _TOKENS // int(self._lengths[ordered[0]]))
+            yield ordered[:count]
+            ordered = ordered[count:]
 
     def loss(self, chosen: torch.Tensor) -> torch.Tensor:
         """The mean loss of some samples, given their numbers."""
@@ -195,10 +214,44 @@ def _tokens(pair: paraphrases.Pair, encoding: Encoding) -> Iterator[Token]:
 
 
 def _tags(pair: paraphrases.Pair, encoding: Encoding, length: int) -> tuple[list[int], list[int]]:
-    """For each token, whether the other sentence lacks its fact, and its part in the event."""
+    """For each token, whether the other sentence lacks its fact, and its sentence and part in the event."""
     facts = [{(one.part, one.fact) for one in sentence.mentions} for sentence in (pair.first, pair.second)]
     tags, parts = [_NO_TAG] * length, [_NO_TAG] * length
     for sentence, position, mention in _tokens(pair, encoding):
         tags[position] = int((mention.part, mention.fact) not in facts[1 - sentence])
-        parts[position] = PARTS.index(mention.part)
+        parts[position] = PARTS.index(mention.part) + sentence * len(PARTS)
     return tags, parts
+
+
+def _share_embeddings(network: SequenceClassifier, tokenizer: Tokenizer, factor: float) -> None:
+    """Give the words of one meaning embeddings that are close to each other."""
+    import torch
+
+    embeddings = network.model.get_input_embeddings()
+    assert isinstance(embeddings, torch.nn.Embedding)
+    table = embeddings.weight.data
+    scale = network.model.config.initializer_range * factor
+    table.normal_(0, scale)
+    for wordings in words.synonyms():
+        # A wording may have words in front that others of its meaning share ("after the argument"): the last one tells.
+        last = {word: tokenizer.encode(word, add_special_tokens=False).ids[-1] for word in wordings}
+        centre = torch.randn(table.shape[1]) * scale
+        for token in last.values():
+            table[token] = centre + torch.randn(table.shape[1]) * scale * _SPREAD
+
+
+def _look_for_the_like(network: SequenceClassifier, share: float) -> None:
+    """Let queries and keys start out equal in a share of the heads, which then pay attention to tokens that are alike.
+
+    Parameters
+    ----------
+    network
+        Untrained.
+    share
+        Of the heads of each layer.
+    """
+    for name, module in network.model.named_modules():
+        if name.endswith("attention.self"):
+            rows = int(module.num_attention_heads * share) * module.attention_head_size
+            module.key.weight.data[:rows] = module.query.weight.data[:rows]
+            module.key.bias.data[:rows] = module.query.bias.data[:rows]

@@ -14,13 +14,14 @@ import time
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
 from fixtures import paraphrases
-from models import checkpoint, earlier, vocabulary
+from models import checkpoint, vocabulary
 from models.lessons import DigitPairs, Lesson, Paraphrases, graph_inputs
 from pytest_edgeai.subjects import Example, SubjectModel
 from pytest_edgeai.subjects.metrics import METRICS, metric_of
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     import torch
 
 _BATCH: Final = 250
+_REPORTS: Final = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,12 +66,12 @@ RECIPES: Final = {
     "resnet": Recipe(DigitPairs, epochs=6, learning_rate=0.002, weight_decay=0.02),
     "resnext": Recipe(DigitPairs, epochs=6, learning_rate=0.002, weight_decay=0.02),
     "mobilenet": Recipe(DigitPairs, epochs=10, learning_rate=0.004, weight_decay=0.02),
-    "bert": Recipe(Paraphrases, epochs=4, learning_rate=0.0007, weight_decay=0.01, batch=24),
-    "roberta": Recipe(Paraphrases, epochs=4, learning_rate=0.0005, weight_decay=0.01, batch=24),
+    "bert": Recipe(partial(Paraphrases, scale=2.0, alike=0.5), epochs=1, learning_rate=0.001, weight_decay=0.01),
+    "roberta": Recipe(partial(Paraphrases, scale=5.0, alike=1.0), epochs=1, learning_rate=0.0007, weight_decay=0.01),
 }
 
 
-def fit(lesson: Lesson, recipe: Recipe) -> Iterator[float]:
+def fit(lesson: Lesson, recipe: Recipe) -> Iterator[tuple[float, float]]:
     """Train, step by step.
 
     Parameters
@@ -81,28 +83,26 @@ def fit(lesson: Lesson, recipe: Recipe) -> Iterator[float]:
 
     Yields
     ------
-    float
-        The loss of each step.
+    tuple of float
+        The share of the steps that are done, and the loss of the last one.
     """
     import torch
 
     order = torch.Generator().manual_seed(recipe.seed)
-    steps = len(lesson) // recipe.batch
+    batches = lesson.batches(recipe.batch, recipe.epochs, order)
     parameters = list(lesson.parameters())
     optimizer = torch.optim.AdamW(parameters, recipe.learning_rate, weight_decay=recipe.weight_decay)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, recipe.learning_rate, total_steps=steps * recipe.epochs, pct_start=0.1
+        optimizer, recipe.learning_rate, total_steps=len(batches), pct_start=0.1
     )
-    for _ in range(recipe.epochs):
-        shuffled = lesson.order(recipe.batch, order)
-        for step in range(steps):
-            loss = lesson.loss(shuffled[step * recipe.batch : (step + 1) * recipe.batch])
-            optimizer.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]  # torch has no types there
-            torch.nn.utils.clip_grad_norm_(parameters, 1.0)
-            optimizer.step()
-            schedule.step()
-            yield loss.item()
+    for number, batch in enumerate(batches, start=1):
+        loss = lesson.loss(batch)
+        optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]  # torch has no types there
+        torch.nn.utils.clip_grad_norm_(parameters, 1.0)
+        optimizer.step()
+        schedule.step()
+        yield number / len(batches), loss.item()
 
 
 def accuracy(
@@ -136,7 +136,7 @@ def accuracy(
     return {metric.name: metric.score(predictions, truth) for metric in map(metric_of, subject.metrics)}
 
 
-def train(name: str, seed: int = 0, folder: Path = checkpoint.FOLDER, start: Path | None = None) -> None:
+def train(name: str, seed: int = 0, folder: Path = checkpoint.FOLDER) -> None:
     """Train a subject model, write its weights (and its tokenizer, if it has one) and print its accuracy.
 
     Parameters
@@ -147,8 +147,6 @@ def train(name: str, seed: int = 0, folder: Path = checkpoint.FOLDER, start: Pat
         For the initial weights and the order of samples.
     folder
         Where the weights are written. The tokenizer has one place: no seed changes it.
-    start
-        Folder with earlier weights of the model and their tokenizer, to begin with, or None for random weights.
     """
     import torch
 
@@ -159,22 +157,15 @@ def train(name: str, seed: int = 0, folder: Path = checkpoint.FOLDER, start: Pat
         vocabulary.MAKERS[name]().save(str(subject.assets[0]))
     torch.manual_seed(recipe.seed)
     network: torch.nn.Module = definition.build().train()
-    if start is not None:
-        from tokenizers import Tokenizer
-
-        tokenizer = subject.assets[0]
-        now, before = (Tokenizer.from_file(str(path)) for path in (tokenizer, start / tokenizer.name))
-        earlier.begin(network, now, start / checkpoint.path_of(name).name, before)
     lesson: Lesson = recipe.lesson(subject, network)
-    steps = len(lesson) // recipe.batch * recipe.epochs
-    print(f"{name}: {sum(p.numel() for p in network.parameters()):,} parameters, {steps} steps", flush=True)
+    print(f"{name}: {sum(p.numel() for p in network.parameters()):,} parameters", flush=True)
     wall, processor = time.monotonic(), time.process_time()
-    recent = None
-    for step, loss in enumerate(fit(lesson, recipe), start=1):
+    recent, told = None, 0
+    for done, loss in fit(lesson, recipe):
         recent = loss if recent is None else 0.98 * recent + 0.02 * loss
-        if step % (steps // 20) == 0 or step == steps:
-            left = (time.monotonic() - wall) / step * (steps - step)
-            print(f"{name}: step {step} of {steps}, loss {recent:.3f}, {left:.0f} s left", flush=True)
+        if int(done * _REPORTS) > told:
+            told, left = int(done * _REPORTS), (time.monotonic() - wall) * (1 / done - 1)
+            print(f"{name}: {done:.0%}, loss {recent:.3f}, {left:.0f} s left", flush=True)
     processor = time.process_time() - processor
     file = folder / checkpoint.path_of(name).name
     checkpoint.save(network, file)
@@ -195,7 +186,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m models.train", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="name", help=f"of {', '.join(RECIPES)}; all if none is given")
     parser.add_argument("--seed", type=int, default=0, help="of the initial weights and the order of samples")
-    parser.add_argument("--start", type=Path, metavar="FOLDER", help="earlier weights of a text model to begin with")
     parser.add_argument("--into", type=Path, default=checkpoint.FOLDER, help="where weights are written")
     options = parser.parse_args(arguments)
     names = options.names or RECIPES
@@ -207,7 +197,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     warnings.filterwarnings("ignore", "The value of the smallest subnormal", UserWarning)  # numpy notices
     torch.use_deterministic_algorithms(mode=True)
     for name in names:
-        train(name, options.seed, options.into, options.start)
+        train(name, options.seed, options.into)
     return 0
 
 
