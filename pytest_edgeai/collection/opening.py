@@ -128,7 +128,8 @@ def baseline_of(config: pytest.Config, state: State) -> Recording | None:
         if window != 1:
             raise SettingsError("--edgeai-window: it is about saved sessions: give --edgeai-compare as well")
         return None
-    from pytest_edgeai.versions.baselines import DEFAULT_STORAGE, find_window
+    from pytest_edgeai.versions import DEFAULT_STORAGE
+    from pytest_edgeai.versions.baselines import find_window
 
     try:  # relative paths start as pytest-benchmark's own do
         return find_window(wanted, config.invocation_params.dir, storage or DEFAULT_STORAGE, check_window(window))

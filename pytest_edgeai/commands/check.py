@@ -263,9 +263,9 @@ def _session(
     from pytest_edgeai.measure.host import this_host
     from pytest_edgeai.measure.session_time import SERVER_S, SessionTime, trial_time
     from pytest_edgeai.operators.chains import takes_every_cut
+    from pytest_edgeai.tiers.allotment import allot
     from pytest_edgeai.tiers.registry import AUTO, usual_backend
     from pytest_edgeai.tiers.sharing import share_among_nodes
-    from pytest_edgeai.tiers.specs import allot
 
     host, profile, topology = this_host(), settings.measurement, settings.topology
     alone = allot(topology.tiers, host.cores, host.memory_bytes)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from pytest_edgeai.errors import EdgeAIError
+from pytest_edgeai.versions import DEFAULT_STORAGE
 
 if TYPE_CHECKING:
     from pytest_edgeai.verdicts.comparison import Comparison
@@ -27,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--root", type=Path, default=Path(), metavar="DIR", help="the project (default: here)")
     add(
         "--storage",
-        default="file://./.benchmarks",
+        default=DEFAULT_STORAGE,
         metavar="DIR",
         help="where pytest-benchmark keeps sessions (default: %(default)s)",
     )

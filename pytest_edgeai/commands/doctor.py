@@ -17,7 +17,8 @@ from pytest_edgeai.measure.session_lock import HostTakenError, only_session
 from pytest_edgeai.settings import Settings, load_settings
 from pytest_edgeai.settings_files import find_settings
 from pytest_edgeai.store import default_root, library_versions
-from pytest_edgeai.tiers.specs import USUAL_ENGINE, allot
+from pytest_edgeai.tiers.allotment import allot
+from pytest_edgeai.tiers.specs import USUAL_ENGINE
 
 if TYPE_CHECKING:
     from rich.console import Console
