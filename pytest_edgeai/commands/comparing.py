@@ -32,6 +32,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="where pytest-benchmark keeps sessions (default: %(default)s)",
     )
+    add(
+        "--window",
+        type=int,
+        default=1,
+        metavar="N",
+        help="learn how much sessions differ from the N last ones of BEFORE, a branch or a name: at least 3 "
+        "(default: %(default)s, a constant)",
+    )
     add("--json", metavar="PATH", help="write JSON; - prints it instead of the table")
     add("--markdown", metavar="PATH", help="write Markdown for a pull request; - prints it instead")
     add("--junit", metavar="PATH", help="write a JUnit report; - prints it instead")
@@ -43,12 +51,12 @@ def compare(options: argparse.Namespace) -> int:
     from pytest_edgeai.settings import load_settings
     from pytest_edgeai.verdicts.comparison import compare as compared
     from pytest_edgeai.verdicts.comparison import rules
-    from pytest_edgeai.versions.baselines import find_recording
+    from pytest_edgeai.versions.baselines import find_file, find_recording, find_window
 
     try:
-        before, after = (
-            find_recording(wanted, options.root, options.storage) for wanted in (options.before, options.after)
-        )
+        places = options.root, options.storage
+        before = find_window(options.before, *places, options.window, find_file(options.after, *places))
+        after = find_recording(options.after, *places)
         found = compared(before, after, *rules(load_settings(options.root, {})))
     except EdgeAIError as error:
         print(f"error: {error}", file=sys.stderr)

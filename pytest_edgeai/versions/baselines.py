@@ -7,7 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
-from pytest_edgeai.errors import VersionError, unknown
+from pytest_edgeai.errors import SettingsError, VersionError, unknown
+from pytest_edgeai.stats.apart import FEWEST_SESSIONS
 from pytest_edgeai.versions import DEFAULT_STORAGE
 from pytest_edgeai.versions.checkouts import find_commit
 from pytest_edgeai.versions.checksum import verify
@@ -35,10 +36,25 @@ def find_recording(wanted: str, root: Path, storage: str = DEFAULT_STORAGE) -> R
     VersionError
         There is no such session, it cannot be read, or it was changed after it was saved.
     """
-    path = root / wanted
-    if not path.is_file():
-        path = _stored(wanted, root, storage)
+    path = find_file(wanted, root, storage)
     return _recording(path, read_document(path, str(path)), wanted if wanted != LATEST else path.stem)
+
+
+def find_file(wanted: str, root: Path, storage: str = DEFAULT_STORAGE) -> Path:
+    """The file of the session that a word names.
+
+    Parameters
+    ----------
+    wanted, root, storage
+        As for `find_recording`.
+
+    Raises
+    ------
+    VersionError
+        There is no such session.
+    """
+    path = root / wanted
+    return path if path.is_file() else _stored(wanted, root, storage)
 
 
 def _recording(path: Path, document: Mapping[str, Any], label: str) -> Recording:
@@ -102,7 +118,9 @@ def _name(file: Path) -> str:
     return file.stem.partition("_")[2]
 
 
-def find_window(wanted: str, root: Path, storage: str = DEFAULT_STORAGE, sessions: int = 1) -> Recording:
+def find_window(
+    wanted: str, root: Path, storage: str = DEFAULT_STORAGE, sessions: int = 1, before: Path | None = None
+) -> Recording:
     """The last session of a branch or a name, with the sessions before it.
 
     Parameters
@@ -111,17 +129,28 @@ def find_window(wanted: str, root: Path, storage: str = DEFAULT_STORAGE, session
         As for `find_recording`. Sessions of a branch are those that were saved with nothing uncommitted.
     sessions
         How many at most, the last one included.
+    before
+        The file of a stored session: only earlier ones count. None for all.
 
     Raises
     ------
     VersionError
         There is no such session, one cannot be read, or the word names a single session.
+    SettingsError
+        So few sessions do not tell how sessions differ.
     """
     if sessions == 1:
         return find_recording(wanted, root, storage)
+    if sessions < FEWEST_SESSIONS:
+        raise SettingsError(
+            f"a window of {sessions} sessions does not tell how sessions differ: it takes {FEWEST_SESSIONS} or more, "
+            "for example 10"
+        )
     if (root / wanted).is_file() or wanted.isdecimal() or wanted == LATEST:
         raise VersionError(f"{wanted} is one session, and a window takes {sessions}: give a branch or a name")
     files = _all_stored(root, storage)
+    if before is not None and before.resolve() in (places := [file.resolve() for file in files]):
+        files = files[: places.index(before.resolve())]
     named = [file for file in files if _name(file) == wanted][-sessions:]
     documents = {file: read_document(file, str(file)) for file in named} or dict(_last_of(wanted, files, sessions))
     if not documents:
