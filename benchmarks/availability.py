@@ -29,13 +29,14 @@ from pytest_edgeai.operators.preparation import Plan, Prepared
 from pytest_edgeai.operators.worker import Failure, Progress, prepare_all
 from pytest_edgeai.store import default_root
 from pytest_edgeai.subjects import SubjectModel
+from pytest_edgeai.tiers.allotment import allot
 from pytest_edgeai.tiers.backend import BackendContext, Deployment, DeploymentSpec, TierError
 from pytest_edgeai.tiers.containers import DockerBackend
 from pytest_edgeai.tiers.nodes import NodesDeployment, deploy
 from pytest_edgeai.tiers.placements import Placement
 from pytest_edgeai.tiers.process import ProcessBackend
 from pytest_edgeai.tiers.sharing import share_among_nodes
-from pytest_edgeai.tiers.specs import Topology, allot, paper_topology
+from pytest_edgeai.tiers.specs import Topology, paper_topology
 from pytest_edgeai.wire.client import RequestError, Requests
 
 OPERATORS: Final = ("variants", "class_parallel", "partition")

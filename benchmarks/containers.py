@@ -21,11 +21,11 @@ from shaping import make_model
 
 from pytest_edgeai.measure.host import this_host
 from pytest_edgeai.settings import Settings
+from pytest_edgeai.tiers.allotment import allot
 from pytest_edgeai.tiers.backend import BackendContext, DeploymentSpec
 from pytest_edgeai.tiers.container_deployment import DockerDeployment
 from pytest_edgeai.tiers.containers import DockerBackend
 from pytest_edgeai.tiers.placements import Placement
-from pytest_edgeai.tiers.specs import allot
 from pytest_edgeai.wire.client import RequestError
 
 AIM_S = 3.0

@@ -31,12 +31,13 @@ from pytest_edgeai.parallel import node_folder
 from pytest_edgeai.parallel.aggregation import Aggregation, Kind
 from pytest_edgeai.serving.pipeline import Classification, Pipeline
 from pytest_edgeai.serving.server import PROBE_PATH
+from pytest_edgeai.tiers.allotment import allot
 from pytest_edgeai.tiers.backend import BackendContext, DeploymentSpec
 from pytest_edgeai.tiers.nodes import NodesDeployment
 from pytest_edgeai.tiers.placements import Placement
 from pytest_edgeai.tiers.process import ProcessBackend
 from pytest_edgeai.tiers.sharing import share_among_nodes
-from pytest_edgeai.tiers.specs import Topology, allot, paper_topology
+from pytest_edgeai.tiers.specs import Topology, paper_topology
 from pytest_edgeai.wire.client import Answer
 
 _NUMBERS = (1, 2, 3, 5)

@@ -57,10 +57,11 @@ from pytest_edgeai.serving.repository import GRAPH_NAME, part_folder
 from pytest_edgeai.settings_tables import Data
 from pytest_edgeai.store import default_root
 from pytest_edgeai.subjects import SubjectModel
+from pytest_edgeai.tiers.allotment import allot
 from pytest_edgeai.tiers.backend import BackendContext, DeploymentSpec
 from pytest_edgeai.tiers.placements import Placement
 from pytest_edgeai.tiers.process import ProcessBackend
-from pytest_edgeai.tiers.specs import Topology, allot
+from pytest_edgeai.tiers.specs import Topology
 
 _MODELS = ("resnet", "resnext", "bert", "roberta")
 _SEARCH_AIM_S = 3.0

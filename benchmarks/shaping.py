@@ -32,12 +32,13 @@ from rich.table import Table
 
 from pytest_edgeai.measure.host_checks import wake_up_s
 from pytest_edgeai.serving.server import PROBE_PATH
+from pytest_edgeai.tiers.allotment import allot
 from pytest_edgeai.tiers.backend import BackendContext, DeploymentSpec
 from pytest_edgeai.tiers.children import Child, family
 from pytest_edgeai.tiers.containers import DockerBackend
 from pytest_edgeai.tiers.placements import Placement
 from pytest_edgeai.tiers.probe import ProbeConnection, ProbeConnections
-from pytest_edgeai.tiers.specs import Shaping, Topology, allot
+from pytest_edgeai.tiers.specs import Shaping, Topology
 from pytest_edgeai.wire.client import Client, Transfer
 from pytest_edgeai.wire.links import LinkShape
 

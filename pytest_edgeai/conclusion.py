@@ -14,12 +14,7 @@ from pytest_edgeai.verdicts.comparison import Comparison, compare, rules
 from pytest_edgeai.verdicts.outcome import SessionOutcome, judge
 from pytest_edgeai.versions.conditions import code_digest, tier_conditions
 from pytest_edgeai.versions.own_servers import CLIENT, SERVERS
-from pytest_edgeai.versions.recording import (
-    KEY,
-    read_recording,
-    record_other,
-    record_session,
-)
+from pytest_edgeai.versions.recording import KEY, read_recording, record_other, record_session
 
 if TYPE_CHECKING:
     from pytest_edgeai.decisions.choosing import Decision

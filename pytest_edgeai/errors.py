@@ -5,7 +5,29 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, Final
+
+_WANTED: Final[Mapping[str, str]] = {
+    "greater_than_equal": "at least {ge}",
+    "greater_than": "greater than {gt}",
+    "less_than_equal": "at most {le}",
+    "less_than": "less than {lt}",
+    "finite_number": "finite",
+    "int_type": "a whole number",
+    "int_parsing": "a whole number",
+    "int_from_float": "a whole number",
+    "float_type": "a number",
+    "float_parsing": "a number",
+    "bool_type": "true or false",
+    "bool_parsing": "true or false",
+    "string_type": "a string",
+    "tuple_type": "an array",
+    "list_type": "an array",
+    "dict_type": "a table",
+    "model_type": "a table",
+    "mapping_type": "a table",
+}
+"""What a setting must be, by the types of pydantic's errors."""
 
 
 class EdgeAIError(Exception):
@@ -72,5 +94,10 @@ def wrong_value(detail: Mapping[str, Any]) -> str:
     if detail["type"] == "literal_error":
         names = re.findall(r"'([^']*)'", detail["ctx"]["expected"])
         return unknown(str(detail["loc"][-1]), str(given), names)
-    shown = "" if detail["type"] in ("missing", "value_error") else f" (got {given!r})"
-    return f"{detail['msg'].removeprefix('Value error, ')}{shown}"
+    if detail["type"] == "value_error":
+        return str(detail["msg"]).removeprefix("Value error, ")
+    if detail["type"] == "missing":
+        return "it is missing"
+    wanted = _WANTED.get(detail["type"])
+    said = detail["msg"] if wanted is None else f"it must be {wanted.format(**detail.get('ctx', {}))}"
+    return f"{said} (got {given!r})"

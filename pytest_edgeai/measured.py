@@ -18,8 +18,9 @@ if TYPE_CHECKING:
     from pytest_edgeai.operators.preparation import Prepared
     from pytest_edgeai.settings import Settings
     from pytest_edgeai.stats.looks import Looks
+    from pytest_edgeai.tiers.allotment import Allotment
     from pytest_edgeai.tiers.placements import Placement
-    from pytest_edgeai.tiers.specs import Allotment, Topology
+    from pytest_edgeai.tiers.specs import Topology
 
 ArtifactName: TypeAlias = tuple[str, str]
 """Model and operator."""

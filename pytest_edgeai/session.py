@@ -24,17 +24,18 @@ from pytest_edgeai.measured import ArtifactName, Commit, Measured, OtherVersion,
 from pytest_edgeai.selection import Registered, Selection
 from pytest_edgeai.settings import Settings
 from pytest_edgeai.store import default_root
+from pytest_edgeai.tiers.allotment import Allotment, allot
 from pytest_edgeai.tiers.backend import Backend, BackendContext, DeploymentSpec
 from pytest_edgeai.tiers.placements import Placement
 from pytest_edgeai.tiers.sharing import share_among_nodes
-from pytest_edgeai.tiers.specs import Allotment, allot
 
 if TYPE_CHECKING:
     from pytest_edgeai.measure.records import TrialRecord
     from pytest_edgeai.operators.preparation import Plan, Prepared
     from pytest_edgeai.operators.worker import Failure, Progress
     from pytest_edgeai.stats.looks import Looks
-    from pytest_edgeai.tiers.backend import Cause
+    from pytest_edgeai.tiers.backend import BackendFactory, Cause
+    from pytest_edgeai.tiers.specs import Topology
 
 Held = TypeVar("Held")
 
@@ -163,42 +164,44 @@ class MeasuringSession:
         SettingsError
             It is unknown or cannot run these tiers.
         """
-        from pytest_edgeai.tiers.registry import open_backend
-
         scratch.sweep()
-        folder = self._stack.enter_context(scratch.folder("edgeai-session-"))
-        site = BackendContext(
-            self.settings.topology,
-            self.allotments,
-            self.placements,
-            secrets.token_hex(4),
-            folder,
-            self.settings.image,
-            note,
-            self.settings.measurement.chosen_wire,
-        )
-        self._backend = open_backend(self.settings.backend, site, self.registered.backends)
-        if isinstance(self._backend, AbstractContextManager):
-            self._stack.enter_context(self._backend)
+        site = replace(self._site(self.settings.topology, self.allotments), note=note)
+        self._backend = self._opened(self.settings.backend, site, self.registered.backends)
 
-    def lock_host(self, wait_s: float, note: Callable[[str], None]) -> None:
-        """Be the only measuring session of this host until this one is closed.
+    def open_other_backend(
+        self, name: str, topology: Topology, allotments: Mapping[str, Allotment], search_path: tuple[str, ...]
+    ) -> None:
+        """Make the backend for the trials of the other version.
 
         Parameters
         ----------
-        wait_s
-            How long to wait for another one.
-        note
-            Is told who is waited for.
+        name
+            Of one of this package's backends.
+        topology, allotments
+            The other version's.
+        search_path
+            Where its servers look for modules first.
 
         Raises
         ------
-        HostTakenError
-            Another session is measuring.
+        SettingsError
+            It cannot run these tiers.
         """
-        from pytest_edgeai.measure.session_lock import only_session
+        site = replace(self._site(topology, allotments), search_path=search_path)
+        self.other_backend = self._opened(name, site, {})
 
-        self._stack.enter_context(only_session(wait_s, note))
+    def _site(self, topology: Topology, allotments: Mapping[str, Allotment]) -> BackendContext:
+        folder = self.hold(scratch.folder("edgeai-session-"))
+        wire, image = self.settings.measurement.chosen_wire, self.settings.image
+        return BackendContext(topology, allotments, self.placements, secrets.token_hex(4), folder, image, wire=wire)
+
+    def _opened(self, name: str, site: BackendContext, registered: Mapping[str, BackendFactory]) -> Backend:
+        from pytest_edgeai.tiers.registry import open_backend
+
+        backend = open_backend(name, site, registered)
+        if isinstance(backend, AbstractContextManager):
+            self.hold(backend)
+        return backend
 
     @property
     def wanted(self) -> tuple[tuple[str, str], ...]:

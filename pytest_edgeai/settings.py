@@ -11,7 +11,7 @@ import types
 import typing
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field, PrivateAttr, ValidationError, ValidationInfo, field_validator, model_validator
 
@@ -20,6 +20,9 @@ from pytest_edgeai.errors import SettingsError, unknown, wrong_value
 from pytest_edgeai.settings_files import Origins, find_settings
 from pytest_edgeai.settings_tables import PROFILES, Budgets, Data, DeclaredSubject, Gate, Profile, Tolerances
 from pytest_edgeai.tiers.specs import ImageSpec, Spec, Topology, paper_topology
+
+if TYPE_CHECKING:
+    from pytest_edgeai.stats.looks import Looks
 
 _PATHS = ("store", "report")
 
@@ -168,6 +171,34 @@ class Settings(Spec):
         """The profile that is in force."""
         profile = self.profiles[self.profile]
         return profile if self.replicates is None else profile.model_copy(update={"replicates": self.replicates})
+
+    def tail_looks(self, strategy: str, planned: int) -> Looks | None:
+        """The looks at the tail budgets of a strategy, or None where none of its percentiles is limited.
+
+        Parameters
+        ----------
+        strategy
+            Its id.
+        planned
+            Its trials that are made in any case.
+        """
+        from pytest_edgeai.stats.looks import plan_looks
+
+        ranks = self.budgets.tail_ranks(strategy)
+        if not ranks:
+            return None
+        return plan_looks(planned, self.measurement.requests, ranks, self.budgets.max_tail_requests)
+
+    def most_further_trials(self, planned: Mapping[str, int]) -> int:
+        """How many trials tail budgets may ask for beyond the planned ones.
+
+        Parameters
+        ----------
+        planned
+            Trials by the id of a strategy.
+        """
+        looks = {strategy: self.tail_looks(strategy, count) for strategy, count in planned.items()}
+        return sum(one.trials[-1] - planned[name] for name, one in looks.items() if one is not None)
 
     @property
     def operator_names(self) -> Mapping[str, str]:

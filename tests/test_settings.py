@@ -163,5 +163,5 @@ def test_settings_of_another_repository_around_are_not_ours(tmp_path: Path) -> N
 
 @pytest.mark.parametrize("number", ["inf", "nan"])
 def test_a_budget_that_is_not_a_finite_number_is_refused(tmp_path: Path, number: str) -> None:
-    with pytest.raises(SettingsError, match=r"edgeai\.toml: budgets\.latency\.0\.max_median_s: Input should be"):
+    with pytest.raises(SettingsError, match=r"edgeai\.toml: budgets\.latency\.0\.max_median_s: it must be"):
         _load(tmp_path, f"[[budgets.latency]]\nstrategies = '*'\nmax_median_s = {number}\n")

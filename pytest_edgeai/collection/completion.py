@@ -78,23 +78,6 @@ def tiers(settings: Settings, root: Path) -> Iterator[str]:
     yield from (row["tier"] for row in _measured(settings, root))
 
 
-def profiles(settings: Settings, root: Path) -> Iterator[str]:  # noqa: ARG001  # as the others
-    """Profiles, those of the settings included."""
-    yield from settings.profiles
-
-
-def backends(settings: Settings, root: Path) -> Iterator[str]:  # noqa: ARG001  # as the others
-    """Backends of this package."""
-    from pytest_edgeai.tiers.registry import AUTO, known_backends
-
-    yield from (AUTO, *known_backends({}))
-
-
-def scales(settings: Settings, root: Path) -> Iterator[str]:  # noqa: ARG001  # as the others
-    """Sizes of the suite's subject models."""
-    yield from get_args(type(settings).model_fields["scale"].annotation)
-
-
 def artifacts(settings: Settings, root: Path) -> Iterator[str]:
     """Artifacts of the newest report."""
     yield from (f"{row['model']}-{row['operator']}" for row in _measured(settings, root))
@@ -104,11 +87,30 @@ OPTIONS: Final[Mapping[str, Names]] = {
     "edgeai_models": Names(models, several=True),
     "edgeai_operators": Names(operators, several=True),
     "edgeai_tiers": Names(tiers, several=True),
-    "edgeai_profile": Names(profiles),
-    "edgeai_backend": Names(backends),
-    "edgeai_scale": Names(scales),
+    "edgeai_profile": Names(lambda settings, _: settings.profiles),
+    "edgeai_backend": Names(lambda *_: _backends()),
+    "edgeai_scale": Names(lambda settings, _: get_args(type(settings).model_fields["scale"].annotation)),
 }
 """By the destinations of pytest's options."""
+
+
+def complete(argument: argparse.Action, names: Names) -> None:
+    """Let argcomplete complete an argument of a command.
+
+    Parameters
+    ----------
+    argument
+        As `add_argument` returns it.
+    names
+        What completes it.
+    """
+    setattr(argument, "completer", names)  # noqa: B010  # argparse does not declare what argcomplete reads
+
+
+def _backends() -> tuple[str, ...]:
+    from pytest_edgeai.tiers.registry import AUTO, known_backends
+
+    return AUTO, *known_backends({})
 
 
 def _measured(settings: Settings, root: Path) -> list[Mapping[str, Any]]:

@@ -65,15 +65,10 @@ class UndecidedTails:
     """Further trials of this version's strategies whose tail budgets are undecided, from look to look."""
 
     def __init__(self, session: MeasuringSession) -> None:
-        from pytest_edgeai.stats.looks import plan_looks
-
-        settings = session.settings
-        planned = Counter(trial.strategy for trial in session.trials)
-        for strategy, count in planned.items():
-            ranks = settings.budgets.tail_ranks(strategy.id)
-            if ranks:
-                requests, limit = settings.measurement.requests, settings.budgets.max_tail_requests
-                session.looks[strategy] = plan_looks(count, requests, ranks, limit)
+        for strategy, count in Counter(trial.strategy for trial in session.trials).items():
+            looks = session.settings.tail_looks(strategy.id, count)
+            if looks is not None:
+                session.looks[strategy] = looks
 
     def __call__(self, session: MeasuringSession) -> Iterable[PlannedTrial]:
         """The trials up to the next look of each strategy that is undecided; none where all are decided."""

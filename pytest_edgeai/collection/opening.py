@@ -128,30 +128,15 @@ def baseline_of(config: pytest.Config, state: State) -> Recording | None:
         if window != 1:
             raise SettingsError("--edgeai-window: it is about saved sessions: give --edgeai-compare as well")
         return None
-    from pytest_edgeai.versions.baselines import DEFAULT_STORAGE, find_window
+    from pytest_edgeai.versions import DEFAULT_STORAGE
+    from pytest_edgeai.versions.baselines import find_window
 
     try:  # relative paths start as pytest-benchmark's own do
-        return find_window(wanted, config.invocation_params.dir, storage or DEFAULT_STORAGE, check_window(window))
+        return find_window(wanted, config.invocation_params.dir, storage or DEFAULT_STORAGE, window)
     except VersionError as error:
         raise VersionError(f"--edgeai-compare: {error}") from None
-
-
-def check_window(sessions: int) -> int:
-    """Return the number of sessions of a window if they can tell a spread, or are one.
-
-    Raises
-    ------
-    SettingsError
-        They cannot.
-    """
-    from pytest_edgeai.stats.apart import FEWEST_SESSIONS
-
-    if sessions != 1 and sessions < FEWEST_SESSIONS:
-        raise SettingsError(
-            f"--edgeai-window: {sessions} sessions do not tell how sessions differ: it takes {FEWEST_SESSIONS} or "
-            "more, for example 10"
-        )
-    return sessions
+    except SettingsError as error:
+        raise SettingsError(f"--edgeai-window: {error}") from None
 
 
 def places_of(config: pytest.Config) -> list[str]:

@@ -157,12 +157,12 @@ def add_options(parser: pytest.Parser) -> None:
     )
     add("--edgeai-seed", type=int, metavar="N", help="seed of the order of trials (default: a new one, printed)")
     if "_ARGCOMPLETE" in os.environ:  # a shell asks what an option may be
-        from pytest_edgeai.collection.completion import OPTIONS
+        from pytest_edgeai.collection.completion import OPTIONS, complete
 
         for option in group.options:
             action = getattr(option, "_action", None)  # argparse's; pytest has no way to say it
             if action is not None and action.dest in OPTIONS:
-                action.completer = OPTIONS[action.dest]
+                complete(action, OPTIONS[action.dest])
 
 
 def _given(config: pytest.Config) -> Iterator[str]:

@@ -111,10 +111,11 @@ def plan_trials(session: pytest.Session, state: State, edgeai: MeasuringSession)
 def _open(session: pytest.Session, state: State, edgeai: MeasuringSession) -> None:
     """Take the host, open what runs the tiers, and make the folder of reports."""
     from pytest_edgeai.collection.interruption import heed_signals
+    from pytest_edgeai.measure.session_lock import only_session
 
     config = session.config
     if edgeai.trials:
-        edgeai.lock_host(state.options.wait_s, lambda sentence: note(config, sentence))
+        edgeai.hold(only_session(state.options.wait_s, lambda sentence: note(config, sentence)))
         state.interruption = heed_signals(config)
     edgeai.open_backend(lambda sentence: note(config, sentence))
     if edgeai.trials and not is_broken(session):

@@ -260,18 +260,20 @@ def _session(
     settings: Settings, selection: Selection, registered: Registered, costs: Mapping[str, RequestCost]
 ) -> Finding:
     """How many trials a session has, and how long they take, computed."""
+    from pytest_edgeai.matrix.strategies import Strategy
     from pytest_edgeai.measure.host import this_host
     from pytest_edgeai.measure.session_time import SERVER_S, SessionTime, trial_time
     from pytest_edgeai.operators.chains import takes_every_cut
+    from pytest_edgeai.tiers.allotment import allot
     from pytest_edgeai.tiers.registry import AUTO, usual_backend
     from pytest_edgeai.tiers.sharing import share_among_nodes
-    from pytest_edgeai.tiers.specs import allot
 
     host, profile, topology = this_host(), settings.measurement, settings.topology
     alone = allot(topology.tiers, host.cores, host.memory_bytes)
     allotments = share_among_nodes(alone, selection.placements, topology, host.cores)
     backend = usual_backend(topology) if settings.backend == AUTO else settings.backend
     requests, strategies, spent = profile.warmup + profile.requests, 0, SessionTime()
+    further, longest = 0, SessionTime()
     for name, operator, placement in itertools.product(selection.models, selection.operators, selection.placements):
         if not registered.fits(operator, placement):
             continue
@@ -279,7 +281,7 @@ def _session(
         hops = topology.way(placement.tiers)
         started = {*placement.tiers, *(hop.far for hop in hops)}
         scales = [allotments[tier].compute_scale for tier in placement.tiers if tier in allotments]
-        spent += trial_time(
+        each = trial_time(
             costs.get(name, RequestCost(0.0)),
             requests=requests,
             probe_s=profile.probe_s,
@@ -289,6 +291,9 @@ def _session(
             servers=placement.nodes * sum(topology.tiers[tier].url is None for tier in started),
             server_s=SERVER_S.get(backend, 0.0),
         )
+        spent += each
+        added = settings.most_further_trials({Strategy(name, operator, placement).id: profile.replicates})
+        further, longest = further + added, longest + each.times(added)
     spent, trials = spent.times(profile.replicates), strategies * profile.replicates
     every = any(takes_every_cut(name, registered.operators) for name in selection.operators)
     more = " and more, since every cut is a strategy" if every else ""
@@ -297,6 +302,8 @@ def _session(
         f"replicates, each with {requests} requests; estimated at {spent.sentence()}, without building artifacts, "
         "every operator computing as long as the model itself"
     )
+    if further:
+        sentence += f"; up to {further} more trials where a percentile is undecided, at most {longest.sentence()}"
     figures = {
         "trials": trials,
         "strategies": strategies,
@@ -306,6 +313,8 @@ def _session(
         "crossing_s": spent.crossing_s,
         "probing_s": spent.probing_s,
         "starting_s": spent.starting_s,
+        "further_trials": further,
+        "further_s": longest.total_s,
     }
     return Finding("session", "fine", sentence, figures)
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from pytest_edgeai.errors import EdgeAIError
+from pytest_edgeai.versions import DEFAULT_STORAGE
 
 if TYPE_CHECKING:
     from pytest_edgeai.verdicts.comparison import Comparison
@@ -27,9 +28,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--root", type=Path, default=Path(), metavar="DIR", help="the project (default: here)")
     add(
         "--storage",
-        default="file://./.benchmarks",
+        default=DEFAULT_STORAGE,
         metavar="DIR",
         help="where pytest-benchmark keeps sessions (default: %(default)s)",
+    )
+    add(
+        "--window",
+        type=int,
+        default=1,
+        metavar="N",
+        help="learn how much sessions differ from the N last ones of BEFORE, a branch or a name: at least 3 "
+        "(default: %(default)s, a constant)",
     )
     add("--json", metavar="PATH", help="write JSON; - prints it instead of the table")
     add("--markdown", metavar="PATH", help="write Markdown for a pull request; - prints it instead")
@@ -42,12 +51,12 @@ def compare(options: argparse.Namespace) -> int:
     from pytest_edgeai.settings import load_settings
     from pytest_edgeai.verdicts.comparison import compare as compared
     from pytest_edgeai.verdicts.comparison import rules
-    from pytest_edgeai.versions.baselines import find_recording
+    from pytest_edgeai.versions.baselines import find_file, find_recording, find_window
 
     try:
-        before, after = (
-            find_recording(wanted, options.root, options.storage) for wanted in (options.before, options.after)
-        )
+        places = options.root, options.storage
+        before = find_window(options.before, *places, options.window, find_file(options.after, *places))
+        after = find_recording(options.after, *places)
         found = compared(before, after, *rules(load_settings(options.root, {})))
     except EdgeAIError as error:
         print(f"error: {error}", file=sys.stderr)

@@ -17,7 +17,8 @@ from pytest_edgeai.measure.session_lock import HostTakenError, only_session
 from pytest_edgeai.settings import Settings, load_settings
 from pytest_edgeai.settings_files import find_settings
 from pytest_edgeai.store import default_root, library_versions
-from pytest_edgeai.tiers.specs import USUAL_ENGINE, allot
+from pytest_edgeai.tiers.allotment import allot
+from pytest_edgeai.tiers.specs import USUAL_ENGINE
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -74,11 +75,20 @@ def measure() -> list[Finding]:
 
 
 def show(findings: Sequence[Finding], console: Console) -> None:
-    """Print findings for people."""
+    """Print findings for people: on a terminal in lines that fit it, else each in a line of its own."""
+    from rich.table import Table
+    from rich.text import Text
+
+    lines = Table.grid(padding=(0, 1))
     for finding in findings:
-        style = _STYLES[finding.level]
-        console.print(f"[{style}]{finding.level:8}[/{style}] [bold]{finding.what}[/bold]: ", end="", highlight=False)
-        console.print(finding.sentence, markup=False, highlight=False, soft_wrap=True)
+        level = Text(finding.level, _STYLES[finding.level])
+        told = Text.assemble((finding.what, "bold"), f": {finding.sentence}")
+        if console.is_terminal:
+            lines.add_row(level, told)
+        else:
+            console.print(Text.assemble(level, " " * (8 - len(level) + 1), told), soft_wrap=True)
+    if console.is_terminal:
+        console.print(lines)
 
 
 def _host(host: Host) -> Finding:

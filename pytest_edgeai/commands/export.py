@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pytest_edgeai.collection.completion import Names, artifacts
+from pytest_edgeai.collection.completion import Names, artifacts, complete
 
 if TYPE_CHECKING:
     from pytest_edgeai.commands.repositories import Written
@@ -41,8 +41,7 @@ DIR may hold other models. exit code: 0 written, 1 DIR cannot be written, 2 noth
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command line of `edgeai export`."""
     add = parser.add_argument
-    strategy = add("strategy", metavar="STRATEGY", help="model and operator, as in reports: bert-sptq")
-    strategy.completer = Names(artifacts)  # type: ignore[attr-defined]  # argcomplete's
+    complete(add("strategy", metavar="STRATEGY", help="model and operator, as in reports: bert-sptq"), Names(artifacts))
     add("target", metavar="DIR", type=Path, help="the model repository to write into; made when needed")
     add("--layout", choices=("plain", "triton"), default="plain", help="for which server (default: %(default)s)")
     add(

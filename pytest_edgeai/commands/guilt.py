@@ -7,15 +7,12 @@ not touched.
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 import tempfile
 import time
-from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, Final, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from pytest_edgeai.errors import VersionError
 from pytest_edgeai.matrix.strategies import Strategy
@@ -29,7 +26,6 @@ from pytest_edgeai.versions.checkouts import Checkout, checked_out
 from pytest_edgeai.versions.other import Question, prepare_version
 
 Kind: TypeAlias = Literal["accuracy", "latency"]
-_LAST_LINES: Final = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -281,57 +277,21 @@ class Comparisons:
                 "store": asked.store,
                 "wait": asked.wait,
             }
-            command = [
-                sys.executable,
-                "-m",
-                "pytest",
-                "-q",
-                "-p",
-                "no:cacheprovider",
-                "-o",
-                "addopts=",
-                "--rootdir",
-                ".",
-            ]
-            command += ["--benchmark-only", *(f"--edgeai-{name}={value}" for name, value in options.items())]
-            command += ["--edgeai-whole"] if asked.whole else []
-            command += [f"--edgeai-backend={asked.backend}"] if asked.backend else []
+            arguments = ["-q", "--benchmark-only", *(f"--edgeai-{name}={value}" for name, value in options.items())]
+            arguments += ["--edgeai-whole"] if asked.whole else []
+            arguments += [f"--edgeai-backend={asked.backend}"] if asked.backend else []
             try:
-                command += [checkout.translated(place) for place in asked.tests]
+                arguments += [checkout.translated(place) for place in asked.tests]
             except VersionError as error:
                 return Answer("broken", str(error), "latency")
             # What the session leaves behind if it is killed is gone with this folder.
-            variables = {**checkout.environment(), "TMPDIR": scratch}
-            code, last = _run(command, checkout.counterpart(asked.root), variables)
+            folder, variables = checkout.counterpart(asked.root), {"TMPDIR": scratch}
+            code, last = checkout.run_pytest(folder, arguments, variables, hear=lambda _: False)
             found = sorted(Path(scratch).glob(f"reports/*/{RESULTS}"))
             if not found:
-                return Answer("broken", f"pytest exited with {code}: {' | '.join(last)}", "latency")
+                return Answer("broken", f"pytest exited with {code}: {last}", "latency")
             results = json.loads(found[-1].read_text(encoding="utf-8"))
             if results["interrupted"]:
                 raise KeyboardInterrupt
         rows = [row for row in results["comparison"]["strategies"] if row["strategy"] == strategy.id]
         return latency_answer(rows[0], asked.max_slowdown)
-
-
-def _run(command: list[str], folder: Path, variables: Mapping[str, str]) -> tuple[int, list[str]]:
-    """The exit code of a command, and the last lines of what it said."""
-    last: deque[str] = deque(maxlen=_LAST_LINES)
-    with subprocess.Popen(
-        command,
-        cwd=folder,
-        env=variables,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        errors="replace",
-    ) as child:
-        assert child.stdout is not None
-        try:
-            for line in child.stdout:
-                if line.strip():
-                    last.append(line.strip())
-        except BaseException:
-            child.terminate()
-            raise
-    return child.returncode, list(last)

@@ -7,6 +7,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from pytest_edgeai.versions import DEFAULT_STORAGE
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -26,12 +28,11 @@ EPILOG: Final = """example:
 exit code: 0 the history is shown, 1 a saved session is damaged or was edited and is left out, or something became
            worse within --fail-within, 2 there is nothing to show, or the command line cannot be used
 """
-_STORAGE: Final = "file://./.benchmarks"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command line of `edgeai history` and of its actions."""
-    _add_sources(parser, Path(), _STORAGE)
+    _add_sources(parser, Path(), DEFAULT_STORAGE)
     _add_selection(parser, branch=None, last=None)
     add = parser.add_argument
     add("--strategy", action="append", default=[], metavar="PATTERN", help="only strategies like 'bert-*-edge'")
@@ -161,14 +162,17 @@ def _add_sources(parser: argparse.ArgumentParser, root: Path | str, storage: str
     add = parser.add_argument
     add("--root", type=Path, default=root, metavar="DIR", help="the project (default: here)")
     add(
-        "--storage", default=storage, metavar="DIR", help=f"where pytest-benchmark keeps sessions (default: {_STORAGE})"
+        "--storage",
+        default=storage,
+        metavar="DIR",
+        help=f"where pytest-benchmark keeps sessions (default: {DEFAULT_STORAGE})",
     )
     if imports:
         add(
             "--from",
             dest="imported",
             type=Path,
-            default=None if storage == _STORAGE else storage,
+            default=None if storage == DEFAULT_STORAGE else storage,
             metavar="PATH",
             help="instead of the storage: data.js of github-action-benchmark, or a folder of results of asv",
         )

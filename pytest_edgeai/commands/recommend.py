@@ -69,7 +69,7 @@ def _asked(settings: dict[str, Any], options: argparse.Namespace) -> Any:
     from pydantic import ValidationError
 
     from pytest_edgeai.decisions.asked import Decide
-    from pytest_edgeai.errors import SettingsError
+    from pytest_edgeai.errors import SettingsError, wrong_value
 
     names = [name for name in Decide.model_fields if getattr(options, name, None) is not None]
     given = {name: getattr(options, name) for name in names}
@@ -78,5 +78,4 @@ def _asked(settings: dict[str, Any], options: argparse.Namespace) -> Any:
     except ValidationError as error:
         found = error.errors()[0]
         option = str(found["loc"][0]).removesuffix("_s").removesuffix("_bytes").replace("_", "-")
-        message = found["msg"].removeprefix("Value error, ")
-        raise SettingsError(f"--{option}: {message} (got {found['input']!r})") from None
+        raise SettingsError(f"--{option}: {wrong_value(found)}") from None

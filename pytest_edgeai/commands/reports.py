@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pytest_edgeai.collection.completion import Names, models, tiers
+from pytest_edgeai.collection.completion import Names, complete, models, tiers
 from pytest_edgeai.errors import EdgeAIError, SettingsError, unknown
 from pytest_edgeai.reporting.files import RESULTS, RESULTS_FORMAT
 from pytest_edgeai.settings import load_settings
@@ -24,10 +24,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="REPORT",
         help="the folder of a report, or its results.json (default: the newest of the project)",
     )
-    tier = add("--tier", metavar="TIER", help="only strategies on this tier, chain or these nodes")
-    tier.completer = Names(tiers)  # type: ignore[attr-defined]  # argcomplete's
-    model = add("--model", metavar="MODEL", help="only strategies of this model")
-    model.completer = Names(models)  # type: ignore[attr-defined]  # argcomplete's
+    complete(add("--tier", metavar="TIER", help="only strategies on this tier, chain or these nodes"), Names(tiers))
+    complete(add("--model", metavar="MODEL", help="only strategies of this model"), Names(models))
     add("--json", action="store_true", help="print JSON")
     add("--root", type=Path, default=Path(), metavar="DIR", help="the project (default: here)")
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from typing import Final
+from collections.abc import Sequence
+from typing import Final, TypeVar
 
 import numpy as np
 
@@ -17,6 +18,8 @@ from pytest_edgeai.subjects.predictions import LABELS, SCORES, as_text
 from pytest_edgeai.tiers.specs import tier_of
 from pytest_edgeai.wire.client import Answer
 from pytest_edgeai.wire.timing import Span
+
+Number = TypeVar("Number", int, float)
 
 _NODE: Final = re.compile(r"\[[0-9]+\]")
 
@@ -57,16 +60,17 @@ def crossed_of(answer: Answer) -> dict[str, tuple[int, int]]:
 
 def cpu_of(answer: Answer) -> float | None:
     """CPU time of all that was computed, where every tier that did tells it."""
-    told = [span.cpu_s for span in answer.spans if span.name == "compute"]
-    known = [one for one in told if one is not None]
-    return sum(known) if known and len(known) == len(told) else None
+    return _sum_of_all([span.cpu_s for span in answer.spans if span.name == "compute"])
 
 
 def instructions_of(answer: Answer) -> int | None:
     """Instructions of all that was computed, where every tier that did counts them."""
-    told = [span.instructions for span in answer.spans if span.name == "compute"]
+    return _sum_of_all([span.instructions for span in answer.spans if span.name == "compute"])
+
+
+def _sum_of_all(told: Sequence[Number | None]) -> Number | None:
     known = [one for one in told if one is not None]
-    return sum(known) if known and len(known) == len(told) else None
+    return sum(known[1:], known[0]) if known and len(known) == len(told) else None
 
 
 def wait_of(answer: Answer, latency_s: float) -> Wait | None:

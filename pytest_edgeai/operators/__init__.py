@@ -18,7 +18,8 @@ from pytest_edgeai.errors import EdgeAIError
 from pytest_edgeai.store import Entry
 from pytest_edgeai.subjects import SubjectModel
 from pytest_edgeai.subjects.examples import Examples
-from pytest_edgeai.tiers.specs import Allotment, Spec, Topology
+from pytest_edgeai.tiers.allotment import Allotment
+from pytest_edgeai.tiers.specs import Spec, Topology
 
 if TYPE_CHECKING:
     import torch

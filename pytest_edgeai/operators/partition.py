@@ -19,7 +19,8 @@ from pytest_edgeai.arrays import Array
 from pytest_edgeai.operators import BuildError, Job, Operator
 from pytest_edgeai.serving.pipeline import FILE_NAME, NextPart, Pipeline, TextPreprocess
 from pytest_edgeai.serving.repository import GRAPH_NAME, part_folder
-from pytest_edgeai.tiers.specs import Allotment, Spec, Topology
+from pytest_edgeai.tiers.allotment import Allotment
+from pytest_edgeai.tiers.specs import Spec, Topology
 
 if TYPE_CHECKING:
     from pytest_edgeai.partition.cuts import Cut

@@ -11,7 +11,8 @@ from typing import Literal, Self, TypeVar
 from pytest_edgeai.measure.host import Host
 from pytest_edgeai.operators import Operator
 from pytest_edgeai.serving.processor import sums_are_wide
-from pytest_edgeai.tiers.specs import Allotment, Spec, Topology
+from pytest_edgeai.tiers.allotment import Allotment
+from pytest_edgeai.tiers.specs import Spec, Topology
 
 
 class RangeParameters(Spec):

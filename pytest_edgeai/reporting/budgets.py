@@ -5,17 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
+from pytest_edgeai.verdicts.budgets import SCALES
+
 if TYPE_CHECKING:
-    from pytest_edgeai.verdicts.budgets import JudgedBudget
+    from pytest_edgeai.verdicts.budgets import JudgedBudget, Unit
     from pytest_edgeai.verdicts.outcome import StrategyResult
 
 HEADINGS: Final = ("strategy", "budget", "verdict", "measured", "interval", "limit")
-_UNITS: Final[Mapping[str, tuple[float, str]]] = {
-    "s": (1e3, "ms"),
-    "bytes": (1e-6, "MB"),
-    "J": (1.0, "J"),
-    "ratio": (1.0, ""),
-}
 
 
 def budget_document(budget: JudgedBudget) -> dict[str, Any]:
@@ -66,6 +62,6 @@ def _cells(budget: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def _figure(value: float | None, unit: str) -> str:
-    scale, shown = _UNITS[unit]
+def _figure(value: float | None, unit: Unit) -> str:
+    scale, shown = SCALES[unit]
     return "–" if value is None else f"{value * scale:.4g} {shown}".rstrip()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
@@ -62,7 +63,9 @@ def _shaped(topology: Topology, placements: Iterable[Placement]) -> set[frozense
 
 def _trials(plan: SessionPlan) -> str:
     if plan.against is None:
-        return f"{len(plan.trials)} trials"
+        further = plan.settings.most_further_trials(Counter(trial.strategy.id for trial in plan.trials))
+        more = f", and up to {further} more where a percentile is undecided" if further else ""
+        return f"{len(plan.trials)} trials{more}"
     replicates = plan.settings.measurement.replicates
     usual = plan.usual_replicates or replicates
     return f"{usual} trials of each, and where {plan.against.label} differs {replicates} of each version"

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_edgeai.measure.records import TrialRecord
 from pytest_edgeai.serving.processor import sums_are_wide
-from pytest_edgeai.tiers.specs import Allotment, TierSpec, tier_of
+from pytest_edgeai.tiers.allotment import Allotment
+from pytest_edgeai.tiers.specs import TierSpec, tier_of
 
 if TYPE_CHECKING:
     from pytest_edgeai.operators.preparation import Prepared

@@ -13,9 +13,10 @@ from typing import Any, ClassVar, Final, Literal, Protocol, TypeAlias, runtime_c
 
 from pytest_edgeai.errors import EdgeAIError
 from pytest_edgeai.serving.repository import GRAPH_NAME, SessionMode, part_folders
+from pytest_edgeai.tiers.allotment import Allotment
 from pytest_edgeai.tiers.placements import Placement
 from pytest_edgeai.tiers.probe import ProbeConnections
-from pytest_edgeai.tiers.specs import Allotment, Hop, ImageSpec, Topology, node_name
+from pytest_edgeai.tiers.specs import Hop, ImageSpec, Topology, node_name
 from pytest_edgeai.wire.client import Requests, Wire
 
 CUDA: Final = "CUDAExecutionProvider"

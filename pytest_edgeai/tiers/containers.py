@@ -23,6 +23,7 @@ from types import TracebackType
 from typing import Any, ClassVar, Final, Self
 
 from pytest_edgeai.tiers import engine, routes, traffic
+from pytest_edgeai.tiers.allotment import Allotment
 from pytest_edgeai.tiers.backend import (
     BackendContext,
     DeploymentSpec,
@@ -35,7 +36,7 @@ from pytest_edgeai.tiers.container_deployment import DockerDeployment, Run
 from pytest_edgeai.tiers.engine import EngineError, first_line
 from pytest_edgeai.tiers.engines import LOOPBACK, Engine, Engines
 from pytest_edgeai.tiers.networks import Networks, entry_of
-from pytest_edgeai.tiers.specs import Allotment, tier_of
+from pytest_edgeai.tiers.specs import tier_of
 from pytest_edgeai.tiers.tier_container import (
     LINK_PORT,
     MODELS,

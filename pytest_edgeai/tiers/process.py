@@ -22,6 +22,7 @@ from typing import Any, ClassVar, Self
 
 from pytest_edgeai.serving.endpoints import LIMITS_PATH, REFERENCE_PATH
 from pytest_edgeai.tiers import cgroups, fork_server
+from pytest_edgeai.tiers.allotment import Allotment
 from pytest_edgeai.tiers.backend import (
     BackendContext,
     DeploymentSpec,
@@ -36,7 +37,7 @@ from pytest_edgeai.tiers.fork_server import ForkServer
 from pytest_edgeai.tiers.probe import ProbeConnections
 from pytest_edgeai.tiers.proof import own_cpus, prove
 from pytest_edgeai.tiers.sharing import cpus_of_node, leaves_a_core, servers_poll
-from pytest_edgeai.tiers.specs import USUAL_ENGINE, Allotment, Hop, tier_of
+from pytest_edgeai.tiers.specs import USUAL_ENGINE, Hop, tier_of
 from pytest_edgeai.wire.client import Client, RequestError
 
 _HOST = "127.0.0.1"

@@ -6,8 +6,8 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from pytest_edgeai.tiers.allotment import Allotment
 from pytest_edgeai.tiers.backend import CUDA, TierError, TierState
-from pytest_edgeai.tiers.specs import Allotment
 
 
 def own_cpus() -> list[int]:

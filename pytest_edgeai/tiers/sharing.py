@@ -14,9 +14,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from pytest_edgeai.errors import SettingsError
+from pytest_edgeai.tiers.allotment import Allotment
 from pytest_edgeai.tiers.backend import DeploymentSpec, TierError
 from pytest_edgeai.tiers.placements import Placement
-from pytest_edgeai.tiers.specs import Allotment, Topology
+from pytest_edgeai.tiers.specs import Topology
 
 ROOM = 2
 """Per node, how many times its compute the stretch has to last: its own turn, and what else a turn takes."""

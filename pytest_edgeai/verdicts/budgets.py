@@ -37,12 +37,13 @@ _SETTINGS: Final[Mapping[Resource, tuple[str, Unit]]] = {
     "cold_start": ("max_cold_start_s", "s"),
     "energy": ("max_energy_j", "J"),
 }
-_SCALES: Final[Mapping[Unit, tuple[float, str]]] = {
+SCALES: Final[Mapping[Unit, tuple[float, str]]] = {
     "s": (1e3, "ms"),
     "bytes": (1e-6, "MB"),
     "J": (1.0, "J"),
     "ratio": (1.0, ""),
 }
+"""By what a figure is multiplied to be shown, and in which unit it is then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +153,7 @@ def _resource(quantity: Resource, limit: float, figures: Figures) -> JudgedBudge
     if values is None:
         return JudgedBudget(name, unit, limit, None, None, None, _not_known(quantity, figures))
     low, high = median_interval(list(values.values()))
-    verdict = judge_interval((low, high), limit, len(values), _NAMES[quantity], *_SCALES[unit])
+    verdict = judge_interval((low, high), limit, len(values), _NAMES[quantity], *SCALES[unit])
     return JudgedBudget(name, unit, limit, figures.middle(quantity), low, high, verdict)
 
 
@@ -181,7 +182,7 @@ def _ratio(quantity: Ratio, limit: float, figures: Figures, other: Figures | Non
     low, _ = median_interval([(mine[one] - errors[0]) / (its[one] + errors[1]) for one in shared])
     _, high = median_interval([_least_divisor(mine[one] + errors[0], its[one] - errors[1]) for one in shared])
     value = float(np.median([mine[one] / its[one] for one in shared]))
-    verdict = judge_interval((low, high), limit, len(shared), words, *_SCALES["ratio"])
+    verdict = judge_interval((low, high), limit, len(shared), words, *SCALES["ratio"])
     return JudgedBudget(name, "ratio", limit, value, low, high, verdict)
 
 
@@ -191,7 +192,7 @@ def _least_divisor(dividend: float, divisor: float) -> float:
 
 def _exact(name: str, words: str, unit: Unit, limit: float, value: float | None, unknown: str) -> JudgedBudget:
     """A limit of what is the same in every trial, or the highest of any."""
-    scale, shown = _SCALES[unit]
+    scale, shown = SCALES[unit]
     if value is None:
         verdict = Verdict("inconclusive", f"{words} is not known: {unknown}")
     elif value <= limit:

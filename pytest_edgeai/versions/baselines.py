@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
-from pytest_edgeai.errors import VersionError, unknown
+from pytest_edgeai.errors import SettingsError, VersionError, unknown
+from pytest_edgeai.stats.apart import FEWEST_SESSIONS
+from pytest_edgeai.versions import DEFAULT_STORAGE
+from pytest_edgeai.versions.checkouts import find_commit
 from pytest_edgeai.versions.checksum import verify
 from pytest_edgeai.versions.recording import Recording, RecordingError, read_recording
-from pytest_edgeai.versions.storage import session_files, storage_folder
+from pytest_edgeai.versions.storage import read_document, session_files, storage_folder
 
 LATEST: Final = "latest"
-DEFAULT_STORAGE: Final = "file://./.benchmarks"
 
 
 def find_recording(wanted: str, root: Path, storage: str = DEFAULT_STORAGE) -> Recording:
@@ -35,18 +36,35 @@ def find_recording(wanted: str, root: Path, storage: str = DEFAULT_STORAGE) -> R
     VersionError
         There is no such session, it cannot be read, or it was changed after it was saved.
     """
+    path = find_file(wanted, root, storage)
+    return _recording(path, read_document(path, str(path)), wanted if wanted != LATEST else path.stem)
+
+
+def find_file(wanted: str, root: Path, storage: str = DEFAULT_STORAGE) -> Path:
+    """The file of the session that a word names.
+
+    Parameters
+    ----------
+    wanted, root, storage
+        As for `find_recording`.
+
+    Raises
+    ------
+    VersionError
+        There is no such session.
+    """
     path = root / wanted
-    if not path.is_file():
-        path = _stored(wanted, root, storage)
-    document = _load(path)
-    label = wanted if wanted != LATEST else path.stem
+    return path if path.is_file() else _stored(wanted, root, storage)
+
+
+def _recording(path: Path, document: Mapping[str, Any], label: str) -> Recording:
     unsigned = verify(document, str(path))
     try:
         found = read_recording(document, label)
     except RecordingError as error:
         raise VersionError(f"{path}: {error}") from None
     remarks = [unsigned] if unsigned else []
-    if (document.get("commit_info") or {}).get("dirty"):
+    if _commit_of(document).get("dirty"):
         remarks.append(
             f"{label} ({path.name}) was saved with changes that were not committed: it is not of that commit alone"
         )
@@ -78,28 +96,17 @@ def _all_stored(root: Path, storage: str) -> list[Path]:
 
 def _of_commit(wanted: str, root: Path, files: list[Path]) -> list[Path]:
     """Sessions that were saved at a commit; those of a clean working copy last, because they count more."""
-    command = ["git", "-C", str(root), "rev-parse", "--verify", "--quiet", "--end-of-options", f"{wanted}^{{commit}}"]
     try:
-        resolved = subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
-    except OSError:
+        resolved = find_commit(wanted, root).digest
+    except VersionError:
         return []
-    if not resolved:
-        return []
-    commits = [(file, _load(file).get("commit_info") or {}) for file in files]
+    commits = [(file, _commit_of(read_document(file, str(file)))) for file in files]
     saved = [(file, bool(commit.get("dirty"))) for file, commit in commits if commit.get("id") == resolved]
     return [file for file, _ in sorted(saved, key=lambda one: not one[1])]
 
 
-def _load(path: Path) -> dict[str, Any]:
-    try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise VersionError(f"{path} cannot be read: {error.strerror}") from None
-    except ValueError as error:
-        raise VersionError(f"{path} is no JSON ({error}): if it was cut off, save the session again") from None
-    if not isinstance(document, dict):
-        raise VersionError(f"{path} is not a file of pytest-benchmark")
-    return document
+def _commit_of(document: Mapping[str, Any]) -> Mapping[str, Any]:
+    return document.get("commit_info") or {}
 
 
 def _number(file: Path) -> int:
@@ -111,7 +118,9 @@ def _name(file: Path) -> str:
     return file.stem.partition("_")[2]
 
 
-def find_window(wanted: str, root: Path, storage: str = DEFAULT_STORAGE, sessions: int = 1) -> Recording:
+def find_window(
+    wanted: str, root: Path, storage: str = DEFAULT_STORAGE, sessions: int = 1, before: Path | None = None
+) -> Recording:
     """The last session of a branch or a name, with the sessions before it.
 
     Parameters
@@ -120,26 +129,43 @@ def find_window(wanted: str, root: Path, storage: str = DEFAULT_STORAGE, session
         As for `find_recording`. Sessions of a branch are those that were saved with nothing uncommitted.
     sessions
         How many at most, the last one included.
+    before
+        The file of a stored session: only earlier ones count. None for all.
 
     Raises
     ------
     VersionError
         There is no such session, one cannot be read, or the word names a single session.
+    SettingsError
+        So few sessions do not tell how sessions differ.
     """
     if sessions == 1:
         return find_recording(wanted, root, storage)
+    if sessions < FEWEST_SESSIONS:
+        raise SettingsError(
+            f"a window of {sessions} sessions does not tell how sessions differ: it takes {FEWEST_SESSIONS} or more, "
+            "for example 10"
+        )
     if (root / wanted).is_file() or wanted.isdecimal() or wanted == LATEST:
         raise VersionError(f"{wanted} is one session, and a window takes {sessions}: give a branch or a name")
     files = _all_stored(root, storage)
-    found = [file for file in files if _name(file) == wanted][-sessions:]
-    if not found:
-        for file in reversed(files):  # documents are large, so that no more are read than the window has
-            commit = _load(file).get("commit_info") or {}
-            if commit.get("branch") == wanted and not commit.get("dirty"):
-                found.insert(0, file)
-            if len(found) == sessions:
-                break
-    if not found:
+    if before is not None and before.resolve() in (places := [file.resolve() for file in files]):
+        files = files[: places.index(before.resolve())]
+    named = [file for file in files if _name(file) == wanted][-sessions:]
+    documents = {file: read_document(file, str(file)) for file in named} or dict(_last_of(wanted, files, sessions))
+    if not documents:
         return find_recording(wanted, root, storage)
-    recordings = [replace(find_recording(str(file.resolve()), root, storage), label=file.stem) for file in found]
+    recordings = [_recording(file, documents[file], file.stem) for file in files if file in documents]
     return replace(recordings[-1], label=wanted, earlier=tuple(recordings[:-1]))
+
+
+def _last_of(branch: str, files: Sequence[Path], count: int) -> Iterator[tuple[Path, dict[str, Any]]]:
+    """The last sessions of a branch; documents are large, so that no more are read than are wanted."""
+    for file in reversed(files):
+        document = read_document(file, str(file))
+        commit = _commit_of(document)
+        if commit.get("branch") == branch and not commit.get("dirty"):
+            yield file, document
+            count -= 1
+        if not count:
+            return

@@ -8,13 +8,16 @@ import subprocess
 import sys
 import tempfile
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from pytest_edgeai.errors import VersionError
 from pytest_edgeai.measured import Commit
+
+_LAST_LINES: Final = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +68,49 @@ class Checkout:
         before = [entry for entry in os.environ.get("PYTHONPATH", "").split(os.pathsep) if entry]
         variables["PYTHONPATH"] = os.pathsep.join([*map(str, self.search_path), *before])
         return variables
+
+    def run_pytest(
+        self, folder: Path, arguments: Sequence[str], variables: Mapping[str, str], hear: Callable[[str], bool]
+    ) -> tuple[int, str]:
+        """Run this commit's pytest to its end; what pytest was given here in addition is not for it.
+
+        Parameters
+        ----------
+        folder
+            In the checkout: pytest's root folder.
+        arguments
+            Of pytest.
+        variables
+            Of the environment, in addition to `environment`.
+        hear
+            Is given each line that pytest prints, and says whether it was meant for the caller alone.
+
+        Returns
+        -------
+        tuple
+            The exit code, and the last lines of what was not meant for the caller.
+        """
+        last: deque[str] = deque(maxlen=_LAST_LINES)
+        command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-o", "addopts=", "--rootdir", "."]
+        with subprocess.Popen(
+            [*command, *arguments],
+            cwd=folder,
+            env={**self.environment(), **variables},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+        ) as child:
+            assert child.stdout is not None
+            try:
+                for line in child.stdout:
+                    if not hear(line) and line.strip():
+                        last.append(line.strip())
+            except BaseException:
+                child.terminate()
+                raise
+        return child.returncode, " | ".join(last) or "it said nothing"
 
 
 def find_commit(revision: str, root: Path) -> Commit:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pytest_edgeai.measured import SessionPlan
-    from pytest_edgeai.tiers.specs import Allotment, Topology
+    from pytest_edgeai.tiers.allotment import Allotment
+    from pytest_edgeai.tiers.specs import Topology
 
 _MEASURING = ("measure", "parallel", "partition", "serving", "tiers", "wire")
 """Folders of this package whose code runs while a request is on its way."""

@@ -14,9 +14,9 @@ import numpy as np
 from pytest_edgeai.errors import VersionError, unknown
 from pytest_edgeai.stats.samples import FloatArray
 from pytest_edgeai.stats.steps import Step, find_steps
+from pytest_edgeai.subjects.metrics import PERCENT
 from pytest_edgeai.versions.summaries import CPU, LATENCY, SIZE, Quantity, Summary, moment
 
-PERCENT = "%"
 _COMPUTE = "compute"
 _TRANSMIT = "transmit"
 

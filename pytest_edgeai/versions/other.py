@@ -8,10 +8,7 @@ because the store finds them by what they are made from.
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 import tempfile
-from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
@@ -36,7 +33,6 @@ if TYPE_CHECKING:
 
 _FORMAT: Final = 2  # counted up when an evaluation of the store is read otherwise
 _PROGRESS: Final = "edgeai-progress:"
-_LAST_LINES = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,29 +204,21 @@ def _run(
     if not folder.is_dir():
         raise VersionError(f"{label} has no folder {root.resolve().relative_to(checkout.commit.repository)}")
     places = [checkout.translated(argument) for argument in arguments]
-    # Whatever this session was given in addition is meant for measuring.
-    command = [sys.executable, "-m", "pytest", "-s", "-p", "no:cacheprovider", "-o", "addopts=", "--rootdir", "."]
-    command += ["--edgeai-hand-over", str(question), "--edgeai-store", str(store), *places]
-    last: deque[str] = deque(maxlen=_LAST_LINES)
-    with subprocess.Popen(
-        command, cwd=folder, env=checkout.environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    ) as child:
-        assert child.stdout is not None
-        try:
-            for line in child.stdout:
-                if line.startswith(_PROGRESS):
-                    said = json.loads(line.removeprefix(_PROGRESS))
-                    model, operator = said.pop("wanted")
-                    report(Progress((model, f"{operator}@{checkout.commit.revision}"), **said))
-                elif line.strip():
-                    last.append(line.strip())
-        except BaseException:
-            child.terminate()
-            raise
+    options = ["-s", "--edgeai-hand-over", str(question), "--edgeai-store", str(store)]
+
+    def hear(line: str) -> bool:
+        if not line.startswith(_PROGRESS):
+            return False
+        said = json.loads(line.removeprefix(_PROGRESS))
+        model, operator = said.pop("wanted")
+        report(Progress((model, f"{operator}@{checkout.commit.revision}"), **said))
+        return True
+
+    code, last = checkout.run_pytest(folder, [*options, *places], {}, hear)
     if not _answer_path(question).is_file():
         raise VersionError(
-            f"{label} did not make its artifacts ready (its pytest exited with {child.returncode}); it must have this "
-            f"option and these tests: {' | '.join(last) or 'it said nothing'}"
+            f"{label} did not make its artifacts ready (its pytest exited with {code}); it must have this option and "
+            f"these tests: {last}"
         )
 
 

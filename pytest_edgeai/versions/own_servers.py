@@ -6,21 +6,18 @@ them and sends the requests, so both have to mean the same by that: the number o
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Iterable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from pydantic import ValidationError
 
-from pytest_edgeai import scratch
 from pytest_edgeai.errors import EdgeAIError, SettingsError, VersionError
 from pytest_edgeai.matrix.names import parse_placements
 from pytest_edgeai.measured import OtherVersion, OwnServers
-from pytest_edgeai.tiers.backend import BackendContext
-from pytest_edgeai.tiers.registry import open_backend
+from pytest_edgeai.tiers.allotment import allot
 from pytest_edgeai.tiers.sharing import share_among_nodes
-from pytest_edgeai.tiers.specs import Topology, allot
+from pytest_edgeai.tiers.specs import Topology
 from pytest_edgeai.versions.conditions import code_digest, tier_conditions
 
 if TYPE_CHECKING:
@@ -44,7 +41,7 @@ def refuse_backend(session: MeasuringSession) -> None:
     Raises
     ------
     SettingsError
-        Says which one can.
+        Names the backend that can.
     """
     name = session.settings.backend
     if name != BACKEND or name in session.registered.backends:
@@ -102,20 +99,9 @@ def open_servers(session: MeasuringSession, other: OtherVersion, checkout: Check
         alone = allot(topology.tiers, session.host.cores, session.host.memory_bytes)
         allotments = share_among_nodes(alone, session.selection.placements, topology, session.host.cores)
         path = tuple(map(str, checkout.search_path))
-        site = BackendContext(
-            topology,
-            allotments,
-            session.placements,
-            secrets.token_hex(4),
-            session.hold(scratch.folder("edgeai-session-")),
-            session.settings.image,
-            wire=session.settings.measurement.chosen_wire,
-            search_path=path,
-        )
-        backend = open_backend(BACKEND, site, {})
+        session.open_other_backend(BACKEND, topology, allotments, path)
     except EdgeAIError as error:
         raise VersionError(f"the tiers of {label} cannot be used here: {error}") from None
-    session.other_backend = session.hold(backend)  # type: ignore[arg-type]  # this one is a context manager
     ours = tier_conditions(session.settings.topology, session.allotments, code_digest(SERVERS))
     code = str(told["servers"])
     servers = OwnServers(topology, allotments, code, path, ours != tier_conditions(topology, allotments, code))

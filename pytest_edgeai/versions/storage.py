@@ -8,7 +8,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from pytest_edgeai.errors import VersionError
 from pytest_edgeai.versions.checksum import verify
@@ -130,6 +130,28 @@ def read_session(path: Path, name: str) -> Summary | None:
     VersionError
         It cannot be read, or is not what was saved.
     """
+    document = read_document(path, name)
+    if not isinstance(document.get(KEY), dict):
+        return None
+    verify(document, name)
+    return summarize(document, name)
+
+
+def read_document(path: Path, name: str) -> dict[str, Any]:
+    """What pytest-benchmark has saved in a file.
+
+    Parameters
+    ----------
+    path
+        The file.
+    name
+        What to call it.
+
+    Raises
+    ------
+    VersionError
+        It cannot be read, or is no such file.
+    """
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -138,10 +160,9 @@ def read_session(path: Path, name: str) -> Summary | None:
         raise VersionError(
             f"{name} is no JSON ({error}): if it was cut off, restore it, or delete it and measure that commit again"
         ) from None
-    if not isinstance(document, dict) or not isinstance(document.get(KEY), dict):
-        return None
-    verify(document, name)
-    return summarize(document, name)
+    if not isinstance(document, dict):
+        raise VersionError(f"{name} is not a file of pytest-benchmark")
+    return document
 
 
 def pruned_sessions(folder: Path) -> Iterator[Summary]:

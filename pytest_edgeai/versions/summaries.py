@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -109,7 +109,9 @@ class Summary:
             It is something else.
         """
         quantities = {name: Quantity(**one) for name, one in document["quantities"].items()}
-        keys = {name: (str(model), str(operator), str(tier)) for name, (model, operator, tier) in _keys(document)}
+        keys = {
+            name: (str(model), str(operator), str(tier)) for name, (model, operator, tier) in document["keys"].items()
+        }
         return cls(**{**document, "quantities": quantities, "keys": keys})
 
 
@@ -214,7 +216,3 @@ def _add_spans(
                 values[name][span] = float(np.median(seconds))
                 quantities[span] = Quantity(span, "s")
     return keys
-
-
-def _keys(document: Mapping[str, Any]) -> Sequence[tuple[str, Sequence[str]]]:
-    return list(document["keys"].items())

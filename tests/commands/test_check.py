@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from rich.console import Console
 
 from pytest_edgeai.commands import cli
+from pytest_edgeai.commands.check import examine
+from pytest_edgeai.commands.doctor import show
 from tests.operators.graph_subjects import WIDTH
 
 SETTINGS = """
@@ -62,6 +66,15 @@ def test_people_read_sentences(project: Path, capsys: pytest.CaptureFixture[str]
     out = capsys.readouterr().out
     assert "price: r2: R² 0.99" in out
     assert "12 trials for a test that requests trial: 4 strategies × 3 replicates" in out
+    assert len(out.splitlines()) == len(examine(project))
+
+
+def test_on_a_terminal_no_line_is_longer_than_it_is_wide(project: Path) -> None:
+    shown = io.StringIO()
+    show(examine(project), Console(file=shown, force_terminal=True, width=60, color_system=None))
+    lines = shown.getvalue().splitlines()
+    assert max(map(len, lines)) <= 60
+    assert " ".join(" ".join(lines).split()).count("4 strategies × 3 replicates") == 1
 
 
 @pytest.mark.parametrize(
@@ -158,6 +171,18 @@ def test_the_estimate_says_what_it_is_made_up_of(project: Path, capsys: pytest.C
     assert figures["estimate_s"] == pytest.approx(sum(figures[part] for part in parts))
     assert all(figures[part] > 0 for part in parts)
     assert " computing + " in found["session"]["sentence"]
+    assert figures["further_trials"] == figures["further_s"] == 0
+
+
+def test_trials_that_a_tail_budget_may_add_are_counted(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    limits = '\n[[budgets.latency]]\nstrategies = "price-identity-*"\nmax_p95_s = 1\n'
+    settings(project, SETTINGS + "\n[budgets]\nmax_tail_requests = 150\n" + limits)
+    _, found = told(capsys)
+    sentence, figures = found["session"]["sentence"], found["session"]["figures"]
+    usual, further = figures["trials"], figures["further_trials"]
+    assert (usual, further) == (12, 2 * (15 - 3))
+    assert figures["further_s"] == pytest.approx(figures["estimate_s"] / usual * further)
+    assert f"up to {further} more trials where a percentile is undecided" in sentence
 
 
 def test_a_slower_link_makes_the_estimate_longer_by_what_the_bytes_take(

@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_edgeai.tiers import engine
+from pytest_edgeai.tiers.allotment import allot
 from pytest_edgeai.tiers.backend import BackendContext, Deployment, DeploymentSpec, TierError
 from pytest_edgeai.tiers.containers import DockerBackend
 from pytest_edgeai.tiers.image import ensure_image
 from pytest_edgeai.tiers.placements import Placement
 from pytest_edgeai.tiers.probe import probe_link
-from pytest_edgeai.tiers.specs import Hop, ImageSpec, Topology, allot
+from pytest_edgeai.tiers.specs import Hop, ImageSpec, Topology
 from tests.tiers.conftest import make_model
 
 if TYPE_CHECKING:

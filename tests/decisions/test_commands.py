@@ -118,7 +118,7 @@ def test_settings_ask_as_options_do_and_options_win(report: Path, capsys: pytest
     [
         (["recommend", "--max-latency", "50"], "--max-latency: expected a number with a unit"),
         (["recommend", "--max-size", "5 apples"], "--max-size: expected a number with a unit"),
-        (["recommend", "--percentile", "100"], "--percentile: Input should be less than 100"),
+        (["recommend", "--percentile", "100"], "--percentile: it must be less than 100"),
         (["recommend", "--tier", "egde"], "--tier: there is no tier 'egde'; did you mean 'edge'?"),
         (["recommend", "--model", "x"], "--model: there is no model 'x'"),
         (["recommend", "nowhere"], "nowhere cannot be read: No such file or directory"),

@@ -22,7 +22,8 @@ from pytest_edgeai.partition.equivalence import Equivalence
 from pytest_edgeai.partition.graph import PartitionError
 from pytest_edgeai.serving.pipeline import Classification, NextPart, Pipeline
 from pytest_edgeai.store import library_versions
-from pytest_edgeai.tiers.specs import Topology, allot
+from pytest_edgeai.tiers.allotment import allot
+from pytest_edgeai.tiers.specs import Topology
 from tests.operators.small_subject import IMAGES, VECTORS
 from tests.plugin.toy_models import Plain
 from tests.plugin.toy_models import subject as toy_subject

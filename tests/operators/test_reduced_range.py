@@ -22,8 +22,9 @@ from pytest_edgeai.operators.qat import QatParameters, QuantizationAwareTraining
 from pytest_edgeai.operators.reduced_range import RangeParameters
 from pytest_edgeai.operators.sptq import SptqParameters, StaticQuantization
 from pytest_edgeai.reporting.tiers import saturation_sentences
+from pytest_edgeai.tiers.allotment import allot
 from pytest_edgeai.tiers.placements import Placement
-from pytest_edgeai.tiers.specs import Topology, allot
+from pytest_edgeai.tiers.specs import Topology
 from tests.operators.small_subject import IMAGES
 
 pytest.importorskip("torch")

@@ -16,12 +16,13 @@ import pytest
 
 from pytest_edgeai.measure.host import usable_cores
 from pytest_edgeai.parallel.fan_out import FanOutClient
+from pytest_edgeai.tiers.allotment import allot
 from pytest_edgeai.tiers.backend import BackendContext, TierError
 from pytest_edgeai.tiers.nodes import NodesDeployment, deploy
 from pytest_edgeai.tiers.placements import Placement
 from pytest_edgeai.tiers.process import ProcessBackend, ProcessDeployment
 from pytest_edgeai.tiers.sharing import share_among_nodes
-from pytest_edgeai.tiers.specs import Topology, allot
+from pytest_edgeai.tiers.specs import Topology
 from pytest_edgeai.wire.client import Answer, RequestError
 from tests.tiers.conftest import LINKS, make_site, resources
 

@@ -118,6 +118,7 @@ def test_an_undecided_tail_budget_gets_further_trials_up_to_its_limit(project: P
     budget = '[[budgets.latency]]\nstrategies = "toy-identity-*"\nmax_p95_s = 10\n'
     project.settings(ONE + "\n[budgets]\nmax_tail_requests = 150\n" + budget)
     result = project.run("--benchmark-only")
+    result.stdout.fnmatch_lines(["edgeai: toy *: 2 strategies, 10 trials, and up to 10 more where a percentile is *"])
     result.stdout.fnmatch_lines(["edgeai: 10 more trials, since toy-identity-edge is undecided so far"])
     strategies = {row["id"]: row for row in project.results["strategies"]}
     assert [strategies[name]["trials"] for name in ("toy-identity-edge", "toy-worse-edge")] == [15, 5]

@@ -69,7 +69,7 @@ def test_a_choice_among_nothing_is_a_remark(project: Project) -> None:
     [
         ('tier = "egde"', "decide: there is no tier 'egde'; did you mean 'edge'?"),
         ('max_latency_s = "fast"', "decide.max_latency_s: expected a number with a unit"),
-        ("percentile = 100", "decide.percentile: Input should be less than 100"),
+        ("percentile = 100", "decide.percentile: it must be less than 100"),
         ("max_latency = 1", "decide.max_latency: there is no setting 'max_latency'; did you mean 'max_latency_s'?"),
     ],
 )

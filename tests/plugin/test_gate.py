@@ -85,22 +85,30 @@ def test_a_comparison_that_cannot_decide_is_refused_at_collection(gated: Project
     result.stderr.fnmatch_lines(["ERROR: --edgeai-compare: *1 trial of toy-*2 a side at least*--edgeai-replicates 10"])
 
 
-def test_a_session_is_judged_by_the_window_of_saved_ones_that_is_asked_for(gated: Project) -> None:
+def test_a_session_is_judged_by_the_window_of_saved_ones_that_is_asked_for(
+    gated: Project, capsys: pytest.CaptureFixture[str]
+) -> None:
     """Sessions of a branch where none has that name; those with uncommitted changes do not count there."""
     path = saved(gated)
     document = json.loads(path.read_text(encoding="utf-8"))
     assert "cpu_s" in document["edgeai"]["strategies"]["toy-identity-edge"]["trials"][0]
-    for number, dirty in enumerate((False, True, False, False), start=2):
+    for number, dirty in enumerate((False, True, False, False, False), start=2):
         document["commit_info"] = {"id": "0" * 40, "branch": "trunk", "dirty": dirty}
         path.with_name(f"{number:04}_nightly.json").write_text(json.dumps(sign(document)), encoding="utf-8")
     result = gated.run("--benchmark-only", "--edgeai-compare=trunk", "--edgeai-window=10")
     assert result.ret in (0, 1), result.stdout.str()
     compared = gated.results["comparison"]
-    assert compared["window"] == ["0002_nightly", "0004_nightly", "trunk"]
+    assert compared["window"] == ["0002_nightly", "0004_nightly", "0005_nightly", "trunk"]
     assert compared["compute_by"] in ("CPU time", "instructions", "wall time")
     assert {one["component"] for row in compared["strategies"] for one in row["components"]} >= {"compute"}
     assert all(row["spread"] for row in compared["strategies"])
-    result.stdout.fnmatch_lines(["*judged by the spread between 3 sessions: compute by *"])
+    result.stdout.fnmatch_lines(["*judged by the spread between 4 sessions: compute by *"])
+    # Of two saved sessions, the later one and what came after it are not in the window.
+    capsys.readouterr()
+    assert compare(gated, "trunk", "0006_nightly", "--window=9", "--json=-") in (0, 1)
+    assert json.loads(capsys.readouterr().out)["window"] == ["0002_nightly", "0004_nightly", "trunk"]
+    assert compare(gated, "trunk", "latest", "--window=2", "--json=-") == 2
+    assert "a window of 2 sessions" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -109,7 +117,7 @@ def test_a_session_is_judged_by_the_window_of_saved_ones_that_is_asked_for(gated
         (["--edgeai-window=10"], "--edgeai-window: it is about saved sessions: give --edgeai-compare as well"),
         (
             ["--edgeai-compare=main", "--edgeai-window=2"],
-            "--edgeai-window: 2 sessions do not tell how sessions differ: *",
+            "--edgeai-window: a window of 2 sessions does not tell how sessions differ: *",
         ),
         (["--edgeai-compare=latest", "--edgeai-window=3"], "--edgeai-compare: latest is one session, and a window *"),
     ],

@@ -52,10 +52,10 @@ def test_settings_may_be_in_pyproject(project: Project) -> None:
 @pytest.mark.parametrize(
     ("settings", "sentence"),
     [
-        ("models = 3", "*edgeai.toml: models: Input should be*"),
+        ("models = 3", "*edgeai.toml: models: it must be*"),
         ("modles = []", "*edgeai.toml: modles: there is no setting 'modles'; did you mean 'models'?*"),
         ("models = [", "*edgeai.toml cannot be read: *"),
-        ("[topology.links.mobile-edge]\nrate = '0 Mbit/s'", "*topology.links.mobile-edge.rate: Input should be*"),
+        ("[topology.links.mobile-edge]\nrate = '0 Mbit/s'", "*topology.links.mobile-edge.rate: it must be*"),
         ("[topology.links.mobile-edge]\nrate = '200'", "*rate: expected a number with a unit (bit/s, *"),
         ("[budgets.accuracy_drop_pp.operators]\nwurse = 1", "*there is no operator 'wurse'; did you mean 'worse'?*"),
         ("[budgets.accuracy_floor.operators]\nwurse = 1", "*there is no operator 'wurse'; did you mean 'worse'?*"),

@@ -16,10 +16,11 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 
 from pytest_edgeai.serving.pipeline import Classification, Pipeline, TextPreprocess
 from pytest_edgeai.tiers import cgroups
+from pytest_edgeai.tiers.allotment import allot
 from pytest_edgeai.tiers.backend import BackendContext, DeploymentSpec
 from pytest_edgeai.tiers.placements import Placement
 from pytest_edgeai.tiers.process import ProcessBackend
-from pytest_edgeai.tiers.specs import Topology, allot
+from pytest_edgeai.tiers.specs import Topology
 
 from .peers import children_of
 from .stock import make_certificate

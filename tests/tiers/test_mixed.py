@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 
 from pytest_edgeai.errors import SettingsError
+from pytest_edgeai.tiers.allotment import allot
 from pytest_edgeai.tiers.backend import DeploymentSpec, TierError
 from pytest_edgeai.tiers.mixed import MixedBackend, split_placements
 from pytest_edgeai.tiers.placements import Placement
 from pytest_edgeai.tiers.registry import open_backend
-from pytest_edgeai.tiers.specs import Topology, allot, paper_topology
+from pytest_edgeai.tiers.specs import Topology, paper_topology
 from tests.tiers.conftest import INPUTS, make_site
 from tests.tiers.test_remote import tier_elsewhere
 

@@ -9,10 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_edgeai.errors import SettingsError
+from pytest_edgeai.tiers.allotment import allot
 from pytest_edgeai.tiers.backend import DeploymentSpec
 from pytest_edgeai.tiers.placements import Placement
 from pytest_edgeai.tiers.sharing import ROOM, cpus_of_node, leaves_a_core, servers_poll, share_among_nodes
-from pytest_edgeai.tiers.specs import Topology, allot, paper_topology
+from pytest_edgeai.tiers.specs import Topology, paper_topology
 
 MEMORY = 2**40
 

@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from pytest_edgeai.tiers.allotment import allot
 from pytest_edgeai.tiers.quantities import parse_quantity
-from pytest_edgeai.tiers.specs import LinkSpec, TierSpec, Topology, allot, paper_topology
+from pytest_edgeai.tiers.specs import LinkSpec, TierSpec, Topology, paper_topology
 
 from . import slow
 
