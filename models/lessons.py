@@ -31,6 +31,9 @@ _PAIRS: Final = 80000
 _COURSE: Final = (0.25, 0.25, 0.5, 0.75, 1.0, 1.0)
 """Passes over a share of the pairs, the shortest: what they have in common is learnt from them first, and fastest."""
 
+_COURSE_AGAIN: Final = (1.0, 1.0)
+"""The same for a network that is trained already."""
+
 _TOKENS: Final = 25
 """Of a pair, as a batch counts them: one of longer pairs has fewer of these."""
 
@@ -116,16 +119,22 @@ class Paraphrases:
         The share of the heads that look for the like of a token at the start. The others learn the sentence's grammar,
         for which that is a hindrance; but a network that is not told which sentence a token is in has to find pairs of
         like words before anything else.
+    again
+        Whether the network is trained already, and learns more: nothing is set, and all pairs come at once.
     """
 
-    def __init__(self, subject: SubjectModel, network: SequenceClassifier, *, scale: float, alike: float) -> None:
+    def __init__(
+        self, subject: SubjectModel, network: SequenceClassifier, *, scale: float, alike: float, again: bool = False
+    ) -> None:
         import torch
         from tokenizers import Tokenizer
 
         self._network = network
         tokenizer = Tokenizer.from_file(str(subject.assets[0]))
-        _share_embeddings(network, tokenizer, scale)
-        _look_for_the_like(network, alike)
+        if not again:
+            _share_embeddings(network, tokenizer, scale)
+            _look_for_the_like(network, alike)
+        self._course = _COURSE_AGAIN if again else _COURSE
         pairs = paraphrases.pairs("train", _PAIRS)
         encodings = tokenizer.encode_batch([(pair.first.text, pair.second.text) for pair in pairs])
         length = max(len(encoding.ids) for encoding in encodings)
@@ -151,7 +160,7 @@ class Paraphrases:
 
         by_length = self._lengths.argsort(stable=True)
         found = []
-        for share in _COURSE * epochs:
+        for share in self._course * epochs:
             shortest = by_length[: int(len(by_length) * share)]
             shuffled = shortest[torch.randperm(len(shortest), generator=generator)]
             alike = [some[self._lengths[some].argsort(stable=True)] for some in shuffled.split(size * _POOL)]

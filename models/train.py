@@ -1,4 +1,4 @@
-"""Trains the subject models and writes their weights: `python -m models.train [name ...] [--seed N] [--into FOLDER]`.
+"""Trains the subject models and writes their weights: `python -m models.train [name ...] [--seed N] [--again]`.
 
 One thread and one seed, so that the same libraries on the same processor give the same weights. Rerun it when a network
 or a sample generator changes; whoever uses the weights needs neither this nor the training samples. How long and how
@@ -136,7 +136,7 @@ def accuracy(
     return {metric.name: metric.score(predictions, truth) for metric in map(metric_of, subject.metrics)}
 
 
-def train(name: str, seed: int = 0, folder: Path = checkpoint.FOLDER) -> None:
+def train(name: str, seed: int = 0, folder: Path = checkpoint.FOLDER, *, again: bool = False) -> None:
     """Train a subject model, write its weights (and its tokenizer, if it has one) and print its accuracy.
 
     Parameters
@@ -147,16 +147,20 @@ def train(name: str, seed: int = 0, folder: Path = checkpoint.FOLDER) -> None:
         For the initial weights and the order of samples.
     folder
         Where the weights are written. The tokenizer has one place: no seed changes it.
+    again
+        Whether a text model begins with the weights that it has, and learns more.
     """
     import torch
 
     recipe = replace(RECIPES[name], seed=seed)
+    if again:
+        recipe = replace(recipe, lesson=partial(recipe.lesson, again=True))
     definition = importlib.import_module(f"models.{name}")
     subject: SubjectModel = definition.SUBJECT
     if name in vocabulary.MAKERS:
         vocabulary.MAKERS[name]().save(str(subject.assets[0]))
     torch.manual_seed(recipe.seed)
-    network: torch.nn.Module = definition.build().train()
+    network: torch.nn.Module = (definition.network() if again else definition.build()).train()
     lesson: Lesson = recipe.lesson(subject, network)
     print(f"{name}: {sum(p.numel() for p in network.parameters()):,} parameters", flush=True)
     wall, processor = time.monotonic(), time.process_time()
@@ -187,17 +191,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("names", nargs="*", metavar="name", help=f"of {', '.join(RECIPES)}; all if none is given")
     parser.add_argument("--seed", type=int, default=0, help="of the initial weights and the order of samples")
     parser.add_argument("--into", type=Path, default=checkpoint.FOLDER, help="where weights are written")
+    parser.add_argument("--again", action="store_true", help="text models begin with the weights that they have")
     options = parser.parse_args(arguments)
     names = options.names or RECIPES
     unknown = set(names) - set(RECIPES)
     if unknown:
         parser.error(f"no subject model is called {', '.join(sorted(unknown))}; there are {', '.join(RECIPES)}")
+    if options.again and any(RECIPES[name].lesson is DigitPairs for name in names):
+        parser.error("--again is for bert and roberta: name them")
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)  # vanishing gradients would take ten times as long
     warnings.filterwarnings("ignore", "The value of the smallest subnormal", UserWarning)  # numpy notices
     torch.use_deterministic_algorithms(mode=True)
     for name in names:
-        train(name, options.seed, options.into)
+        train(name, options.seed, options.into, again=options.again)
     return 0
 
 

@@ -19,8 +19,6 @@ benchmark: Any = import_module("benchmarks.paraphrases")
 PARTS: tuple[Part, ...] = ("train", "calibration", "validation", "test")
 SEEDS = st.integers(0, 2**32)
 
-benchmark: Any = import_module("benchmarks.paraphrases")
-
 
 @pytest.fixture(scope="module")
 def parts() -> dict[Part, list[Pair]]:
@@ -101,9 +99,9 @@ def test_the_first_sentence_tells_nothing(parts: dict[Part, list[Pair]]) -> None
     by_label = [[pair.meant[0] for pair in parts["train"] if pair.label == label] for label in (0, 1)]
     for kind in ("acts", "deals", "deeds", "comparisons", "arrivals"):
         first, second = (sum(one.kind == kind for one in told) / len(told) for told in by_label)
-        assert abs(first - second) < 0.02, kind
+        assert abs(first - second) < 0.03, kind
     first, second = (sum(bool(meanings.rearranged(one)) for one in told) / len(told) for told in by_label)
-    assert abs(first - second) < 0.02
+    assert abs(first - second) < 0.03
 
 
 def test_no_meaning_no_pair_and_no_name_is_in_two_parts(parts: dict[Part, list[Pair]]) -> None:
