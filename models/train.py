@@ -174,7 +174,7 @@ def train(name: str, seed: int = 0, folder: Path = checkpoint.FOLDER, *, again: 
     file = folder / checkpoint.path_of(name).name
     checkpoint.save(network, file)
     kept = checkpoint.load(definition.build(), file)
-    parts: dict[str, Sequence[Example] | None] = {"reported": None}
+    parts: dict[str, Sequence[Example] | None] = {"validation": None}
     if subject.examples is paraphrases.SAMPLES:
         parts = {"validation": paraphrases.examples("validation"), "test": paraphrases.examples("test")}
     for part, samples in parts.items():
