@@ -10,6 +10,8 @@ from pydantic import Field, model_validator
 from pytest_edgeai.decisions.asked import or_quantity
 from pytest_edgeai.tiers.specs import Spec
 
+Seconds: TypeAlias = Annotated[float, or_quantity("time")]
+Bytes: TypeAlias = Annotated[float, or_quantity("memory")]
 Resource: TypeAlias = Literal["size", "memory", "load", "cold_start", "energy"]
 """What a budget of resources can limit."""
 Ratio: TypeAlias = Literal["latency", "size", "memory", "load", "cold_start", "energy"]
@@ -33,10 +35,10 @@ class ResourceBudget(Spec):
     """
 
     strategies: str
-    max_size_bytes: Annotated[float, or_quantity("memory")] | None = Field(default=None, gt=0)
-    max_memory_bytes: Annotated[float, or_quantity("memory")] | None = Field(default=None, gt=0)
-    max_load_s: Annotated[float, or_quantity("time")] | None = Field(default=None, gt=0)
-    max_cold_start_s: Annotated[float, or_quantity("time")] | None = Field(default=None, gt=0)
+    max_size_bytes: Bytes | None = Field(default=None, gt=0)
+    max_memory_bytes: Bytes | None = Field(default=None, gt=0)
+    max_load_s: Seconds | None = Field(default=None, gt=0)
+    max_cold_start_s: Seconds | None = Field(default=None, gt=0)
     max_energy_j: float | None = Field(default=None, gt=0)
 
     @model_validator(mode="after")

@@ -14,7 +14,7 @@ from typing import Annotated, Any, Generic, Literal, NamedTuple, TypeAlias, Type
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from pytest_edgeai.partition.cut_numbers import family_of
-from pytest_edgeai.settings_budgets import RelativeBudget, ResourceBudget
+from pytest_edgeai.settings_budgets import RelativeBudget, ResourceBudget, Seconds
 from pytest_edgeai.tiers.specs import Spec
 
 T = TypeVar("T")
@@ -181,15 +181,15 @@ class LatencyBudget(Spec):
     strategies
         A pattern of strategy ids, for example `bert-*-edge`.
     max_median_s
-        Limit of the median latency; at least one limit is given.
+        Limit of the median latency, in seconds or written `"40 ms"`; at least one limit is given.
     max_p95_s, max_p99_s
-        Limits of the 95th and of the 99th percentile.
+        Limits of the 95th and of the 99th percentile, written likewise.
     """
 
     strategies: str
-    max_median_s: float | None = Field(default=None, gt=0)
-    max_p95_s: float | None = Field(default=None, gt=0)
-    max_p99_s: float | None = Field(default=None, gt=0)
+    max_median_s: Seconds | None = Field(default=None, gt=0)
+    max_p95_s: Seconds | None = Field(default=None, gt=0)
+    max_p99_s: Seconds | None = Field(default=None, gt=0)
 
     @model_validator(mode="after")
     def _limits_something(self) -> LatencyBudget:

@@ -161,6 +161,12 @@ def test_settings_of_another_repository_around_are_not_ours(tmp_path: Path) -> N
     assert load_settings(tmp_path / "project", {}).baseline == "identity"
 
 
+def test_a_limit_of_latency_is_a_number_of_seconds_or_has_a_unit(tmp_path: Path) -> None:
+    text = "[[budgets.latency]]\nstrategies = '*'\nmax_median_s = 0.04\nmax_p95_s = '50 ms'\n"
+    (limit,) = _load(tmp_path, text).budgets.latency
+    assert (limit.max_median_s, limit.max_p95_s) == (0.04, 0.05)
+
+
 @pytest.mark.parametrize("number", ["inf", "nan"])
 def test_a_budget_that_is_not_a_finite_number_is_refused(tmp_path: Path, number: str) -> None:
     with pytest.raises(SettingsError, match=r"edgeai\.toml: budgets\.latency\.0\.max_median_s: it must be"):

@@ -17,8 +17,8 @@ from pytest_edgeai.parallel.aggregation import Aggregation
 def pytest_edgeai_subjects(config):
     return [toy_models.subject("toy")]
 
-class Copies(toy_models.Plain):
-    name = "copies"
+class Several(toy_models.Plain):
+    name = "several"
     nodes = 2
 
     def divide(self, job):
@@ -31,11 +31,11 @@ class Copies(toy_models.Plain):
         return {"nodes": [{"parameters": 64, "macs": 64, "size_bytes": 500}] * self.nodes}
 
 def pytest_edgeai_operators(config):
-    return [toy_models.Plain, Copies]
+    return [toy_models.Plain, Several]
 """
 SETTINGS = f"""
 models = ["toy"]
-operators = ["identity", "copies"]
+operators = ["identity", "several"]
 {PROCESSES}
 [topology.links.mobile-edge]
 rate = "20 Mbit/s"
@@ -52,23 +52,23 @@ def nodes(project: Project) -> Project:
 
 def test_artifacts_for_nodes_go_to_nodes_of_the_origin_and_others_to_single_tiers(nodes: Project) -> None:
     whole = [f"toy-identity-{tier}-r0" for tier in ("cloud", "edge", "mobile")]
-    assert nodes.collected() == [*whole, "toy-copies-mobile*2-r0"]
+    assert nodes.collected() == [*whole, "toy-several-mobile*2-r0"]
 
 
 def test_nodes_are_chosen_as_tiers_are(nodes: Project) -> None:
     assert nodes.collected("--edgeai-tiers", "edge,mobile*2,edge*2,mobile*3") == [
         "toy-identity-edge-r0",
-        "toy-copies-edge*2-r0",
-        "toy-copies-mobile*2-r0",
+        "toy-several-edge*2-r0",
+        "toy-several-mobile*2-r0",
     ]
 
 
 @pytest.mark.parametrize(
     ("tiers", "sentence"),
     [
-        ("mobile", "*--edgeai-tiers: operator copies needs 2 nodes of a tier, for example mobile[*]2"),
+        ("mobile", "*--edgeai-tiers: operator several needs 2 nodes of a tier, for example mobile[*]2"),
         ("mobile*2", "*operator identity needs a single tier"),
-        ("mobile,edge*3", "*operator copies needs 2 nodes of a tier*"),
+        ("mobile,edge*3", "*operator several needs 2 nodes of a tier*"),
         ("mobile,mobile*1", "*'mobile[*]1' is not a tier and a number of nodes from 2*"),
         ("mobile,moon*2", "*moon[*]2: there is no tier 'moon'*"),
     ],
@@ -83,10 +83,10 @@ def test_nodes_are_measured_and_reported_like_any_other(nodes: Project) -> None:
     result = nodes.run("--edgeai-tiers", "edge,edge*2", "--benchmark-json", "saved.json")
 
     assert result.ret == 0, result.stdout.str()
-    assert nodes.verdicts() == {"toy-identity-edge": "pass", "toy-copies-edge*2": "pass"}
+    assert nodes.verdicts() == {"toy-identity-edge": "pass", "toy-several-edge*2": "pass"}
     valid = [trial for trial in nodes.results["trials"] if trial["status"] == "valid"]  # a busy host may spoil a try
-    (trial,) = [trial for trial in valid if trial["operator"] == "copies"]
-    assert (trial["id"], trial["tier"]) == ("toy-copies-edge*2-r0", "edge*2")
+    (trial,) = [trial for trial in valid if trial["operator"] == "several"]
+    assert (trial["id"], trial["tier"]) == ("toy-several-edge*2-r0", "edge*2")
     assert set(trial["slowest"]) <= {"edge[0]", "edge[1]"}
     assert len(trial["slowest"]) == 3
     assert {"compute", "aggregate", "transmit mobile-edge"} <= set(trial["spans_s"])
@@ -96,16 +96,16 @@ def test_nodes_are_measured_and_reported_like_any_other(nodes: Project) -> None:
         assert sum(spans[number] for spans in trial["spans_s"].values()) == pytest.approx(latency_s)
     scales = {name: one["compute_scale"] for name, one in nodes.results["tiers"].items()}
     assert scales["mobile"] / scales["edge"] == pytest.approx(2)
-    whole, copies = nodes.results["artifacts"]
+    whole, several = nodes.results["artifacts"]
     assert whole["combinations"] == []
-    assert [one["nodes"] for one in copies["combinations"]] == [[0], [1], [0, 1]]
-    assert {one["value"] for one in copies["combinations"]} == {copies["metrics"]["top1"]}
+    assert [one["nodes"] for one in several["combinations"]] == [[0], [1], [0, 1]]
+    assert {one["value"] for one in several["combinations"]} == {several["metrics"]["top1"]}
     page = (nodes.report / "report.html").read_text(encoding="utf-8")
-    assert "toy-copies, without node 1" in page
-    assert page.index("Combinations of the nodes of toy-copies") < page.index("Nodes that requests waited for")
+    assert "toy-several, without node 1" in page
+    assert page.index("Combinations of the nodes of toy-several") < page.index("Nodes that requests waited for")
     summary = (nodes.report / "summary.md").read_text(encoding="utf-8")
     assert "## Slowest nodes" in summary
-    assert "| `toy-copies-edge*2` |" in summary
+    assert "| `toy-several-edge*2` |" in summary
 
 
 def test_a_placement_of_nodes_survives_files_and_the_commands_that_read_them(nodes: Project) -> None:
@@ -119,7 +119,7 @@ def test_a_placement_of_nodes_survives_files_and_the_commands_that_read_them(nod
 
 def test_a_node_that_misses_the_deadline_makes_the_trial_invalid(nodes: Project) -> None:
     nodes.pytester.makeconftest(CONFTEST.replace("deadline_s=30.0", "deadline_s=1e-6"))
-    result = nodes.run("--edgeai-tiers", "mobile*2", "--edgeai-operators", "copies")
+    result = nodes.run("--edgeai-tiers", "mobile*2", "--edgeai-operators", "several")
     assert result.ret == 1
-    assert nodes.verdicts() == {"toy-copies-mobile*2": "invalid"}
+    assert nodes.verdicts() == {"toy-several-mobile*2": "invalid"}
     result.stdout.fnmatch_lines(["*no node has answered*mobile?0?: no answer within the deadline of 1e-06 s*"])

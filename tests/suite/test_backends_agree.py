@@ -28,6 +28,10 @@ SETTINGS = """
 models = ["resnet", "bert"]
 operators = ["identity", "sptq"]
 replicates = 1
+
+[profiles.quick]  # other tests keep the host busy: what they spoil twice is not tried again
+inputs = 6
+retries = 1
 """
 CONFTEST = """
 pytest_plugins = ["fixtures.subjects"]
