@@ -91,7 +91,8 @@ class DigitPairs:
 
         count = len(self._labels)
         orders = [torch.randperm(count, generator=generator) for _ in range(epochs)]
-        return [batch for order in orders for batch in order[: count - count % size].split(size)]
+        starts = range(0, count - count % size, size)
+        return [order[at : at + size] for order in orders for at in starts]
 
     def loss(self, chosen: torch.Tensor) -> torch.Tensor:
         """The mean loss of some samples, given their numbers."""
@@ -163,7 +164,8 @@ class Paraphrases:
         for share in self._course * epochs:
             shortest = by_length[: int(len(by_length) * share)]
             shuffled = shortest[torch.randperm(len(shortest), generator=generator)]
-            alike = [some[self._lengths[some].argsort(stable=True)] for some in shuffled.split(size * _POOL)]
+            pools = (shuffled[at : at + size * _POOL] for at in range(0, len(shuffled), size * _POOL))
+            alike = [pool[self._lengths[pool].argsort(stable=True)] for pool in pools]
             batches = [batch for some in alike for batch in self._filled(some, size)]
             found += [batches[at] for at in torch.randperm(len(batches), generator=generator)]
         return found

@@ -198,9 +198,11 @@ def test_a_trained_network_learns_again_from_what_it_has(again: bool, monkeypatc
     pairs = paraphrases.pairs("calibration")[:16]
     monkeypatch.setattr(paraphrases, "pairs", lambda part, count=None: pairs)
     network = roberta.build()
-    before = network.model.get_input_embeddings().weight.detach().clone()
+    embeddings = network.model.get_input_embeddings()
+    assert isinstance(embeddings, torch.nn.Embedding)
+    before = embeddings.weight.detach().clone()
     train.RECIPES["roberta"].lesson(roberta.SUBJECT, network, again=again)
-    assert torch.equal(before, network.model.get_input_embeddings().weight) is again
+    assert torch.equal(before, embeddings.weight) is again
 
 
 @pytest.mark.parametrize("name", ["bert", "roberta"])
