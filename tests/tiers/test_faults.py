@@ -37,10 +37,21 @@ def server_of(deployment: ProcessDeployment, tier: str) -> Child:
     return deployment._servers[tier]  # noqa: SLF001  # to break it from outside
 
 
+def thread_states(pid: int) -> list[str]:
+    """What the system says of each thread of a process; nothing where it does not say it."""
+    states = []
+    for path in Path(f"/proc/{pid}/task").glob("*/stat"):
+        with contextlib.suppress(OSError):  # a thread that has ended meanwhile
+            states.append(path.read_text(encoding="utf-8").rpartition(")")[2].split()[0])
+    return states
+
+
 @contextlib.contextmanager
 def stopped(child: Child) -> Iterator[None]:
     os.kill(child.pid, signal.SIGSTOP)
     try:
+        # A thread that runs on another core stops when it next comes to the kernel, which may be after a request.
+        assert wait_until(lambda: all(state == "T" for state in thread_states(child.pid)))
         yield
     finally:
         os.kill(child.pid, signal.SIGCONT)
