@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import re
-import signal
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -25,6 +23,7 @@ from pytest_edgeai.tiers.sharing import share_among_nodes
 from pytest_edgeai.tiers.specs import Topology
 from pytest_edgeai.wire.client import Answer, RequestError
 from tests.tiers.conftest import LINKS, make_site, resources
+from tests.tiers.peers import stopped
 
 from . import artifacts
 from .artifacts import CLASSES, NAME, one_hot, order
@@ -108,8 +107,7 @@ def test_a_node_that_is_late_is_left_out_and_takes_part_again_later(tmp_path: Pa
         node = deployment.nodes["mobile[1]"]
         assert isinstance(node, ProcessDeployment)
         pid = node._servers["mobile[1]"].pid  # noqa: SLF001
-        os.kill(pid, signal.SIGSTOP)
-        try:
+        with stopped(pid):
             for label in range(2):
                 answer = client.infer(NAME, one_hot(label))
                 assert answer.missing == {"mobile[1]": "no answer within the deadline of 1 s"}
@@ -117,8 +115,6 @@ def test_a_node_that_is_late_is_left_out_and_takes_part_again_later(tmp_path: Pa
                 assert 1.0 <= answer.latency_s < 5.0
                 assert sum(span.duration_s for span in answer.spans) == pytest.approx(answer.latency_s)
                 assert {span.name: span.duration_s for span in answer.spans}["aggregate"] > 0.5
-        finally:
-            os.kill(pid, signal.SIGCONT)
         time.sleep(0.2)  # late answers to the earlier requests go nowhere
         for label in range(CLASSES):
             answer = client.infer(NAME, one_hot(label))

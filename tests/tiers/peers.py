@@ -1,6 +1,8 @@
 """The other ends of a relay: small servers and clients on plain sockets, with timeouts everywhere."""
 
 import contextlib
+import os
+import signal
 import socket
 import subprocess
 import sys
@@ -84,6 +86,27 @@ def wait_until(true: Callable[[], bool]) -> bool:
             return False
         time.sleep(0.01)
     return True
+
+
+@contextlib.contextmanager
+def stopped(pid: int) -> Iterator[None]:
+    """Stop a process, and let it go on afterwards."""
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        # A thread that runs on another core stops when it next comes to the kernel, which may be after a request.
+        assert wait_until(lambda: all(state == "T" for state in _thread_states(pid)))
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+
+def _thread_states(pid: int) -> list[str]:
+    """What the system says of each thread of a process; nothing where there is no /proc."""
+    states = []
+    for path in Path(f"/proc/{pid}/task").glob("*/stat"):
+        with contextlib.suppress(OSError):  # a thread that has ended meanwhile
+            states.append(path.read_text(encoding="utf-8").rpartition(")")[2].split()[0])
+    return states
 
 
 def processes() -> dict[int, tuple[int, str]]:

@@ -1,6 +1,5 @@
 """Faults of the process backend, each provoked for real: the sentence names the tier or the link."""
 
-import contextlib
 import os
 import signal
 import threading
@@ -18,7 +17,7 @@ from pytest_edgeai.tiers.specs import Topology
 from pytest_edgeai.wire.client import RequestError
 
 from .conftest import INPUTS, make_site, needs_cgroups, resources
-from .peers import wait_until
+from .peers import stopped, wait_until
 
 OrderOn = Callable[[str], DeploymentSpec]
 
@@ -35,26 +34,6 @@ def impatient(tmp_path: Path) -> Iterator[ProcessBackend]:
 
 def server_of(deployment: ProcessDeployment, tier: str) -> Child:
     return deployment._servers[tier]  # noqa: SLF001  # to break it from outside
-
-
-def thread_states(pid: int) -> list[str]:
-    """What the system says of each thread of a process; nothing where it does not say it."""
-    states = []
-    for path in Path(f"/proc/{pid}/task").glob("*/stat"):
-        with contextlib.suppress(OSError):  # a thread that has ended meanwhile
-            states.append(path.read_text(encoding="utf-8").rpartition(")")[2].split()[0])
-    return states
-
-
-@contextlib.contextmanager
-def stopped(child: Child) -> Iterator[None]:
-    os.kill(child.pid, signal.SIGSTOP)
-    try:
-        # A thread that runs on another core stops when it next comes to the kernel, which may be after a request.
-        assert wait_until(lambda: all(state == "T" for state in thread_states(child.pid)))
-        yield
-    finally:
-        os.kill(child.pid, signal.SIGCONT)
 
 
 @pytest.mark.parametrize("tier", ["cloud", "edge"])
@@ -86,7 +65,7 @@ def _written(links: dict[str, str]) -> dict[str, object]:
 def test_a_server_that_was_stopped_is_named(impatient: ProcessBackend, order: OrderOn, tier: str) -> None:
     with impatient.deploy(order("cloud")) as deployment, deployment.client() as client:
         client.infer("tiny-identity", INPUTS)
-        with stopped(server_of(deployment, tier)):
+        with stopped(server_of(deployment, tier).pid):
             with pytest.raises(RequestError):
                 client.infer("tiny-identity", INPUTS)
 

@@ -1,8 +1,6 @@
 """The remote backend against a real tier that was started by somebody else, with a token."""
 
 import json
-import os
-import signal
 import socket
 import subprocess
 from collections.abc import Callable, Iterator, Mapping
@@ -19,7 +17,7 @@ from pytest_edgeai.tiers.placements import Placement
 from pytest_edgeai.tiers.remote import RemoteBackend
 
 from .conftest import INPUTS, make_site, resources
-from .peers import Talk, peer, read_all, run_module
+from .peers import Talk, peer, read_all, run_module, stopped
 
 OrderOn = Callable[[str], DeploymentSpec]
 
@@ -165,11 +163,10 @@ def test_a_tier_that_is_gone_or_stopped_is_named(artifact: Path, order: OrderOn,
     with tier_elsewhere(artifact.parent) as (process, url):
         backend = RemoteBackend(remote_site(tmp_path, url), check_timeout_s=0.5)
         with backend.deploy(order("edge")) as deployment:
-            os.kill(process.pid, signal.SIGSTOP)
-            said = deployment.diagnose()
+            with stopped(process.pid):
+                said = deployment.diagnose()
             assert said is not None
             assert said.startswith(f"tier edge at {url} does not answer: ")
-            os.kill(process.pid, signal.SIGCONT)
             process.kill()
             process.wait(60)
             with pytest.raises(TierError, match=f"^tier edge at {url} does not answer: "):
