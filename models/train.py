@@ -190,7 +190,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m models.train", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="name", help=f"of {', '.join(RECIPES)}; all if none is given")
     parser.add_argument("--seed", type=int, default=0, help="of the initial weights and the order of samples")
-    parser.add_argument("--into", type=Path, default=checkpoint.FOLDER, help="where weights are written")
+    parser.add_argument(
+        "--into", type=Path, default=checkpoint.FOLDER, metavar="FOLDER", help="where weights are written"
+    )
     parser.add_argument("--again", action="store_true", help="text models begin with the weights that they have")
     options = parser.parse_args(arguments)
     names = options.names or RECIPES

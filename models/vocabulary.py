@@ -74,5 +74,5 @@ MAKERS: Final[Mapping[str, Callable[[], Tokenizer]]] = {"bert": word_pieces, "ro
 
 
 def _sentences() -> list[str]:
-    pairs = paraphrases.pairs("train")[:_PAIRS]
+    pairs = paraphrases.pairs("train", _PAIRS)
     return [sentence.text for pair in pairs for sentence in (pair.first, pair.second)]

@@ -51,12 +51,13 @@ def compare(options: argparse.Namespace) -> int:
     from pytest_edgeai.settings import load_settings
     from pytest_edgeai.verdicts.comparison import compare as compared
     from pytest_edgeai.verdicts.comparison import rules
-    from pytest_edgeai.versions.baselines import find_file, find_recording, find_window
+    from pytest_edgeai.versions.baselines import find_file, find_window, recording_at
 
     try:
         places = options.root, options.storage
-        before = find_window(options.before, *places, options.window, find_file(options.after, *places))
-        after = find_recording(options.after, *places)
+        file = find_file(options.after, *places)
+        before = find_window(options.before, *places, options.window, file)
+        after = recording_at(file, options.after)
         found = compared(before, after, *rules(load_settings(options.root, {})))
     except EdgeAIError as error:
         print(f"error: {error}", file=sys.stderr)

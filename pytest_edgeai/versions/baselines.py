@@ -36,7 +36,24 @@ def find_recording(wanted: str, root: Path, storage: str = DEFAULT_STORAGE) -> R
     VersionError
         There is no such session, it cannot be read, or it was changed after it was saved.
     """
-    path = find_file(wanted, root, storage)
+    return recording_at(find_file(wanted, root, storage), wanted)
+
+
+def recording_at(path: Path, wanted: str) -> Recording:
+    """The session of a file.
+
+    Parameters
+    ----------
+    path
+        As `find_file` tells it.
+    wanted
+        The word that named it.
+
+    Raises
+    ------
+    VersionError
+        It cannot be read, or was changed after it was saved.
+    """
     return _recording(path, read_document(path, str(path)), wanted if wanted != LATEST else path.stem)
 
 

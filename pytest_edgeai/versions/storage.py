@@ -120,10 +120,8 @@ def read_session(path: Path, name: str) -> Summary | None:
 
     Parameters
     ----------
-    path
-        The file.
-    name
-        What to call it.
+    path, name
+        As for `read_document`.
 
     Raises
     ------
