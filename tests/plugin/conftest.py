@@ -104,9 +104,12 @@ class Project:
 
     def run(self, *arguments: str, subprocess: bool = False) -> pytest.RunResult:
         """Run pytest."""
+        absent = ["-p", "no:cacheprovider"]
+        if not any(one.startswith("--reruns") for one in arguments):
+            absent += ["-p", "no:rerunfailures"]  # it listens on a port until the process ends
         if subprocess:
-            return self.pytester.runpytest_subprocess("-p", "no:cacheprovider", *arguments)
-        return self.pytester.runpytest_inprocess("-p", "no:cacheprovider", *arguments)
+            return self.pytester.runpytest_subprocess(*absent, *arguments)
+        return self.pytester.runpytest_inprocess(*absent, *arguments)
 
     def collected(self, *arguments: str) -> list[str]:
         """The ids of the tests that `--collect-only` lists."""

@@ -76,8 +76,9 @@ def started(repository: Path, *options: str | Path, stdin: int | None = subproce
 def first_line(process: subprocess.Popen[bytes]) -> bytes:
     """What a process says first."""
     assert process.stdout is not None
-    readable, _, _ = select.select([process.stdout], [], [], PATIENCE_S)
-    assert readable, "the process says nothing"
+    poll = select.poll()  # unlike select.select it knows no largest file descriptor
+    poll.register(process.stdout, select.POLLIN)
+    assert poll.poll(PATIENCE_S * 1e3), "the process says nothing"
     line: bytes = process.stdout.readline()
     return line
 
