@@ -130,7 +130,7 @@ def deployment(
         try:
             running = stack.enter_context(
                 deploy(
-                    edgeai_session.backend_of(edgeai_version),
+                    edgeai_session.backends.of(edgeai_version),
                     edgeai_session.deployment_spec(strategy, edgeai_version),
                 )
             )

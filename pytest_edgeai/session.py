@@ -7,14 +7,13 @@ first test asks for the matrix, so that a run of other tests never pays for it.
 from __future__ import annotations
 
 import random
-import secrets
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from pytest_edgeai import scratch
+from pytest_edgeai.backends import Backends
 from pytest_edgeai.errors import ReportError
 from pytest_edgeai.matrix.schedule import place_again, schedule
 from pytest_edgeai.matrix.strategies import PlannedTrial, Strategy
@@ -25,7 +24,7 @@ from pytest_edgeai.selection import Registered, Selection
 from pytest_edgeai.settings import Settings
 from pytest_edgeai.store import default_root
 from pytest_edgeai.tiers.allotment import Allotment, allot
-from pytest_edgeai.tiers.backend import Backend, BackendContext, DeploymentSpec
+from pytest_edgeai.tiers.backend import DeploymentSpec
 from pytest_edgeai.tiers.placements import Placement
 from pytest_edgeai.tiers.sharing import share_among_nodes
 
@@ -34,8 +33,7 @@ if TYPE_CHECKING:
     from pytest_edgeai.operators.preparation import Plan, Prepared
     from pytest_edgeai.operators.worker import Failure, Progress
     from pytest_edgeai.stats.looks import Looks
-    from pytest_edgeai.tiers.backend import BackendFactory, Cause
-    from pytest_edgeai.tiers.specs import Topology
+    from pytest_edgeai.tiers.backend import Cause
 
 Held = TypeVar("Held")
 
@@ -97,11 +95,9 @@ class MeasuringSession:
     """Whether all that the settings ask for was selected, so that what another version has in addition is missing."""
     arguments: tuple[str, ...] = ()
     """What pytest was called with."""
-    other_backend: Backend | None = None
-    """What runs the tiers for that commit's trials, where its own servers do."""
     log: TrialLog | None = None
     """Where the requests of each trial are kept as soon as it is over."""
-    _backend: Backend | None = None
+    backends: Backends = field(init=False)
     _chance: random.Random = field(init=False)
     _stack: ExitStack = field(default_factory=ExitStack)
 
@@ -116,6 +112,7 @@ class MeasuringSession:
         operators = self.registered.operators.items()
         bound = {name: operator.bind(topology, self.allotments) for name, operator in operators}
         self.registered = replace(self.registered, operators=bound)
+        self.backends = Backends(self.settings, self.registered.backends, self._stack)
 
     @property
     def records(self) -> dict[PlannedTrial, TrialRecord]:
@@ -137,71 +134,9 @@ class MeasuringSession:
         registered, seed, idle_s = self.registered, self.settings.training_seed, self.settings.build_idle_s
         return Plan(root, registered.subjects, registered.operators, self.host, seed, idle_s)
 
-    @property
-    def backend(self) -> Backend:
-        """What runs the tiers."""
-        assert self._backend is not None, "the plugin opens it when collection is finished"
-        return self._backend
-
-    def backend_of(self, version: str) -> Backend:
-        """What runs the tiers for trials of this version, which is empty, or of the other one."""
-        return self.other_backend if version and self.other_backend is not None else self.backend
-
     def hold(self, context: AbstractContextManager[Held]) -> Held:
         """Enter a context that is left when the session is closed."""
         return self._stack.enter_context(context)
-
-    def open_backend(self, note: Callable[[str], None]) -> None:
-        """Make the backend.
-
-        Parameters
-        ----------
-        note
-            Is told about what takes long.
-
-        Raises
-        ------
-        SettingsError
-            It is unknown or cannot run these tiers.
-        """
-        scratch.sweep()
-        site = replace(self._site(self.settings.topology, self.allotments), note=note)
-        self._backend = self._opened(self.settings.backend, site, self.registered.backends)
-
-    def open_other_backend(
-        self, name: str, topology: Topology, allotments: Mapping[str, Allotment], search_path: tuple[str, ...]
-    ) -> None:
-        """Make the backend for the trials of the other version.
-
-        Parameters
-        ----------
-        name
-            Of one of this package's backends.
-        topology, allotments
-            The other version's.
-        search_path
-            Where its servers look for modules first.
-
-        Raises
-        ------
-        SettingsError
-            It cannot run these tiers.
-        """
-        site = replace(self._site(topology, allotments), search_path=search_path)
-        self.other_backend = self._opened(name, site, {})
-
-    def _site(self, topology: Topology, allotments: Mapping[str, Allotment]) -> BackendContext:
-        folder = self.hold(scratch.folder("edgeai-session-"))
-        wire, image = self.settings.measurement.chosen_wire, self.settings.image
-        return BackendContext(topology, allotments, self.placements, secrets.token_hex(4), folder, image, wire=wire)
-
-    def _opened(self, name: str, site: BackendContext, registered: Mapping[str, BackendFactory]) -> Backend:
-        from pytest_edgeai.tiers.registry import open_backend
-
-        backend = open_backend(name, site, registered)
-        if isinstance(backend, AbstractContextManager):
-            self.hold(backend)
-        return backend
 
     @property
     def wanted(self) -> tuple[tuple[str, str], ...]:
@@ -372,7 +307,7 @@ class MeasuringSession:
 
     def describe(self) -> SessionPlan:
         """What is to be measured, and how, as known by now."""
-        backend = self._backend
+        backend = self.backends.own
         return SessionPlan(
             settings=self.settings,
             settings_file=self.settings_file,

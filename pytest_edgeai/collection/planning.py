@@ -117,7 +117,7 @@ def _open(session: pytest.Session, state: State, edgeai: MeasuringSession) -> No
     if edgeai.trials:
         edgeai.hold(only_session(state.options.wait_s, lambda sentence: note(config, sentence)))
         state.interruption = heed_signals(config)
-    edgeai.open_backend(lambda sentence: note(config, sentence))
+    edgeai.backends.open(edgeai.placements, edgeai.allotments, lambda sentence: note(config, sentence))
     if edgeai.trials and not is_broken(session):
         from pytest_edgeai.reporting.files import ReportFolder
 

@@ -99,7 +99,7 @@ def open_servers(session: MeasuringSession, other: OtherVersion, checkout: Check
         alone = allot(topology.tiers, session.host.cores, session.host.memory_bytes)
         allotments = share_among_nodes(alone, session.selection.placements, topology, session.host.cores)
         path = tuple(map(str, checkout.search_path))
-        session.open_other_backend(BACKEND, topology, allotments, path)
+        session.backends.open_other(BACKEND, session.placements, topology, allotments, path)
     except EdgeAIError as error:
         raise VersionError(f"the tiers of {label} cannot be used here: {error}") from None
     ours = tier_conditions(session.settings.topology, session.allotments, code_digest(SERVERS))
