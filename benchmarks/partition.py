@@ -213,14 +213,12 @@ class _Chain:
 
     def stages(self) -> list[Stage]:
         """What is known of the tiers before anything is served."""
-        stages = []
-        for tier in self._placement.tiers:
-            given = self._allotments[tier]
-            costs_s = measure_prefix_s(
-                self._whole.path, self._graph, self._whole.batches, threads=given.threads, runs=20
-            )
-            stages.append(Stage([cost_s * given.compute_scale for cost_s in costs_s], self._rate_bps))
-        return stages
+        given = [self._allotments[tier] for tier in self._placement.tiers]
+        costs_s = {
+            threads: measure_prefix_s(self._whole.path, self._graph, self._whole.batches, threads=threads)
+            for threads in {one.threads for one in given}
+        }
+        return [Stage([cost_s * one.compute_scale for cost_s in costs_s[one.threads]], self._rate_bps) for one in given]
 
     def in_turns_s(self, cuts: Iterable[Cut]) -> tuple[dict[Cut, float], float]:
         """Medians of cuts that are served side by side, request by request, so that what slows the host hits all.

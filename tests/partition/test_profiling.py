@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -11,8 +13,8 @@ import pytest
 from pytest_edgeai.arrays import Array
 from pytest_edgeai.partition import splitting
 from pytest_edgeai.partition.equivalence import compare
-from pytest_edgeai.partition.graph import Graph, PartitionError
-from pytest_edgeai.partition.profiling import measure_prefix_s
+from pytest_edgeai.partition.graph import Graph, PartitionError, Role
+from pytest_edgeai.partition.profiling import is_repeated, measure_prefix_s
 from pytest_edgeai.partition.running import completed, cuts_of, open_session, values_of
 from pytest_edgeai.partition.splitting import save, split
 from tests.partition.graphs import WIDTH, model_of
@@ -144,3 +146,82 @@ def test_a_graph_whose_weights_are_beside_it_is_cut_and_measured_and_its_parts_k
         beside = [part.with_name(splitting.WEIGHTS_NAME) for part in parts]
         assert sum(path.stat().st_size for path in beside if path.exists()) >= 4 * SIZE * 10 * SIZE
         compare(whole, parts, [feeds]).check(quantized=False)
+
+
+@pytest.mark.parametrize(
+    ("rounds_s", "enough"),
+    [([], False), ([1.0, 1.0], False), ([1.0, 1.04, 9.0], True), ([1.0, 1.06, 1.06], False), ([3.0, 3.0, 1.0], False)],
+)
+def test_a_fast_round_counts_when_another_one_repeats_it(rounds_s: list[float], enough: bool) -> None:
+    assert is_repeated(rounds_s) == enough
+
+
+class SlowAtFirst(Sequence[dict[str, Array]]):
+    """Batches of one, after some that take far longer, as on a host that is busy for a moment."""
+
+    def __init__(self, slow: int) -> None:
+        self._left = slow
+
+    def __len__(self) -> int:
+        return 1
+
+    def __getitem__(self, _: Any) -> Any:
+        self._left -= 1
+        return {"x": np.ones((64 if self._left >= 0 else 1, SIZE * 10), np.float32)}
+
+
+def test_a_moment_in_which_a_run_takes_longer_does_not_count(uneven: Path) -> None:
+    graph = Graph.read(onnx.load(uneven))
+    always_s = measure_prefix_s(uneven, graph, SlowAtFirst(10_000))[-1]
+    for_a_moment_s = measure_prefix_s(uneven, graph, SlowAtFirst(15))[-1]
+    assert for_a_moment_s < 0.5 * always_s
+
+
+@pytest.mark.parametrize("is_int8", [False, True])
+def test_a_convolution_is_counted_where_it_stands_whatever_layout_it_is_computed_in(
+    tmp_path: Path, is_int8: bool
+) -> None:
+    """With channels in blocks every tensor gets a new name, and activations are fused into what is before them."""
+    path = tmp_path / "convolutions.onnx"
+    onnx.save(_convolutions(is_int8=is_int8), path)
+    graph = Graph.read(onnx.load(path))
+    prefix_s = measure_prefix_s(path, graph, [{"x": np.ones((1, 16, 64, 64), np.float32)}])
+    main = [node.op_type for node, role in zip(graph.nodes, graph.roles, strict=True) if role is Role.MAIN]
+    _, large, _ = (number for number, kind in enumerate(main) if kind == "Conv")
+    assert prefix_s[large + 1] - prefix_s[large] > 0.5 * prefix_s[-1]
+
+
+def _convolutions(*, is_int8: bool) -> onnx.ModelProto:
+    """A large convolution between two small ones, each with an activation; int8 in the form of Q and DQ nodes."""
+    helper, kind = onnx.helper, onnx.TensorProto.FLOAT
+    generator = np.random.default_rng(0)
+    nodes, weights, last = [], [], "x"
+
+    def add(operator: str, inputs: list[str], output: str, **attributes: Any) -> str:
+        nodes.append(helper.make_node(operator, inputs, [output], name=f"{output}_node", **attributes))
+        return output
+
+    def constant(name: str, values: Any) -> str:
+        weights.append(onnx.numpy_helper.from_array(np.asarray(values), name))
+        return name
+
+    def rounded(name: str) -> str:
+        """The same tensor by way of int8."""
+        scale = [constant(f"{name}_scale", np.float32(0.05)), constant(f"{name}_zero", np.int8(0))]
+        add("QuantizeLinear", [name, *scale], f"{name}_quantized")
+        return add("DequantizeLinear", [f"{name}_quantized", *scale], f"{name}_rounded")
+
+    for number, (size, before, after) in enumerate([(1, 16, 64), (5, 64, 64), (1, 64, 16)]):
+        weight = constant(f"w{number}", generator.normal(0, 0.1, (after, before, size, size)).astype(np.float32))
+        inputs = [rounded(last), rounded(weight)] if is_int8 else [last, weight]
+        made = add("Conv", inputs, f"c{number}", pads=[size // 2] * 4)
+        last = add("Relu", [rounded(made) if is_int8 else made], f"r{number}")
+    add("ReduceMean", [last], "y", axes=[2, 3], keepdims=0)
+    graph = helper.make_graph(
+        nodes,
+        "convolutions",
+        [helper.make_tensor_value_info("x", kind, [1, 16, 64, 64])],
+        [helper.make_tensor_value_info("y", kind, [1, 16])],
+        weights,
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
