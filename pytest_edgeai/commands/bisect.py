@@ -258,7 +258,9 @@ def _conclusion(
         return [f"whether {last.label} is worse than {good.label} cannot be told: {answers[-1]['reason']}"]
     if found.outcome == "skipped":
         names = [f"  {commits[number - 1].label}" for number in found.suspects]
-        return ["the first commit that is worse is one of these, of which all but the last cannot be judged:", *names]
+        doubt = [] if found.confirmed else ["  it is not shown that the last one is worse than the last good commit"]
+        said = "the first commit that is worse is one of these, of which all but the last cannot be judged:"
+        return [said, *names, *doubt]
     guilty = commits[found.suspects[0] - 1]
     about = [one for one in answers if one["commit"] == guilty.digest]
     lines = [f"{guilty.digest} is the first commit that is worse", f"  {guilty.subject}"]

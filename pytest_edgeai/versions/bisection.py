@@ -2,8 +2,8 @@
 
 Commits are numbered from 0, which is known to be good, in the order of their history. A bisection trusts each answer,
 and one that is wrong leads it to a wrong commit. Two answers decide what is found in the end: that about the commit,
-and that about the last good one before it. So these two are compared with each other, and where they do not differ,
-both are asked about again, with more effort.
+and that about the last good one before it. So these two are compared with each other, also where commits between them
+cannot be judged, and where they do not differ, both are asked about again, with more effort.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Found:
     suspects
         The numbers of the commits among which is the first one that is worse; one if it is found.
     confirmed
-        Whether the commit found is also worse than the last good one before it.
+        Whether the commit found, or the last of the suspects, is also worse than the last good one before it.
     marks
         What is known of each commit that was looked at.
     """
@@ -95,14 +95,14 @@ def find_first_worse(last: int, judge: Judge) -> Found:
         while (number := next_commit(last, marks)) is not None:
             marks[number] = _asked(judge, number, 0, effort)
         low, high = bounds(last, marks)
-        if high - low > 1:
-            return Found("skipped", tuple(range(low + 1, high + 1)), marks=marks)
+        outcome: Literal["found", "skipped"] = "found" if high - low == 1 else "skipped"
+        suspects = tuple(range(low + 1, high + 1))
         # Against the good commit it was asked about before: only more effort can give another answer.
         if _asked(judge, high, low, effort if low else min(effort + 1, MOST_EFFORT)) == "bad":
-            return Found("found", (high,), confirmed=True, marks=marks)
+            return Found(outcome, suspects, confirmed=True, marks=marks)
         effort += 1
         if effort > MOST_EFFORT:
-            return Found("found", (high,), marks=marks)
+            return Found(outcome, suspects, marks=marks)
         for number in (high, low):
             if number:
                 marks[number] = _asked(judge, number, 0, effort)

@@ -44,17 +44,27 @@ def test_right_answers_find_the_commit_in_as_many_steps_as_were_said(worse: list
     assert asked[-1][2] == (1 if asked[-1][1] == 0 else 0), "what was asked before is asked with more effort"
 
 
-@given(histories(), st.data())
-def test_commits_that_are_broken_are_stepped_over(worse: list[bool], data: st.DataObject) -> None:
+@given(histories(), st.data(), st.integers(0, MOST_EFFORT - 1))
+def test_commits_that_are_broken_are_stepped_over(worse: list[bool], data: st.DataObject, wrong_answers: int) -> None:
+    """Also where some first answers about others are wrong, beside broken commits or not."""
     last = len(worse)
     broken = data.draw(st.sets(st.integers(1, max(1, last - 1)), max_size=last - 1)) - {last}
-    found = find_first_worse(last, lambda number, base, _: "broken" if number in broken else mark(worse, number, base))
+    others = sorted(set(range(1, last)) - broken)
+    wrong = data.draw(st.sets(st.sampled_from(others), max_size=wrong_answers)) if others else set()
+
+    def judge(number: int, base: int, effort: int) -> Mark:
+        if number in broken:
+            return "broken"
+        truth = mark(worse, number, base)
+        return truth if effort or base or number not in wrong else "good" if truth == "bad" else "bad"
+
+    found = find_first_worse(last, judge)
     guilty = first_worse(worse)
     # What can be known: it is after the last good commit that is not broken, and no later than the first bad such one.
     low = max((n for n in range(1, guilty) if n not in broken), default=0)
     high = min(n for n in range(guilty, last + 1) if n not in broken)
     assert found.suspects == tuple(range(low + 1, high + 1))
-    assert found.outcome == ("found" if high - low == 1 else "skipped")
+    assert (found.outcome, found.confirmed) == ("found" if high - low == 1 else "skipped", True)
 
 
 @given(histories(), st.data())
