@@ -46,7 +46,7 @@ def main(arguments: Sequence[str]) -> int:
     with tempfile.TemporaryDirectory(prefix="two-commits-") as scratch:
         clone = Path(scratch) / "clone"
         subprocess.run(["git", "clone", "--quiet", str(ROOT), str(clone)], check=True)
-        _replace(clone / SPTQ, "        import onnx\n", "        # Quantized layer by layer.\n        import onnx\n")
+        _replace(clone / SPTQ, "from __future__", "# Quantized layer by layer.\nfrom __future__")
         _commit(clone, "A comment")
         expected = _measure(clone, options.models, options.tiers, set())
         graphs = clone / GRAPHS
