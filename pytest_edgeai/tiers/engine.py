@@ -40,10 +40,7 @@ class EngineError(TierError):
 
 def socket_is_there() -> bool:
     """Whether it is worth asking for an engine: somebody named one, or the usual socket exists. Imports nothing."""
-    host = os.environ.get("DOCKER_HOST", "")
-    if host.startswith("unix://"):
-        return Path(host.removeprefix("unix://")).exists()
-    named = bool(host) or "DOCKER_CONTEXT" in os.environ
+    named = "DOCKER_HOST" in os.environ or "DOCKER_CONTEXT" in os.environ
     return named or _SOCKET.exists() or (contexts.config_folder() / "contexts").exists()
 
 

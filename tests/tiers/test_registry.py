@@ -8,7 +8,7 @@ import pytest
 from pytest_edgeai.errors import SettingsError
 from pytest_edgeai.tiers.backend import Backend, BackendContext, TierError
 from pytest_edgeai.tiers.process import ProcessBackend
-from pytest_edgeai.tiers.registry import check_backend, known_backends, open_backend, usual_backend
+from pytest_edgeai.tiers.registry import check_backend, known_backends, open_backend
 from pytest_edgeai.tiers.remote import RemoteBackend
 
 from .conftest import make_site
@@ -17,16 +17,6 @@ from .conftest import make_site
 def test_auto_is_the_embedded_default_without_an_engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/no.sock")
     assert isinstance(open_backend("auto", make_site(tmp_path), {}), ProcessBackend)
-
-
-def test_a_socket_that_is_not_there_is_no_engine_before_one_is_asked(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    topology = make_site(tmp_path).topology
-    monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/some.sock")
-    assert usual_backend(topology) == "process"
-    tmp_path.joinpath("some.sock").touch()
-    assert usual_backend(topology) == "docker"
 
 
 def test_every_backend_of_ours_keeps_the_protocol(tmp_path: Path) -> None:
