@@ -109,7 +109,9 @@ def test_what_differs_takes_more_trials_than_usual_and_nothing_else_does(reposit
 
 def test_what_five_trials_cannot_decide_gets_more_until_it_is_decided(repository: Project) -> None:
     """All five pairs of both strategies have one sign: as rare as 1 in 16 by chance, which is not rare enough."""
-    repository.settings(AGAINST.replace("replicates = 6", "replicates = 5").replace("s = 1\n", "s = 16\n"))
+    # On a host that is busy, the change is not much more than the 100 % that other tests ask for.
+    settings = AGAINST.replace("min_change = 1.0", "min_change = 0.2").replace("s = 1\n", "s = 16\n")
+    repository.settings(settings.replace("replicates = 6", "replicates = 5"))
     repository.path.joinpath("rounded.py").write_text(WORSE, encoding="utf-8")
     result = repository.run("--benchmark-only", "--edgeai-against=main")
     assert result.ret == 1
