@@ -43,13 +43,13 @@ from pytest_edgeai.measure.answers import wait_of
 from pytest_edgeai.measure.host import this_host
 from pytest_edgeai.operators import registry
 from pytest_edgeai.operators.memory import peak_memory_bytes, reset_peak_memory
+from pytest_edgeai.operators.partition import StageParameters, measured_stages
 from pytest_edgeai.operators.preparation import Plan
 from pytest_edgeai.operators.worker import Failure, Progress, prepare_all
 from pytest_edgeai.partition.choosing import MESSAGE_BYTES, Stage, best, halves, predicted_s
 from pytest_edgeai.partition.cuts import Cut, find_cuts
 from pytest_edgeai.partition.equivalence import Equivalence, compare
 from pytest_edgeai.partition.graph import Graph, PartitionError
-from pytest_edgeai.partition.profiling import measure_prefix_s
 from pytest_edgeai.partition.running import completed, cuts_of
 from pytest_edgeai.partition.splitting import save, split
 from pytest_edgeai.serving.pipeline import NextPart, Pipeline
@@ -213,12 +213,12 @@ class _Chain:
 
     def stages(self) -> list[Stage]:
         """What is known of the tiers before anything is served."""
-        given = [self._allotments[tier] for tier in self._placement.tiers]
-        costs_s = {
-            threads: measure_prefix_s(self._whole.path, self._graph, self._whole.batches, threads=threads)
-            for threads in {one.threads for one in given}
-        }
-        return [Stage([cost_s * one.compute_scale for cost_s in costs_s[one.threads]], self._rate_bps) for one in given]
+        allotted = (self._allotments[tier] for tier in self._placement.tiers)
+        tiers = [
+            StageParameters(threads=one.threads, compute_scale=one.compute_scale, rate_bps=self._rate_bps)
+            for one in allotted
+        ]
+        return measured_stages(self._whole.path, self._graph, self._whole.batches, tiers)
 
     def in_turns_s(self, cuts: Iterable[Cut]) -> tuple[dict[Cut, float], float]:
         """Medians of cuts that are served side by side, request by request, so that what slows the host hits all.

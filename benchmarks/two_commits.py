@@ -48,13 +48,13 @@ def main(arguments: Sequence[str]) -> int:
         subprocess.run(["git", "clone", "--quiet", str(ROOT), str(clone)], check=True)
         _replace(clone / SPTQ, "from __future__", "# Quantized layer by layer.\nfrom __future__")
         _commit(clone, "A comment")
-        expected = _measure(clone, options.models, options.tiers, set())
+        comment_is_right = _measure(clone, options.models, options.tiers, set())
         graphs = clone / GRAPHS
         given = "            op_type_dict=None if"
         _replace(graphs, given, f"            op_name_dict=_largest(model),\n{given}")
         graphs.write_text(graphs.read_text(encoding="utf-8") + LARGEST, encoding="utf-8")
         _commit(clone, "sptq leaves the largest layers float")
-        return 0 if _measure(clone, options.models, options.tiers, {"sptq"}) and expected else 1
+        return 0 if _measure(clone, options.models, options.tiers, {"sptq"}) and comment_is_right else 1
 
 
 def _replace(path: Path, old: str, new: str) -> None:

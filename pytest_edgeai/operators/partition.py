@@ -23,6 +23,7 @@ from pytest_edgeai.tiers.allotment import Allotment
 from pytest_edgeai.tiers.specs import Spec, Topology
 
 if TYPE_CHECKING:
+    from pytest_edgeai.partition.choosing import Stage
     from pytest_edgeai.partition.cuts import Cut
     from pytest_edgeai.partition.graph import Graph
     from pytest_edgeai.partition.splitting import Coding
@@ -185,7 +186,6 @@ class Partition(Operator[PartitionParameters]):
     ) -> tuple[tuple[Cut, ...], float | None]:
         from pytest_edgeai.partition import choosing
         from pytest_edgeai.partition.graph import PartitionError
-        from pytest_edgeai.partition.profiling import measure_prefix_s
 
         given, parts = self.parameters, len(self.tiers)
         if given.cut == "half":
@@ -206,19 +206,7 @@ class Partition(Operator[PartitionParameters]):
         if given.stages is None or len(given.stages) != parts:
             raise PartitionError(f"cut = 'best' needs the tiers of {given.chain} in the topology, or stages for them")
         job.stage("profiling")
-        path = job.folder / GRAPH_NAME
-        prefixes = {
-            threads: measure_prefix_s(path, graph, batches, threads=threads)
-            for threads in {stage.threads for stage in given.stages}
-        }
-        stages = [
-            choosing.Stage(
-                [cost_s * stage.compute_scale for cost_s in prefixes[stage.threads]],
-                stage.rate_bps or float("inf"),
-                stage.delay_s,
-            )
-            for stage in given.stages
-        ]
+        stages = measured_stages(job.folder / GRAPH_NAME, graph, batches, given.stages)
         ratio = _WIRE_RATIO[given.compression]
         chosen = choosing.best(cuts, stages, ratio, choosing.MESSAGE_BYTES)
         return chosen, choosing.predicted_s(chosen, stages, ratio, choosing.MESSAGE_BYTES)
@@ -263,6 +251,36 @@ class Partition(Operator[PartitionParameters]):
             shutil.move(job.assets / asset.name, part_folder(job.folder, 0))
         for path in (*job.folder.glob(f"{GRAPH_NAME}*"), job.folder / FILE_NAME):
             path.unlink()
+
+
+def measured_stages(
+    path: Path, graph: Graph, batches: Sequence[Mapping[str, Array]], tiers: Sequence[StageParameters]
+) -> list[Stage]:
+    """What is known of the tiers of a chain before anything is served: the graph is profiled here for each of them.
+
+    Parameters
+    ----------
+    path, graph
+        The graph's file, and the same as it was read.
+    batches
+        Inputs, each a batch of one.
+    tiers
+        The tiers; those with as many threads share a profile.
+    """
+    from pytest_edgeai.partition.choosing import Stage
+    from pytest_edgeai.partition.profiling import measure_prefix_s
+
+    prefixes = {
+        threads: measure_prefix_s(path, graph, batches, threads=threads) for threads in {one.threads for one in tiers}
+    }
+    return [
+        Stage(
+            [cost_s * one.compute_scale for cost_s in prefixes[one.threads]],
+            one.rate_bps or float("inf"),
+            one.delay_s,
+        )
+        for one in tiers
+    ]
 
 
 def _write(model: Any, graph: Graph, chosen: Sequence[Cut], scratch: Path, codings: Mapping[str, Coding]) -> list[Path]:
