@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 from pytest_edgeai.errors import SettingsError
 from pytest_edgeai.serving.pipeline import Pipeline, PipelineError
-from pytest_edgeai.subjects import ExampleSource, SubjectModel, files
-from pytest_edgeai.subjects.files import SUFFIXES, FileExamples
+from pytest_edgeai.subjects import ExampleSource, SubjectError, SubjectModel, files
+from pytest_edgeai.subjects.files import REFERENCE, SUFFIXES, FileExamples, array_names
+from pytest_edgeai.subjects.graphs import GraphError, inputs_of
 
 if TYPE_CHECKING:
     from pytest_edgeai.settings_tables import DeclaredSubject
@@ -48,6 +49,8 @@ def subject_of(name: str, declared: DeclaredSubject, where: str) -> SubjectModel
         if path is not None and path.suffix not in SUFFIXES:
             raise SettingsError(f"{where}.{key}: {path.name} is none of {', '.join(SUFFIXES)}")
     read = tuple(path for path in (declared.examples, declared.calibration) if path is not None)
+    if pipeline.preprocess is None:
+        _check_arrays(declared, where)
     source = FileExamples(declared.examples, declared.calibration, pipeline.preprocess)
     try:
         return SubjectModel(
@@ -61,3 +64,20 @@ def subject_of(name: str, declared: DeclaredSubject, where: str) -> SubjectModel
         )
     except ValueError as error:
         raise SettingsError(f"{where}: {error}") from None
+
+
+def _check_arrays(declared: DeclaredSubject, where: str) -> None:
+    """Refuse tensors that are not named after the graph's inputs."""
+    for key, path in (("examples", declared.examples), ("calibration", declared.calibration)):
+        if path is None or path.suffix != ".npz":
+            continue
+        try:
+            inputs, arrays = set(inputs_of(declared.graph).shapes), set(array_names(path))
+        except (GraphError, SubjectError) as error:
+            raise SettingsError(f"{where}.{key if isinstance(error, SubjectError) else 'graph'}: {error}") from None
+        if inputs != arrays:
+            raise SettingsError(
+                f"{where}.{key}: {path.name} has the arrays {', '.join(sorted(arrays)) or 'none'}, and the inputs of "
+                f"{declared.graph.name} are {', '.join(sorted(inputs))}: name each array after the input that it is "
+                f"for, and the right answers {REFERENCE!r}"
+            )

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, TypeVar
+from zipfile import BadZipFile
 
 import numpy as np
 
@@ -61,8 +62,23 @@ class FileExamples:
             return list(_READERS[path.suffix](path, self.preprocess))
         except SubjectError:
             raise
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, BadZipFile) as error:
             raise SubjectError(f"{path} cannot be read: {type(error).__name__}: {error}") from None
+
+
+def array_names(path: Path) -> tuple[str, ...]:
+    """The names of the arrays in an `.npz` file but for the references, of which none is read.
+
+    Raises
+    ------
+    SubjectError
+        The file cannot be read.
+    """
+    try:
+        with np.load(path) as file:
+            return tuple(name for name in file.files if name != REFERENCE)
+    except (OSError, ValueError, AttributeError, BadZipFile) as error:  # another kind of file is an array, or pickled
+        raise SubjectError(f"{path} cannot be read as an .npz file: {error}") from None
 
 
 def divided(every: Sequence[T], split: Split, what: str) -> list[T]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -100,6 +101,31 @@ def test_examples_that_do_not_fit_the_graph_say_so(price: Project) -> None:
     result = price.run("--benchmark-only")
     assert result.ret == 1
     result.stdout.fnmatch_lines(["*the graph cannot run on calibration examples: *"])
+
+
+@pytest.mark.parametrize(
+    ("arrays", "sentence"),
+    [
+        (
+            {"x": np.zeros((20, WIDTH), np.float32), "labels": np.arange(20.0)},
+            "*edgeai.toml: subjects.price.examples: houses.npz has the arrays labels, x, and the inputs of price.onnx "
+            "are x: name each array after the input that it is for, and the right answers 'reference'*",
+        ),
+        ({"reference": np.arange(20.0)}, "*houses.npz has the arrays none, and the inputs of price.onnx are x: *"),
+        (None, "*subjects.price.examples: *houses.npz cannot be read as an .npz file: *"),
+    ],
+)
+def test_arrays_that_are_no_inputs_of_the_graph_are_refused_at_collection(
+    price: Project, arrays: dict[str, np.ndarray[Any, Any]] | None, sentence: str
+) -> None:
+    path = price.path / "models" / "houses.npz"
+    if arrays is None:
+        path.write_bytes(b"not a zip file")
+    else:
+        np.savez(path, **arrays)
+    result = price.run("--collect-only")
+    assert result.ret == 4, result.stdout.str()
+    result.stderr.fnmatch_lines([sentence])
 
 
 def test_images_of_a_table_and_lines_of_numbers_are_examples(tmp_path: Path) -> None:
