@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import compileall
 import concurrent.futures.process  # noqa: F401  # sessions in this process forget it, and what pickles by name must stay
 import gc
 import os
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
@@ -14,7 +12,6 @@ from typing import Any, Final
 import pytest
 from hypothesis import settings
 
-import pytest_edgeai
 from pytest_edgeai.measure.session_lock import FOLDER_VARIABLE
 
 HERE: Final = Path(__file__).parent
@@ -51,15 +48,6 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 # How long an example takes is the host's business.
 settings.register_profile("any host", deadline=None)
 settings.load_profile("any host")
-
-
-def pytest_configure(config: pytest.Config) -> None:
-    """Compile the package as pip does, where Python is told to write no bytecode.
-
-    Tests start hundreds of processes, and each of them would compile what it imports.
-    """
-    if sys.dont_write_bytecode and not hasattr(config, "workerinput"):
-        compileall.compile_dir(Path(pytest_edgeai.__file__).parent, quiet=2)
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
@@ -111,9 +99,15 @@ def _place(nodeid: str) -> int:
 
 @pytest.fixture(scope="session", autouse=True)
 def sessions_of_their_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Let processes that tests start know nothing of this run, and name a new folder for their lock."""
+    """Let processes that tests start know nothing of this run, and name a new folder for their lock.
+
+    Hundreds of them run pytest. Where they write no bytecode, each compiles the plugin again, and at its end
+    hypothesis' plugin imports hypothesis: together that is 40 % of what a session of toys takes.
+    """
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(FOLDER_VARIABLE, str(tmp_path_factory.mktemp("lock")))
-        for name in ("PYTEST_ADDOPTS", "PYTEST_XDIST_WORKER", "PYTEST_XDIST_WORKER_COUNT"):  # they are no workers of it
+        patch.setenv("PYTEST_ADDOPTS", "-p no:hypothesispytest")
+        for name in ("PYTEST_XDIST_WORKER", "PYTEST_XDIST_WORKER_COUNT"):  # they are no workers of it
             patch.delenv(name, raising=False)
+        patch.delenv("PYTHONDONTWRITEBYTECODE", raising=False)
         yield

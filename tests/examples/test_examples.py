@@ -79,7 +79,7 @@ EXAMPLES = {
 
 
 def environment(root: Path) -> dict[str, str]:
-    return {**os.environ, "EDGEAI_STORE": str(root / "store"), "PYTHONDONTWRITEBYTECODE": "1"}
+    return {**os.environ, "EDGEAI_STORE": str(root / "store")}
 
 
 @pytest.fixture(scope="module")

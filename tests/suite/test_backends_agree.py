@@ -57,7 +57,7 @@ def test_predictions(deployment, artifact, subject, strategy):
 
 
 @pytest.fixture(scope="module")
-def measured(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[dict[str, Any], dict[str, Any]]]:
+def measured(tmp_path_factory: pytest.TempPathFactory, store: Path) -> dict[str, tuple[dict[str, Any], dict[str, Any]]]:
     """By backend: results and predictions."""
     try:
         ensure_image(engine.connect(), ImageSpec(), print)
@@ -71,7 +71,8 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[dict[s
         for name, text in {"edgeai.toml": SETTINGS, "conftest.py": CONFTEST, "test_it.py": SUITE}.items():
             (project / name).write_text(text, encoding="utf-8")
         command = [sys.executable, "-m", "pytest", "--rootdir", str(project), "-p", "no:cacheprovider"]
-        # Artifacts come from the store that all tests share. Images and sentences, float and int8.
+        command += ["--edgeai-store", str(store)]
+        # Images and sentences, float and int8.
         command += ["--edgeai-backend", backend, "-k", " or ".join(STRATEGIES)]
         environment = {**os.environ, "PYTHONPATH": str(ROOT)}
         done = subprocess.run(

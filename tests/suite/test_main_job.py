@@ -45,7 +45,7 @@ class Session:
         return found
 
 
-def _measure(folder: Path, *options: str) -> Session:
+def _measure(folder: Path, store: Path, *options: str) -> Session:
     reports = folder / "reports"
     (folder / "edgeai.toml").write_text(ANY_HOST, encoding="utf-8")
     command = [sys.executable, "-m", "pytest", str(ROOT / "suites"), "--benchmark-only", "-p", "no:cacheprovider"]
@@ -53,7 +53,7 @@ def _measure(folder: Path, *options: str) -> Session:
         "--edgeai-backend",
         "process",
         "--edgeai-store",
-        str(folder / "store"),
+        str(store),
         "--edgeai-report",
         str(reports),
         *options,
@@ -84,8 +84,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def session(folder: Path) -> Session:
-    return _measure(folder, "--edgeai-replicates", "1")
+def session(folder: Path, store: Path) -> Session:
+    return _measure(folder, store, "--edgeai-replicates", "1")
 
 
 def test_every_strategy_is_measured_and_passes(session: Session) -> None:
@@ -128,9 +128,9 @@ def test_provenance_says_what_quantized(session: Session) -> None:
     assert {provenance["engine"] for provenance in engines.values()} == {"neural-compressor"}
 
 
-def test_a_second_session_builds_nothing(session: Session, folder: Path) -> None:
+def test_a_second_session_builds_nothing(session: Session, folder: Path, store: Path) -> None:
     chosen = ("--edgeai-models", "bert", "--edgeai-tiers", "edge", "--edgeai-replicates", "1")
-    second = _measure(folder, *chosen)
+    second = _measure(folder, store, *chosen)
     assert second.exit_code == 0, second.output
     assert "building" in session.output
     assert "building" not in second.output
