@@ -67,14 +67,18 @@ def subject_of(name: str, declared: DeclaredSubject, where: str) -> SubjectModel
 
 
 def _check_arrays(declared: DeclaredSubject, where: str) -> None:
-    """Refuse tensors that are not named after the graph's inputs."""
+    """Refuse tensors that are not named after the graph's inputs, where these can be read."""
+    try:
+        inputs = set(inputs_of(declared.graph).shapes)
+    except GraphError:  # building says so
+        return
     for key, path in (("examples", declared.examples), ("calibration", declared.calibration)):
         if path is None or path.suffix != ".npz":
             continue
         try:
-            inputs, arrays = set(inputs_of(declared.graph).shapes), set(array_names(path))
-        except (GraphError, SubjectError) as error:
-            raise SettingsError(f"{where}.{key if isinstance(error, SubjectError) else 'graph'}: {error}") from None
+            arrays = set(array_names(path))
+        except SubjectError as error:
+            raise SettingsError(f"{where}.{key}: {error}") from None
         if inputs != arrays:
             raise SettingsError(
                 f"{where}.{key}: {path.name} has the arrays {', '.join(sorted(arrays)) or 'none'}, and the inputs of "

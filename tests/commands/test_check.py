@@ -104,23 +104,27 @@ def test_what_cannot_be_measured_is_told(
 
 
 @pytest.mark.parametrize(
-    ("arrays", "sentence"),
+    ("arrays", "what", "sentence"),
     [
-        ({"y": np.zeros((40, WIDTH), np.float32)}, "calibration example 0: input 'x' is missing"),
-        ({"x": np.zeros((40, WIDTH + 1), np.float32)}, f"input 'x' has shape [1, {WIDTH + 1}], not [1, {WIDTH}]"),
-        ({"x": np.zeros((40, WIDTH))}, "input 'x' has datatype FP64, not FP32"),
-        ({"x": np.zeros((4, WIDTH), np.float32)}, "has 4 examples, and 8 are needed"),
+        ({"y": np.zeros((40, WIDTH), np.float32)}, "settings", "has the arrays y, and the inputs of price.onnx are x"),
+        (
+            {"x": np.zeros((40, WIDTH + 1), np.float32)},
+            "price: examples",
+            f"input 'x' has shape [1, {WIDTH + 1}], not [1, {WIDTH}]",
+        ),
+        ({"x": np.zeros((40, WIDTH))}, "price: examples", "input 'x' has datatype FP64, not FP32"),
+        ({"x": np.zeros((4, WIDTH), np.float32)}, "price: examples", "has 4 examples, and 8 are needed"),
     ],
 )
 def test_examples_that_do_not_fit_are_told(
-    project: Path, arrays: dict[str, Any], sentence: str, capsys: pytest.CaptureFixture[str]
+    project: Path, arrays: dict[str, Any], what: str, sentence: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     count = len(next(iter(arrays.values())))
     np.savez(project / "houses.npz", reference=np.arange(float(count)), **arrays)
     code, found = told(capsys)
     assert code == 1
-    assert found["price: examples"]["level"] == "broken"
-    assert sentence in found["price: examples"]["sentence"]
+    assert found[what]["level"] == "broken"
+    assert sentence in found[what]["sentence"]
 
 
 @pytest.mark.filterwarnings("ignore:Only one class is present")

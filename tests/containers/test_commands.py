@@ -37,10 +37,17 @@ def test_image_build_says_which_base_is_missing(
     assert "EDGEAI_IMAGE_BASE" in said
 
 
+@pytest.fixture
+def without_packages(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave out pip's packages, which take seconds to install and to send: no server is started from these images."""
+    monkeypatch.setattr(image, "_install", lambda requirements, version, machine, target: target.mkdir())
+
+
 def test_the_tag_changes_with_the_content_and_with_nothing_else(
-    client: DockerClient, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    client: DockerClient, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
     before = image.ensure_image(client, ImageSpec(), print)
+    request.getfixturevalue("without_packages")
     changed = tmp_path / "Dockerfile"
     changed.write_text(Path("docker/Dockerfile").read_text(encoding="utf-8") + "LABEL changed=yes\n", encoding="utf-8")
     monkeypatch.setattr(image, "_DOCKERFILES", (changed,))
@@ -56,7 +63,9 @@ def test_the_tag_changes_with_the_content_and_with_nothing_else(
 
 
 @pytest.fixture
-def marked(client: DockerClient, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[str], str]:
+def marked(
+    client: DockerClient, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, without_packages: None
+) -> Callable[[str], str]:
     """Builds tier images whose content differs; each one's tag."""
 
     def build(mark: str) -> str:
@@ -96,6 +105,7 @@ def test_the_image_of_a_session_is_held_before_and_between_its_trials(
     assert before in tags(client)
 
 
+@pytest.mark.usefixtures("without_packages")
 def test_a_tier_image_needs_its_base_no_more(client: DockerClient) -> None:
     base = os.environ.get(image.BASE_VARIABLE) or image.DEFAULT_BASE
     like_it = client.containers.create(base, ["true"], network_mode="none")
@@ -111,6 +121,7 @@ def test_a_tier_image_needs_its_base_no_more(client: DockerClient) -> None:
     assert said == []
 
 
+@pytest.mark.usefixtures("without_packages")
 def test_what_a_build_that_was_broken_off_leaves_is_removed_once_it_cannot_go_on(
     client: DockerClient, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -142,6 +153,7 @@ def test_clean_removes_tier_images_and_leaves_the_store(
     assert not store.exists()
 
 
+@pytest.mark.usefixtures("without_packages")
 def test_a_build_that_fails_says_after_which_step(
     client: DockerClient, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

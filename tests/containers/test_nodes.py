@@ -51,7 +51,7 @@ def test_variants_in_containers_answer_without_the_one_that_was_killed(
             assert sum(span.duration_s for span in answer.spans) == pytest.approx(answer.latency_s)
             assert not answer.missing
         kill(deployment, "mobile[1]")
-        for label in range(CLASSES):
+        for label in (0, CLASSES - 1):  # until the engine's network gives up, seconds each
             answer = client.infer(NAME, one_hot(label))
             assert answer.outputs["labels"][0].tolist() == artifacts.summed([matrices[0], matrices[2]], label)[0]
             assert list(answer.missing) == ["mobile[1]"]

@@ -92,7 +92,7 @@ def test_accuracy_is_far_above_guessing(subject: SubjectModel) -> None:
     from models.train import accuracy
 
     examples = dataclasses.replace(subject.examples, generate=functools.partial(generated, subject.examples.generate))
-    measured = accuracy(dataclasses.replace(subject, examples=examples), subject.trained(), limit=300)
+    measured = accuracy(dataclasses.replace(subject, examples=examples), subject.trained(), limit=150)
     metric = str(subject.metrics[0])
     assert measured[metric] > BY_GUESSING[metric] + (100 - BY_GUESSING[metric]) / 2
     assert measured.get("top5", 100.0) >= measured[metric]
@@ -154,18 +154,18 @@ def test_training_learns(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     from models import train
 
     definition = importlib.import_module(f"models.{name}")
-    few = generated(definition.SUBJECT.examples.generate, "calibration")[:64]
+    few = generated(definition.SUBJECT.examples.generate, "calibration")[:32]
 
     def generate(split: Split) -> list[Example]:
         return list(few)
 
-    pairs = paraphrases.pairs("calibration")[:64]
+    pairs = paraphrases.pairs("calibration")[:32]
     monkeypatch.setattr(paraphrases, "pairs", lambda part, count=None: pairs)
     samples = dataclasses.replace(definition.SUBJECT.examples, generate=generate)
     subject = dataclasses.replace(definition.SUBJECT, examples=samples)
     torch.manual_seed(0)
     epochs = 3 if name == "bert" else 10  # an epoch of sentences is a course from the shortest on, of several passes
-    recipe = dataclasses.replace(train.RECIPES[name], epochs=epochs, batch=16)
+    recipe = dataclasses.replace(train.RECIPES[name], epochs=epochs, batch=8)
     lesson = recipe.lesson(subject, definition.build().train())
     done, losses = zip(*train.fit(lesson, recipe), strict=True)
     assert len(losses) >= 40
