@@ -17,7 +17,7 @@ SETTINGS = 'models = ["toy"]\noperators = ["identity"]\ntiers = ["edge"]\n' + PR
 )
 GATE = "\n[gate]  # wide, because these sessions are really timed, on a host that may be busy\nmin_change = 1.0\n"
 GATE += "must_see = 9.0\nmax_replicates = 1\n"
-DELAYED = SETTINGS + GATE + '\n[topology.links.mobile-edge]\nrate = "200 Mbit/s"\ndelay = "50 ms"\n'
+DELAYED = SETTINGS + GATE + '\n[topology.links.mobile-edge]\nrate = "200 Mbit/s"\ndelay = "20 ms"\n'
 ONE = "toy-identity-edge"
 
 
@@ -67,7 +67,7 @@ def test_a_slower_link_of_the_settings_is_seen_by_its_own_tiers_alone(repository
     assert row["outcome"] == "regression"
     assert row["latency"]["change"] > 1
     remarks = "\n".join(repository.results["comparison"]["remarks"])
-    assert "outside the artifacts, topology.links.mobile-edge.delay_s was 0.0 and is 0.05" in remarks
+    assert "outside the artifacts, topology.links.mobile-edge.delay_s was 0.0 and is 0.02" in remarks
 
 
 def test_servers_of_the_other_version_run_its_trials(repository: Project, with_plugin: Path) -> None:

@@ -51,7 +51,7 @@ def test_identity_and_sptq_are_green_and_sptq_is_neural_compressors(tmp_path: Pa
     # What a busy host does to latencies is not what is tested.
     tolerant = "link_share = 0.99\ncpu_wait = 1\nwaiting_requests = 1\nforeign_cores = 1000\nslow_host = 1000\n"
     (tmp_path / "edgeai.toml").write_text(f"[tolerances]\n{tolerant}", encoding="utf-8")
-    options = ("--edgeai-models", "bert", "--edgeai-tiers", "edge", "--edgeai-replicates", "1")
+    options = ("--edgeai-models", "resnext", "--edgeai-tiers", "edge", "--edgeai-replicates", "1")
     done = _session(tmp_path, *options)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "edgeai: 2 pass (green)" in done.stdout
