@@ -6,6 +6,7 @@ import os
 import secrets
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,6 +23,7 @@ from pytest_edgeai.tiers.specs import Hop, ImageSpec, Topology
 from tests.tiers.conftest import make_model
 
 if TYPE_CHECKING:
+    from docker.models.containers import Container
     from docker.models.networks import Network
     from docker.models.volumes import Volume
 
@@ -32,16 +34,42 @@ NAME = "tiny-identity"
 CORES = {"mobile": 4, "edge": 8, "cloud": 16}
 
 
+@dataclass(slots=True)
+class HeldImage:
+    """The usual tier image, which tests that build others leave on the engine: it takes long to build again."""
+
+    client: DockerClient
+    tag: str
+    holder: Container | None = None
+
+    def hold(self) -> None:
+        """Keep it where another one is built."""
+        self.holder = self.client.containers.create(self.tag, network_mode="none")
+
+    def release(self) -> None:
+        """Let it be removed where another one is built."""
+        if self.holder is not None:
+            self.holder.remove()
+            self.holder = None
+
+
 @pytest.fixture(scope="session")
-def client() -> DockerClient:
+def usual_image() -> Iterator[HeldImage]:
     try:
         connected = engine.connect()
-        ensure_image(connected, ImageSpec(), print)
+        held = HeldImage(connected, ensure_image(connected, ImageSpec(), print))
     except TierError as error:
         if os.environ.get("EDGEAI_REQUIRE_ENGINE"):
             raise
         pytest.skip(str(error))
-    return connected
+    held.hold()
+    yield held
+    held.release()
+
+
+@pytest.fixture(scope="session")
+def client(usual_image: HeldImage) -> DockerClient:
+    return usual_image.client
 
 
 @pytest.fixture(scope="session")

@@ -14,6 +14,7 @@ from pytest_edgeai.commands import cli
 from pytest_edgeai.tiers import engine, image
 from pytest_edgeai.tiers.containers import DockerBackend
 from pytest_edgeai.tiers.specs import ImageSpec
+from tests.containers.conftest import HeldImage
 
 if TYPE_CHECKING:
     from docker import DockerClient
@@ -83,7 +84,7 @@ def tags(client: DockerClient) -> set[str]:
 
 
 def test_of_tier_images_the_newest_is_kept_and_those_that_are_held(
-    client: DockerClient, marked: Callable[[str], str], capsys: pytest.CaptureFixture[str]
+    client: DockerClient, usual_image: HeldImage, marked: Callable[[str], str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     first = marked("one")
     holder = client.containers.create(first, network_mode="none")
@@ -91,18 +92,21 @@ def test_of_tier_images_the_newest_is_kept_and_those_that_are_held(
     assert {first, second} <= tags(client), "a container holds the first"
     holder.remove()
     third = marked("three")
-    assert tags(client) == {third}
+    assert tags(client) == {third, usual_image.tag}
     said = capsys.readouterr().out.splitlines()[-1]
     assert said.startswith("removed tier images that are no longer used: ")
     assert {first, second} <= set(said.partition(": ")[2].split(", "))
 
 
 def test_the_image_of_a_session_is_held_before_and_between_its_trials(
-    backend: DockerBackend, client: DockerClient, marked: Callable[[str], str]
+    backend: DockerBackend, usual_image: HeldImage, marked: Callable[[str], str]
 ) -> None:
     (before,) = {one.image for one in backend._engines.all}  # noqa: SLF001  # nobody else is told
+    assert before == usual_image.tag
+    usual_image.release()
     marked("other")
-    assert before in tags(client)
+    assert before in tags(usual_image.client)
+    usual_image.hold()
 
 
 @pytest.mark.usefixtures("without_packages")
@@ -139,9 +143,15 @@ def test_what_a_build_that_was_broken_off_leaves_is_removed_once_it_cannot_go_on
 
 
 def test_clean_removes_tier_images_and_leaves_the_store(
-    client: DockerClient, capsys: pytest.CaptureFixture[str], tmp_path: Path
+    client: DockerClient,
+    usual_image: HeldImage,
+    marked: Callable[[str], str],
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
 ) -> None:
-    image.ensure_image(client, ImageSpec(), print)
+    image.remove_images(client)
+    marked("cleaned")
+    capsys.readouterr()
     before, store = tags(client), tmp_path / "store"
     options = ["clean", "--images", "--root", str(tmp_path), "--store", str(store)]
     assert cli.main([*options, "--dry-run"]) == 0
@@ -149,7 +159,7 @@ def test_clean_removes_tier_images_and_leaves_the_store(
     assert tags(client) == before
     assert cli.main(options) == 0
     assert "removed 1 tier images" in capsys.readouterr().out
-    assert tags(client) == set()
+    assert tags(client) == {usual_image.tag}
     assert not store.exists()
 
 

@@ -147,7 +147,7 @@ def project(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, store: P
     monkeypatch.setenv("XDG_CACHE_HOME", str(store.parent / "cache"))
     monkeypatch.delenv("TOY_FAULT", raising=False)
     shutil.copy(Path(__file__).with_name("toy_models.py"), pytester.path)
-    pytester.makeini("[pytest]\npythonpath = .\n")
+    pytester.makeini("[pytest]\npythonpath = .\naddopts = -p no:hypothesispytest\n")
     pytester.makeconftest(CONFTEST)
     pytester.makepyfile(test_suite=SUITE)
     made = Project(pytester)
