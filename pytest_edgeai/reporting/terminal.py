@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import pytest
 
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
     from pytest_edgeai.matrix.strategies import Strategy
     from pytest_edgeai.measured import Measured
     from pytest_edgeai.verdicts.outcome import SessionOutcome, StrategyResult
+
+_TOLD_TOGETHER: Final = 3
+"""So many strategies that are invalid for reasons which differ in numbers alone have one line."""
 
 
 def write_skipped(reporter: pytest.TerminalReporter, strategies: Sequence[Strategy]) -> None:
@@ -111,12 +115,30 @@ def _write_failures(screen: Screen, measured: Measured, outcome: SessionOutcome)
         screen.sentence(f"artifact {model}-{operator} could not be made: {sentence}", red=True)
     for kind in STYLES:
         found = [one for one in outcome.results if one.verdict.outcome == kind and not one.verdict.green]
-        for result in found:
-            screen.sentence(_reason(result), red=result.verdict.fails, yellow=not result.verdict.fails)
+        for result, *alike in _alike(found, whole=screen.is_verbose):
+            fails = result.verdict.fails
+            screen.sentence(_reason(result), red=fails, yellow=not fails)
+            if alike:
+                names = ", ".join(one.strategy.id for one in alike)
+                sentence = f"and for a reason like it, with other numbers (in summary.md, here with -v): {names}"
+                screen.sentence(sentence, indent="  ", red=fails, yellow=not fails)
         if found and advice(kind):
             screen.sentence(f"What to do: {advice(kind)}.", indent="  ")
     if outcome.unwritten:
         screen.sentence(f"edgeai: {outcome.unwritten}", red=True)
+
+
+def _alike(results: Sequence[StrategyResult], *, whole: bool) -> list[list[StrategyResult]]:
+    """Group results whose trials were spoiled by the same kind of thing, as all are on a host that is busy."""
+    kinds: dict[str, list[StrategyResult]] = {}
+    for one in results:
+        is_spoiled = one.verdict.outcome == "invalid" and not whole
+        kind = re.sub(r"[\d.]+", "#", one.verdict.reason.partition(": ")[0]) if is_spoiled else one.strategy.id
+        kinds.setdefault(kind, []).append(one)
+    parts: list[list[StrategyResult]] = []
+    for some in kinds.values():
+        parts += [some] if len(some) >= _TOLD_TOGETHER else [[one] for one in some]
+    return parts
 
 
 def _reason(result: StrategyResult) -> str:

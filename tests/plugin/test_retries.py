@@ -147,6 +147,25 @@ def test_fewer_than_three_valid_trials_are_invalid_and_a_failed_test(project: Pr
     assert strategies(project)["toy-worse-edge"]["accuracy"]["value"] > 0
 
 
+def test_what_spoiled_many_strategies_alike_is_told_once_and_of_each_with_v(project: Project, spoils: Spoils) -> None:
+    three = ONE_TIER.replace('["identity", "worse"]', '["identity", "worse", "slow"]')
+    project.settings(three + "[profiles.quick]\nretries = 0\n")
+    spoils(toy_identity_edge=2, toy_worse_edge=2, toy_slow_edge=2)
+    told = project.run("--benchmark-only").stdout
+    told.fnmatch_lines(
+        [
+            "toy-identity-edge: invalid: 2 of 2 trials are invalid, the first because the host was busy for *",
+            "  and for a reason like it, with other numbers (in summary.md, here with -v): toy-worse-edge, *",
+        ]
+    )
+    told.no_fnmatch_line("toy-worse-edge: invalid: *")
+    summary = (project.report / "summary.md").read_text(encoding="utf-8")
+    assert "- `toy-slow-edge` is invalid: 2 of 2 trials are invalid" in summary
+    told = project.run("--benchmark-only", "-v").stdout
+    told.fnmatch_lines(["toy-worse-edge: invalid: *", "toy-slow-edge: invalid: *"])
+    told.no_fnmatch_line("*for a reason like it*")
+
+
 def test_a_host_that_spoils_several_strategies_is_named_in_a_sentence(project: Project, spoils: Spoils) -> None:
     project.settings(ONE_TIER + "[profiles.quick]\nretries = 0\n")
     spoils(toy_worse_edge=9, toy_identity_edge=9)
