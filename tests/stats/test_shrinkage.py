@@ -20,9 +20,9 @@ def test_every_variance_stays_between_itself_and_the_common_one(variances: list[
     moved = found.variances - np.array(variances) * (1 - weight)
     # What is left after each one's own part is the same for all: the common part.
     assert np.allclose(moved, moved[0], rtol=1e-6, atol=1e-9 * max(variances))
-    assert np.array_equal(np.argsort(found.variances, kind="stable"), np.argsort(variances, kind="stable")) or (
-        weight > 0.999
-    )
+    # Larger ones stay larger, but for rounding, which makes some equal that were not.
+    ordered = found.variances[np.argsort(variances, kind="stable")]
+    assert (ordered[1:] >= ordered[:-1] * (1 - 1e-12)).all()
     assert (found.df <= df * len(variances)).all()
     assert (found.df >= df).all()
 
