@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from pytest_edgeai.stats import StatisticsInputError
@@ -13,6 +13,7 @@ from pytest_edgeai.stats.shrinkage import shrink_variances
 VARIANCES = st.lists(st.floats(1e-6, 1e6), min_size=3, max_size=30)
 
 
+@example([1.0, 1.0, 1.0000000000000002e-06, 1e-06], 1)  # the last two become equal
 @given(VARIANCES, st.integers(1, 30))
 def test_every_variance_stays_between_itself_and_the_common_one(variances: list[float], df: int) -> None:
     found = shrink_variances(variances, [df] * len(variances))
