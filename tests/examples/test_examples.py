@@ -103,9 +103,7 @@ def measured(folder: Path) -> dict[str, Any]:
     """The strategies of a session in a folder."""
     settings = folder / "edgeai.toml"
     text = settings.read_text(encoding="utf-8") + SOON_ON_ANY_HOST
-    # ONNX Runtime's quantizer fails on the biases [1, n] that skl2onnx writes.
-    is_quick = "sptq" in text and folder.name != "regression"
-    settings.write_text(text + WITHOUT_NEURAL_COMPRESSOR if is_quick else text, encoding="utf-8")
+    settings.write_text(text + WITHOUT_NEURAL_COMPRESSOR if "sptq" in text else text, encoding="utf-8")
     command = [sys.executable, "-m", "pytest", "--benchmark-only", "--edgeai-backend", "process"]
     done = subprocess.run(
         [*command, "--edgeai-replicates", "1", "-p", "no:cacheprovider"],
