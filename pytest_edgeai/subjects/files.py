@@ -77,7 +77,7 @@ def array_names(path: Path) -> tuple[str, ...]:
     try:
         with np.load(path) as file:
             return tuple(name for name in file.files if name != REFERENCE)
-    except (OSError, ValueError, AttributeError, BadZipFile) as error:  # another kind of file is an array, or pickled
+    except (OSError, ValueError, TypeError, AttributeError, BadZipFile) as error:  # one array is no file of several
         raise SubjectError(f"{path} cannot be read as an .npz file: {error}") from None
 
 
