@@ -1,4 +1,4 @@
-"""The main job with the real models on real tiers: built once, all measured, the study's trade-off, green."""
+"""The main job with the real models on real tiers: built once, without torch, all measured, in proportion, green."""
 
 from __future__ import annotations
 
@@ -7,13 +7,16 @@ import itertools
 import json
 import subprocess
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-for needed in ("torch", "neural_compressor", "transformers", "safetensors", "sklearn", "onnxscript"):
+from tests.suite.hiding import without_torch
+
+for needed in ("neural_compressor", "onnxscript", "safetensors", "sklearn"):
     pytest.importorskip(needed)
 
 ROOT = Path(__file__).parents[2]
@@ -45,7 +48,7 @@ class Session:
         return found
 
 
-def _measure(folder: Path, store: Path, *options: str) -> Session:
+def _measure(folder: Path, store: Path, *options: str, environment: Mapping[str, str] | None = None) -> Session:
     reports = folder / "reports"
     (folder / "edgeai.toml").write_text(ANY_HOST, encoding="utf-8")
     command = [sys.executable, "-m", "pytest", str(ROOT / "suites"), "--benchmark-only", "-p", "no:cacheprovider"]
@@ -58,7 +61,9 @@ def _measure(folder: Path, store: Path, *options: str) -> Session:
         str(reports),
         *options,
     ]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=1200, check=False)
+    done = subprocess.run(
+        command, cwd=folder, env=environment, capture_output=True, text=True, timeout=1200, check=False
+    )
     latest = reports / "latest"
     assert latest.exists(), done.stdout + done.stderr
     with (latest / "samples.csv").open(newline="", encoding="utf-8") as file:
@@ -84,8 +89,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def session(folder: Path, store: Path) -> Session:
-    return _measure(folder, store, "--edgeai-replicates", "1")
+def session(folder: Path, store: Path, tmp_path_factory: pytest.TempPathFactory) -> Session:
+    environment = without_torch(tmp_path_factory.mktemp("hiding"))
+    return _measure(folder, store, "--edgeai-replicates", "1", environment=environment)
 
 
 def test_every_strategy_is_measured_and_passes(session: Session) -> None:
@@ -123,12 +129,13 @@ def test_quantization_makes_artifacts_a_third_and_costs_no_more_than_its_budget(
             assert session.strategy(f"{model}-sptq-{tier}")["accuracy_drop"] <= 2.0
 
 
-def test_provenance_says_what_quantized(session: Session) -> None:
-    engines = {one["model"]: one["provenance"] for one in session.results["artifacts"] if one["operator"] == "sptq"}
-    assert {provenance["engine"] for provenance in engines.values()} == {"neural-compressor"}
+def test_provenance_says_what_exported_and_quantized_and_that_torch_did_not(session: Session) -> None:
+    engines = {(one["operator"], one["provenance"]["engine"]) for one in session.results["artifacts"]}
+    assert engines == {("identity", "onnxscript"), ("sptq", "neural-compressor")}
+    assert all("torch" not in one["provenance"]["libraries"] for one in session.results["artifacts"])
 
 
-def test_a_second_session_builds_nothing(session: Session, folder: Path, store: Path) -> None:
+def test_a_second_session_with_torch_builds_nothing(session: Session, folder: Path, store: Path) -> None:
     chosen = ("--edgeai-models", "bert", "--edgeai-tiers", "edge", "--edgeai-replicates", "1")
     second = _measure(folder, store, *chosen)
     assert second.exit_code == 0, second.output
