@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import csv
 import itertools
 import json
+import math
 import os
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,16 +26,22 @@ ROOT = Path(__file__).parents[2]
 BACKENDS = ("process", "docker")
 STRATEGIES = ("resnet-identity", "bert-sptq")
 """On each of three tiers."""
-APART = 1.25
-"""Tiers whose medians are nearer to each other than this have no order that a single trial would show."""
+APART = 1.5
+"""Tiers whose fastest requests are nearer to each other than this have no order that a single trial would show."""
 SETTINGS = """
 models = ["resnet", "bert"]
 operators = ["identity", "sptq"]
 replicates = 1
 
-[profiles.quick]  # other tests keep the host busy: what they spoil twice is not tried again
+[profiles.quick]
 inputs = 6
-retries = 1
+
+[tolerances]  # what a busy host does to latencies is not what is tested
+link_share = 0.99
+cpu_wait = 1
+waiting_requests = 1
+foreign_cores = 1000
+slow_host = 1000
 """
 CONFTEST = """
 pytest_plugins = ["fixtures.subjects"]
@@ -56,9 +65,37 @@ def test_predictions(deployment, artifact, subject, strategy):
 """
 
 
+@dataclass(frozen=True, slots=True)
+class Session:
+    """What a backend's session measured.
+
+    Parameters
+    ----------
+    results
+        `results.json`.
+    predictions
+        The answers of each strategy's tier.
+    fastest_s
+        The fastest request by model, operator and tier: whatever else a host does only adds to it.
+    """
+
+    results: dict[str, Any]
+    predictions: dict[str, Any]
+    fastest_s: dict[tuple[str, str, str], float]
+
+
+def _fastest_s(samples: Path) -> dict[tuple[str, str, str], float]:
+    fastest: dict[tuple[str, str, str], float] = {}
+    with samples.open(newline="", encoding="utf-8") as file:
+        for row in csv.DictReader(file):
+            name = (row["model"], row["operator"], row["tier"])
+            fastest[name] = min(fastest.get(name, math.inf), float(row["latency_s"]))
+    return fastest
+
+
 @pytest.fixture(scope="module")
-def measured(tmp_path_factory: pytest.TempPathFactory, store: Path) -> dict[str, tuple[dict[str, Any], dict[str, Any]]]:
-    """By backend: results and predictions."""
+def measured(tmp_path_factory: pytest.TempPathFactory, store: Path) -> dict[str, Session]:
+    """By backend."""
     try:
         ensure_image(engine.connect(), ImageSpec(), print)
     except engine.EngineError as error:
@@ -82,38 +119,31 @@ def measured(tmp_path_factory: pytest.TempPathFactory, store: Path) -> dict[str,
         assert report.is_file(), done.stdout + done.stderr
         results = json.loads(report.read_text("utf-8"))
         predictions = {path.stem: json.loads(path.read_text("utf-8")) for path in (project / "predictions").iterdir()}
-        found[backend] = (results, predictions)
+        found[backend] = Session(results, predictions, _fastest_s(report.with_name("samples.csv")))
     return found
 
 
-def test_the_same_matrix_passes_on_both_but_for_what_the_host_spoils(
-    measured: dict[str, tuple[dict[str, Any], dict[str, Any]]],
-) -> None:
+def test_the_same_matrix_passes_on_both(measured: dict[str, Session]) -> None:
     for backend in BACKENDS:
-        results, _ = measured[backend]
+        results = measured[backend].results
         assert results["backend"]["name"] == backend
         assert len(results["strategies"]) == 3 * len(STRATEGIES)
-        assert {one["verdict"] for one in results["strategies"]} <= {"pass", "invalid"}
-        assert {one["cause"] for one in results["trials"] if one["status"] == "invalid"} <= {"host"}
+        assert {one["verdict"] for one in results["strategies"]} == {"pass"}
 
 
-def test_predictions_are_identical(measured: dict[str, tuple[dict[str, Any], dict[str, Any]]]) -> None:
-    process, containers = (measured[backend][1] for backend in BACKENDS)
+def test_predictions_are_identical(measured: dict[str, Session]) -> None:
+    process, containers = (measured[backend].predictions for backend in BACKENDS)
     assert len(process) == 3 * len(STRATEGIES)
     assert process == containers
 
 
-def test_both_give_the_same_order_of_tiers(measured: dict[str, tuple[dict[str, Any], dict[str, Any]]]) -> None:
-    process, containers = (
-        {(one["model"], one["operator"], one["tier"]): one["median_s"] for one in measured[backend][0]["strategies"]}
-        for backend in BACKENDS
-    )
-    valid = [name for name in process if process[name] is not None and containers[name] is not None]
+def test_both_give_the_same_order_of_tiers(measured: dict[str, Session]) -> None:
+    process, containers = (measured[backend].fastest_s for backend in BACKENDS)
+    assert set(process) == set(containers)
     pairs = [
         (one, other)
-        for one, other in itertools.permutations(valid, 2)
+        for one, other in itertools.permutations(process, 2)
         if one[:2] == other[:2] and process[one] > APART * process[other]
     ]
-    if not pairs:
-        pytest.skip("this host is too busy: no two tiers of a model have valid medians that are apart")
+    assert len(pairs) >= len(STRATEGIES), process
     assert [pair for pair in pairs if containers[pair[0]] <= containers[pair[1]]] == []
