@@ -48,6 +48,8 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 # How long an example takes is the host's business.
 settings.register_profile("any host", deadline=None)
 settings.load_profile("any host")
+# What is imported and collected is hundreds of thousands of objects that stay.
+gc.set_threshold(50_000, 20, 20)
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
@@ -80,16 +82,23 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     return Files(config, log)
 
 
+_BEGUN: Final[set[Path]] = set()
+"""The files whose first test has begun."""
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Put the slowest files first, so that no worker is left alone with one of them at the end."""
     items.sort(key=lambda item: _place(item.nodeid))
 
 
-def pytest_collection_finish() -> None:
-    """Let no collection of garbage, of which tests make many, walk through what is imported and collected by now."""
-    gc.collect()
-    gc.freeze()
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> None:
+    """Let no collection of garbage, of which tests make many, walk through what earlier files have imported."""
+    if item.path not in _BEGUN:
+        _BEGUN.add(item.path)
+        gc.collect()
+        gc.freeze()
 
 
 def _place(nodeid: str) -> int:
