@@ -22,7 +22,7 @@ from typing import Final, NamedTuple
 from pytest_edgeai.measure.host import this_host
 from pytest_edgeai.reporting.page.bundle import javascript
 from pytest_edgeai.reporting.page.rendering import render
-from tests.page.browser import errors, opened
+from tests.page.browser import errors, opened, started
 from tests.page.documents import document
 
 _AIM_S: Final = 2.0
@@ -97,7 +97,7 @@ def browse(page: Path) -> Opened:
         Its file.
     """
     began = time.perf_counter()
-    with opened(page) as driver:
+    with started() as browser, opened(page, browser) as driver:
         drawn_s = time.perf_counter() - began
         driver.set_script_timeout(120)
         interactive_ms = float(driver.execute_script("return document.documentElement.dataset.interactive"))

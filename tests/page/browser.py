@@ -33,20 +33,9 @@ def executables() -> tuple[str, str]:
 
 
 @contextlib.contextmanager
-def opened(page: Path, *, width: int = 1400, scheme: Literal["light", "dark"] = "light") -> Iterator[Chrome]:
-    """A page in the browser, with every plot drawn or given up.
-
-    Parameters
-    ----------
-    page
-        The file.
-    width
-        Of the window, in pixels.
-    scheme
-        The colours that the reader prefers.
-    """
+def started() -> Iterator[Chrome]:
+    """A browser that has just started."""
     from selenium.webdriver import Chrome, ChromeOptions, ChromeService
-    from selenium.webdriver.support.ui import WebDriverWait
 
     chromium, path = executables()
     options = ChromeOptions()
@@ -55,6 +44,33 @@ def opened(page: Path, *, width: int = 1400, scheme: Literal["light", "dark"] = 
         options.add_argument(argument)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
     driver = Chrome(options=options, service=ChromeService(path))
+    try:
+        yield driver
+    finally:
+        driver.quit()
+
+
+@contextlib.contextmanager
+def opened(
+    page: Path, driver: Chrome, *, width: int = 1400, scheme: Literal["light", "dark"] = "light"
+) -> Iterator[Chrome]:
+    """A page in a tab of its own, with every plot drawn or given up.
+
+    Parameters
+    ----------
+    page
+        The file.
+    driver
+        The browser.
+    width
+        Of the window, in pixels.
+    scheme
+        The colours that the reader prefers.
+    """
+    from selenium.webdriver.support.ui import WebDriverWait
+
+    errors(driver)  # those of earlier pages are not this page's
+    driver.switch_to.new_window("tab")
     try:
         feature = {"name": "prefers-color-scheme", "value": scheme}
         driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [feature]})
@@ -65,7 +81,8 @@ def opened(page: Path, *, width: int = 1400, scheme: Literal["light", "dark"] = 
         WebDriverWait(driver, _WAIT_S).until(lambda shown: shown.execute_script(done))
         yield driver
     finally:
-        driver.quit()
+        driver.close()
+        driver.switch_to.window(driver.window_handles[0])
 
 
 def errors(driver: Chrome) -> list[str]:

@@ -9,7 +9,7 @@ import tempfile
 from pathlib import Path
 
 from pytest_edgeai.reporting.page.rendering import render
-from tests.page.browser import opened
+from tests.page.browser import opened, started
 
 PICTURES = (
     ("report", 1400, "light", "body", 900),
@@ -31,11 +31,11 @@ def main(results: Path, folder: Path) -> None:
         Where to write.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory() as scratch:
+    with tempfile.TemporaryDirectory() as scratch, started() as browser:
         page = Path(scratch) / "report.html"
         page.write_text(render(json.loads(results.read_text(encoding="utf-8"))), encoding="utf-8")
         for name, width, scheme, selector, height in PICTURES:
-            with opened(page, width=width, scheme="dark" if scheme == "dark" else "light") as driver:
+            with opened(page, browser, width=width, scheme="dark" if scheme == "dark" else "light") as driver:
                 top = driver.execute_script(
                     "return document.querySelector(arguments[0]).getBoundingClientRect().top + scrollY", selector
                 )

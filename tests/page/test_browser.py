@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import pytest
 
 from pytest_edgeai.reporting.page.rendering import render, render_comparison
-from tests.page.browser import ALL_DRAWN, errors, executables, opened
+from tests.page.browser import ALL_DRAWN, errors, opened
 from tests.page.documents import comparison, document
 from tests.page.test_page import HOSTILE
 
@@ -27,11 +27,6 @@ SYMBOLS = "return document.querySelectorAll('#choice .plot .layer_1_marks path')
 STRATEGIES = "[...document.querySelectorAll('#verdicts table[data-name=strategies] tbody tr')]"
 VISIBLE_ROWS = f"return {STRATEGIES}.filter(row => row.offsetParent).length"
 SHOWN = "return document.getElementById('shown').textContent"
-
-
-@pytest.fixture(scope="module", autouse=True)
-def browser() -> None:
-    executables()
 
 
 @pytest.fixture(scope="module")
@@ -54,8 +49,8 @@ def click(driver: Chrome, selector: str) -> None:
     WebDriverWait(driver, 60).until(lambda shown: shown.execute_script(applied) == followed)
 
 
-def test_every_plot_is_drawn_without_an_error(page: Path) -> None:
-    with opened(page) as driver:
+def test_every_plot_is_drawn_without_an_error(page: Path, browser: Chrome) -> None:
+    with opened(page, browser) as driver:
         assert driver.execute_script(ALL_DRAWN)
         marks = driver.execute_script(MARKS)
         assert len(marks) > 10
@@ -64,8 +59,8 @@ def test_every_plot_is_drawn_without_an_error(page: Path) -> None:
         assert errors(driver) == []
 
 
-def test_filters_hold_for_tables_and_plots_and_can_be_undone(page: Path) -> None:
-    with opened(page) as driver:
+def test_filters_hold_for_tables_and_plots_and_can_be_undone(page: Path, browser: Chrome) -> None:
+    with opened(page, browser) as driver:
         assert driver.execute_script(VISIBLE_ROWS) == 18
         click(driver, "input[name=model][value=bert]")
         click(driver, "input[name=tier][value=cloud]")
@@ -85,8 +80,8 @@ def test_filters_hold_for_tables_and_plots_and_can_be_undone(page: Path) -> None
 
 
 @pytest.mark.parametrize("width", [400, 1400])
-def test_nothing_but_tables_and_plots_is_wider_than_the_window(page: Path, width: int) -> None:
-    with opened(page, width=width) as driver:
+def test_nothing_but_tables_and_plots_is_wider_than_the_window(page: Path, width: int, browser: Chrome) -> None:
+    with opened(page, browser, width=width) as driver:
         assert driver.execute_script("return document.documentElement.scrollWidth") <= width
         needed, there = driver.execute_script(
             "const { scrollWidth, clientWidth } = document.querySelector('#verdicts .scroll');"
@@ -95,10 +90,10 @@ def test_nothing_but_tables_and_plots_is_wider_than_the_window(page: Path, width
         assert (needed > there) is (width == 400)  # there it scrolls by itself
 
 
-def test_the_page_of_a_comparison_is_drawn_without_filters(tmp_path: Path) -> None:
+def test_the_page_of_a_comparison_is_drawn_without_filters(tmp_path: Path, browser: Chrome) -> None:
     path = tmp_path / "compared.html"
     path.write_text(render_comparison(comparison(["bert-sptq-edge", "resnet-sptq-edge"])), encoding="utf-8")
-    with opened(path, width=400) as driver:
+    with opened(path, browser, width=400) as driver:
         assert driver.execute_script(ALL_DRAWN)
         assert driver.execute_script("return document.querySelectorAll('#comparison .plot svg').length") == 2
         assert not driver.find_element("id", "filters").is_displayed()
@@ -107,13 +102,13 @@ def test_the_page_of_a_comparison_is_drawn_without_filters(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_axe_finds_no_serious_violation(tmp_path: Path, scheme: Literal["light", "dark"]) -> None:
+def test_axe_finds_no_serious_violation(tmp_path: Path, scheme: Literal["light", "dark"], browser: Chrome) -> None:
     small = document(models=("bert", "resnet"), operators=("identity", "partition"), tiers=("mobile", "edge"))
     small["comparison"] = comparison([one["id"] for one in small["strategies"]])
     page = tmp_path / "report.html"
     page.write_text(render(small), encoding="utf-8")
     source = resources.files("axe_core_python").joinpath("axe.min.js").read_text(encoding="utf-8")
-    with opened(page, scheme=scheme) as driver:
+    with opened(page, browser, scheme=scheme) as driver:
         driver.execute_script(source)
         driver.execute_script("document.querySelectorAll('details').forEach(one => { one.open = true })")
         driver.set_script_timeout(120)
@@ -127,12 +122,12 @@ def test_axe_finds_no_serious_violation(tmp_path: Path, scheme: Literal["light",
         assert {"color-contrast", "label", "document-title"} <= {one["id"] for one in found["passes"]}
 
 
-def test_a_model_whose_name_is_a_script_does_nothing(tmp_path: Path) -> None:
+def test_a_model_whose_name_is_a_script_does_nothing(tmp_path: Path, browser: Chrome) -> None:
     name = HOSTILE.removesuffix("\u2028")  # which Vega's expressions cannot have, and no name of a model either
     hostile = document(models=(name, "bert"), tiers=("mobile", "edge"))
     path = tmp_path / "report.html"
     path.write_text(render(hostile), encoding="utf-8")
-    with opened(path) as driver:
+    with opened(path, browser) as driver:
         assert errors(driver) == []
         assert driver.execute_script(ALL_DRAWN)
         assert driver.title == "pytest-edgeai: not green"
@@ -146,13 +141,13 @@ def test_a_model_whose_name_is_a_script_does_nothing(tmp_path: Path) -> None:
         assert errors(driver) == []
 
 
-def test_500_strategies_can_be_used(tmp_path: Path, record_property: Any) -> None:
+def test_500_strategies_can_be_used(tmp_path: Path, record_property: Any, browser: Chrome) -> None:
     models = [f"model{number}" for number in range(10)]
     operators = ["identity", *(f"operator{number}" for number in range(9))]
     made = document(models, operators, ["mobile", "edge", "cloud", "mobile+edge", "mobile*5"], replicates=5)
     path = tmp_path / "report.html"
     path.write_text(render(made), encoding="utf-8")
-    with opened(path) as driver:
+    with opened(path, browser) as driver:
         interactive_ms = driver.execute_script("return Number(document.documentElement.dataset.interactive)")
         record_property("interactive_ms", interactive_ms)
         print(f"interactive after {interactive_ms} ms")

@@ -6,6 +6,7 @@ import re
 from dataclasses import replace
 from importlib import resources
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -13,9 +14,12 @@ from pytest_edgeai.commands.cli import main
 from pytest_edgeai.reporting.page.history import render_history
 from pytest_edgeai.versions.history import History, make_history
 from pytest_edgeai.versions.storage import read_storage
-from tests.page.browser import ALL_DRAWN, errors, executables, opened
+from tests.page.browser import ALL_DRAWN, errors, opened
 from tests.page.test_page import HOSTILE, Outline
 from tests.saved_sessions import commit_of, twelve
+
+if TYPE_CHECKING:
+    from selenium.webdriver import Chrome
 
 URL = "https://example.org/team/project/commit/{commit}"
 
@@ -73,7 +77,6 @@ def test_names_of_a_session_cannot_become_markup_script_or_an_address(history: H
 
 @pytest.fixture(scope="module")
 def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    executables()
     folder = tmp_path_factory.mktemp("page")
     twelve(folder / ".benchmarks")
     arguments = [f"--storage={folder / '.benchmarks'}", f"--html={folder / 'public'}", f"--commit-url={URL}"]
@@ -82,8 +85,8 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "public" / "index.html"
 
 
-def test_the_page_is_drawn_filtered_and_leads_to_commits_in_a_browser(page: Path) -> None:
-    with opened(page) as driver:
+def test_the_page_is_drawn_filtered_and_leads_to_commits_in_a_browser(page: Path, browser: Chrome) -> None:
+    with opened(page, browser) as driver:
         assert driver.execute_script(ALL_DRAWN)
         assert driver.execute_script("return document.getElementById('shown').textContent") == "2 of 2 strategies shown"
         points = "return document.querySelectorAll('#plot-model-0-1 .layer_2_marks path').length"
@@ -97,9 +100,11 @@ def test_the_page_is_drawn_filtered_and_leads_to_commits_in_a_browser(page: Path
 
 
 @pytest.mark.parametrize(("width", "scheme"), [(1400, "light"), (400, "dark")])
-def test_the_page_is_accessible_and_not_wider_than_the_window(page: Path, width: int, scheme: str) -> None:
+def test_the_page_is_accessible_and_not_wider_than_the_window(
+    page: Path, width: int, scheme: str, browser: Chrome
+) -> None:
     script = resources.files("axe_core_python").joinpath("axe.min.js").read_text(encoding="utf-8")
-    with opened(page, width=width, scheme="dark" if scheme == "dark" else "light") as driver:
+    with opened(page, browser, width=width, scheme="dark" if scheme == "dark" else "light") as driver:
         assert driver.execute_script("return document.documentElement.scrollWidth") <= width
         driver.execute_script(script)
         found = driver.execute_async_script("const done = arguments[0]; axe.run(document).then(done, done)")
