@@ -149,7 +149,8 @@ def test_copies_take_requests_in_turn_and_together_have_as_many_in_flight(tmp_pa
         assert [answer.slowest for answer in answers] == ["mobile[0]", "mobile[1]"] * 2
         assert [labels_of(answer)[0] for answer in answers] == [0, 1, 2, 3]
 
-        labels = [number % CLASSES for number in range(30)]
+        # So many that the thread of the second node is there before the first one has made all of them.
+        labels = [number % CLASSES for number in range(200)]
         many, elapsed_s = client.infer_all(NAME, [one_hot(label) for label in labels])
         assert [labels_of(answer)[0] for answer in many] == labels
         assert {answer.slowest for answer in many} == {"mobile[0]", "mobile[1]"}
@@ -160,7 +161,7 @@ def test_copies_take_requests_in_turn_and_together_have_as_many_in_flight(tmp_pa
         with pytest.raises(RequestError, match=r"node mobile\[1\] has not answered: "):
             client.infer(NAME, one_hot(0))
         with pytest.raises(RequestError, match=r"node mobile\[1\] has not answered: "):
-            client.infer_all(NAME, [one_hot(0)] * 4)
+            client.infer_all(NAME, [one_hot(0)] * 200)
 
 
 def test_nodes_of_the_origin_are_reached_over_its_link_with_itself(tmp_path: Path) -> None:
