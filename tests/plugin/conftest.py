@@ -6,6 +6,8 @@ import importlib
 import json
 import pkgutil
 import shutil
+import time
+import uuid
 from collections.abc import Callable
 from importlib import resources
 from pathlib import Path
@@ -22,6 +24,7 @@ import vl_convert  # noqa: F401  # stays imported, since it can be imported once
 from jsonschema import Draft202012Validator
 
 import pytest_edgeai
+from tests.plugin import forked
 
 # pytester forgets what a run in this process imported, which takes half of a run of toys: what is imported here stays.
 for _module in pkgutil.walk_packages(pytest_edgeai.__path__, "pytest_edgeai."):
@@ -108,8 +111,18 @@ class Project:
         if not any(one.startswith("--reruns") for one in arguments):
             absent += ["-p", "no:rerunfailures"]  # it listens on a port until the process ends
         if subprocess:
-            return self.pytester.runpytest_subprocess(*absent, *arguments)
+            return self._run_forked(*absent, *arguments)
         return self.pytester.runpytest_inprocess(*absent, *arguments)
+
+    def _run_forked(self, *arguments: str) -> pytest.RunResult:
+        begun = time.perf_counter()
+        outputs = [self.path / f"forked-{uuid.uuid4()}.{name}" for name in ("out", "err")]
+        process = forked.started(arguments, self.path, *outputs)
+        process.join()
+        out, err = (path.read_text(encoding="utf-8") for path in outputs)
+        print(out, err)  # for the report of a test that fails
+        assert process.exitcode is not None
+        return pytest.RunResult(process.exitcode, out.splitlines(), err.splitlines(), time.perf_counter() - begun)
 
     def collected(self, *arguments: str) -> list[str]:
         """The ids of the tests that `--collect-only` lists."""

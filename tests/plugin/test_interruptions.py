@@ -12,10 +12,12 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from pytest_edgeai.collection.interruption import Interruption
+from tests.plugin import forked
 from tests.plugin.conftest import PROCESSES, Project
 from tests.tiers.peers import children_of, processes, wait_until
 
-COMMAND = (sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--benchmark-only", "--benchmark-json=out.json")
+ARGUMENTS = ("-p", "no:cacheprovider", "--benchmark-only", "--benchmark-json=out.json")
+COMMAND = (sys.executable, "-m", "pytest", *ARGUMENTS)
 SUITE = """
 import pathlib, time
 
@@ -46,20 +48,20 @@ def signals_end_sessions() -> Iterator[None]:
         signal.signal(number, handler)
 
 
-def _ended_by(
-    project: Project, number: int, command: tuple[str, ...] = COMMAND, suite: str = SUITE
-) -> tuple[int, str, set[int]]:
+def _ended_by(project: Project, number: int, suite: str = SUITE) -> tuple[int | None, str, set[int]]:
     """Run a session until it waits, send it a signal: its exit code, what it printed, and its children's numbers."""
     project.path.joinpath("test_suite.py").write_text(suite, encoding="utf-8")
-    with subprocess.Popen(command, cwd=project.path, stdout=subprocess.PIPE, text=True) as session:
-        try:
-            assert wait_until(lambda: (project.path / "waiting").exists() or session.poll() is not None)
-            children = set(children_of(session.pid))
-            session.send_signal(number)
-            output, _ = session.communicate(timeout=120)
-        finally:
-            session.kill()
-    return session.returncode, output, children
+    output = project.path / "output.txt"
+    session = forked.started(ARGUMENTS, project.path, output, output)
+    assert session.pid is not None
+    try:
+        assert wait_until(lambda: (project.path / "waiting").exists() or not session.is_alive())
+        children = set(children_of(session.pid))
+        os.kill(session.pid, number)
+        session.join(120)
+    finally:
+        session.kill()
+    return session.exitcode, output.read_text(encoding="utf-8"), children
 
 
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP"])
@@ -83,7 +85,7 @@ def test_tiers_end_with_a_session_that_is_terminated(project: Project) -> None:
         "def pytest_edgeai_operators(config):\n    return [toy_models.Plain]\n",
         encoding="utf-8",
     )
-    code, output, children = _ended_by(project, signal.SIGTERM, suite=DEPLOYED)
+    code, output, children = _ended_by(project, signal.SIGTERM, DEPLOYED)
     assert code == pytest.ExitCode.INTERRUPTED, output
     assert children
     assert wait_until(lambda: not children & set(processes()))
@@ -91,8 +93,14 @@ def test_tiers_end_with_a_session_that_is_terminated(project: Project) -> None:
 
 @pytest.mark.parametrize("trap", ["trap '' INT", "trap '' INT HUP"])
 def test_a_session_whose_parent_ignores_signals_is_terminated_all_the_same(project: Project, trap: str) -> None:
-    command = ("sh", "-c", f'{trap}; exec "$@"', "sh", *COMMAND)
-    assert _ended_by(project, signal.SIGTERM, command)[0] == pytest.ExitCode.INTERRUPTED
+    project.path.joinpath("test_suite.py").write_text(SUITE, encoding="utf-8")
+    with subprocess.Popen(("sh", "-c", f'{trap}; exec "$@"', "sh", *COMMAND), cwd=project.path) as session:
+        try:
+            assert wait_until(lambda: (project.path / "waiting").exists() or session.poll() is not None)
+            session.send_signal(signal.SIGTERM)
+            assert session.wait(120) == pytest.ExitCode.INTERRUPTED
+        finally:
+            session.kill()
     assert project.results["interrupted"] == "by SIGTERM"
 
 

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
+import pty
 import re
+import struct
+import termios
 from collections.abc import Iterator
+from multiprocessing.connection import wait
+from pathlib import Path
 
 import pytest
 
+from tests.plugin import forked
 from tests.plugin.conftest import SETTINGS, Project
-
-pexpect = pytest.importorskip("pexpect")
 
 _CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\x1b\].*?(?:\x1b\\|\x07)")
 _STRICT = SETTINGS.replace("default = 100", "default = 2")
@@ -59,10 +65,19 @@ def on_terminal(project: Project, monkeypatch: pytest.MonkeyPatch, *arguments: s
     monkeypatch.setenv("TERM", "xterm")
     for name in ("NO_COLOR", "FORCE_COLOR", "PY_COLORS"):
         monkeypatch.delenv(name, raising=False)
-    child = project.pytester.spawn_pytest(f"-p no:cacheprovider --benchmark-only {' '.join(arguments)}", 100)
-    child.setwinsize(50, width)
-    child.expect(pexpect.EOF)
-    return Terminal(child.before.decode(), width)
+    ours, theirs = pty.openpty()
+    try:
+        fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 50, width, 0, 0))
+        place = Path(os.ttyname(theirs))
+        session = forked.started(["-p", "no:cacheprovider", "--benchmark-only", *arguments], project.path, place, place)
+        written = bytearray()
+        while ours in (ready := wait([ours, session.sentinel], timeout=100)):
+            written += os.read(ours, 65536)
+        assert ready, "the session has not ended"
+    finally:
+        os.close(ours)
+        os.close(theirs)
+    return Terminal(written.decode(), width)
 
 
 def ours(terminal: Terminal) -> Iterator[str]:
