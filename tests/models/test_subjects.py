@@ -244,7 +244,7 @@ def test_a_seed_trains_other_weights_beside_the_committed_ones(
 
     samples = dataclasses.replace(definition.SUBJECT.examples, generate=generate)
     monkeypatch.setattr(definition, "SUBJECT", dataclasses.replace(definition.SUBJECT, examples=samples))
-    recipe = dataclasses.replace(train.RECIPES["mobilenet"], epochs=10, batch=8)
+    recipe = dataclasses.replace(train.RECIPES["mobilenet"], epochs=3, batch=8)
     monkeypatch.setattr(train, "RECIPES", {"mobilenet": recipe})
     committed = checkpoint.path_of("mobilenet").read_bytes()
     for folder, seed in (("one", "1"), ("again", "1"), ("two", "2")):

@@ -139,7 +139,7 @@ def test_a_separation_beyond_double_precision_still_has_a_logarithm() -> None:
 
     assert result.p < 1e-300
     assert result.log10_p == pytest.approx(slow.log10_chi2_tail(result.h, 4), rel=1e-11)
-    for c in comparisons[1:4]:  # the first group with all but its neighbour
+    for c in comparisons[1:4:2]:  # the first group with others than its neighbour
         assert c.p == 0.0
         assert c.log10_p == pytest.approx(slow.log10_t_two_sided(c.t, c.df, digits=3000), rel=1e-11)
 
