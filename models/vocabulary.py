@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Final
@@ -73,6 +74,7 @@ def byte_pairs() -> Tokenizer:
 MAKERS: Final[Mapping[str, Callable[[], Tokenizer]]] = {"bert": word_pieces, "roberta": byte_pairs}
 
 
-def _sentences() -> list[str]:
+@functools.cache  # both tokenizers are made from them
+def _sentences() -> tuple[str, ...]:
     pairs = paraphrases.pairs("train", _PAIRS)
-    return [sentence.text for pair in pairs for sentence in (pair.first, pair.second)]
+    return tuple(sentence.text for pair in pairs for sentence in (pair.first, pair.second))
