@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 import time
 from collections.abc import Callable
@@ -122,13 +123,12 @@ def test_links_are_never_faster_than_declared(
             assert_is_never_faster(deployment, hop)
 
 
-@pytest.mark.parametrize("size_bytes", [200, 1000, 4000, 100_000])
 def test_a_message_of_any_size_takes_its_time_on_a_link_that_was_idle(
-    open_backend: Callable[[BackendContext], DockerBackend], order: OrderOn, tmp_path: Path, size_bytes: int
+    open_backend: Callable[[BackendContext], DockerBackend], order: OrderOn, tmp_path: Path
 ) -> None:
     site = make_site(tmp_path, edge_cloud="1 Mbit/s")
     with open_backend(site).deploy(order("cloud")) as deployment:
-        for hop in deployment.hops:
+        for hop, size_bytes in itertools.product(deployment.hops, (200, 1000, 4000, 100_000)):
             shape = hop.link.shape
             with deployment.probe(hop) as lines:
                 lines.link.upload(PROBE_PATH, 1)
