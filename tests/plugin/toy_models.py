@@ -8,6 +8,7 @@ the host spoils: {"toy-worse-edge": 1}.
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import os
 import time
@@ -152,8 +153,8 @@ class Slow(Operator[NoParameters]):
 
 
 class _Client:
-    def __init__(self, order: DeploymentSpec) -> None:
-        self._model = Model(order.folder, Execution(tier=str(order.placement)))
+    def __init__(self, model: Model) -> None:
+        self._model = model
 
     def __enter__(self) -> _Client:
         return self
@@ -192,9 +193,13 @@ class _Deployment:
         self._order = order
         self._spoils = spoils
 
+    @functools.cached_property
+    def _model(self) -> Model:
+        return Model(self._order.folder, Execution(tier=str(self._order.placement)))
+
     def client(self) -> Any:
         """A connection."""
-        return _Client(self._order)
+        return _Client(self._model)
 
     def probe(self, hop: object) -> None:
         """There are no links."""
@@ -206,12 +211,11 @@ class _Deployment:
         if os.environ.get("TOY_FAULT") == "limits":
             raise TierError("tier edge was given 1 core and has 2")
         unproven = tuple(filter(None, os.environ.get("TOY_UNPROVEN", "").split(",")))
-        digests = Model(self._order.folder, Execution()).digests
         told = {} if os.environ.get("TOY_FAULT") == "silent" else {"load_s": {"toy": 0.001}}
         here: dict[str, Any] = {}
         if "TOY_ENERGY" in os.environ:
             here = {**whereabouts(), "cpus": [], "threads": 1, "cpu_s": 0.0}
-        said = {**told, **here, "digests": {self._order.name: digests}}
+        said = {**told, **here, "digests": {self._order.name: self._model.digests}}
         return (TierState(str(self._order.placement), said, unproven),)
 
     def reference(self) -> dict[str, dict[str, Any]]:
