@@ -159,6 +159,8 @@ def project(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, store: P
     # pytester's home is empty, and what the page keeps there takes seconds to make.
     monkeypatch.setenv("XDG_CACHE_HOME", str(store.parent / "cache"))
     monkeypatch.delenv("TOY_FAULT", raising=False)
+    # What a process that builds has to import takes it most of its time.
+    monkeypatch.setattr("pytest_edgeai.operators.worker.get_context", lambda method: forked.SERVER)
     shutil.copy(Path(__file__).with_name("toy_models.py"), pytester.path)
     pytester.makeini("[pytest]\npythonpath = .\naddopts = -p no:hypothesispytest\n")
     pytester.makeconftest(CONFTEST)

@@ -1,16 +1,16 @@
-"""pytest in a process that is forked from one in which all libraries are imported: most of a session of toys."""
+"""Processes that are forked from one in which libraries are imported: to import them is most of a session of toys."""
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import pkgutil
 import signal
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from multiprocessing.context import ForkServerContext, ForkServerProcess
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import pytest
 
@@ -25,10 +25,29 @@ _OWN: Final = [
     for one in pkgutil.walk_packages(pytest_edgeai.__path__, "pytest_edgeai.")
     if not one.name.endswith((".__main__", ".encoder"))  # the one runs a command, the other needs torch
 ]
-_SERVER: Final = multiprocessing.get_context("forkserver")
-_SERVER.set_forkserver_preload([*_LIBRARIES, *_OWN])
 _PATH: Final = tuple(sys.path)
 """Before the tests that run in this process change it."""
+
+
+class _Process(ForkServerProcess):
+    """Has the environment of the process that starts it, as any other process."""
+
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        self._environment = dict(os.environ)
+
+    def run(self) -> None:
+        os.environ.clear()
+        os.environ.update(self._environment)
+        super().run()
+
+
+class _Server(ForkServerContext):
+    Process = _Process
+
+
+SERVER: Final = _Server()
+SERVER.set_forkserver_preload([*_LIBRARIES, *_OWN])
 
 
 def started(arguments: Sequence[str], folder: Path, stdout: Path, stderr: Path) -> BaseProcess:
@@ -43,7 +62,7 @@ def started(arguments: Sequence[str], folder: Path, stdout: Path, stderr: Path) 
     stdout, stderr
         What to write to: files, or a terminal, which becomes the session's own.
     """
-    process = _SERVER.Process(target=_run, args=(arguments, folder, dict(os.environ), (stdout, stderr), _PATH))
+    process = SERVER.Process(target=_run, args=(arguments, folder, (stdout, stderr), _PATH))
     process.start()
     return process
 
@@ -51,7 +70,6 @@ def started(arguments: Sequence[str], folder: Path, stdout: Path, stderr: Path) 
 def _run(
     arguments: Sequence[str],
     folder: Path,
-    environment: Mapping[str, str],
     outputs: tuple[Path, Path],
     path: Sequence[str],
 ) -> None:
@@ -65,8 +83,6 @@ def _run(
     if os.isatty(1):
         os.dup2(1, 0)
     os.chdir(folder)
-    os.environ.clear()
-    os.environ.update(environment)
     sys.path[:] = [str(folder), *path]  # as `python -m pytest` does
     sys.argv[:] = ["pytest", *arguments]
     code = pytest.main(list(arguments))
