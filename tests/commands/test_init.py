@@ -17,6 +17,7 @@ from PIL import Image
 from pytest_edgeai.arrays import Array
 from pytest_edgeai.commands import cli, init
 from pytest_edgeai.settings import Settings
+from tests.plugin import forked
 from tests.plugin.conftest import ANY_HOST
 
 GIVEN = ("--graph", "price.onnx", "--examples", "houses.npz", "--metric", "mae,r2")
@@ -27,7 +28,9 @@ def settings_in(folder: Path) -> dict[str, object]:
     return tomllib.loads((folder / "edgeai.toml").read_text(encoding="utf-8"))
 
 
-def test_what_it_writes_is_measured(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_it_writes_is_measured(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert cli.main(["init", *GIVEN, "--yes"]) == 0
     assert capsys.readouterr().out.splitlines()[-1] == "To measure:  pytest --benchmark-only"
     assert cli.main(["check"]) == 0
@@ -35,16 +38,10 @@ def test_what_it_writes_is_measured(folder: Path, capsys: pytest.CaptureFixture[
     usual = 'default = "2 %"'
     assert usual in text  # how much quantization costs this graph is not what is tested
     (folder / "edgeai.toml").write_text(text.replace(usual, "default = 0.5") + ANY_HOST, encoding="utf-8")
-    measured = [sys.executable, "-m", "pytest", "--benchmark-only", "--edgeai-backend=process"]
-    done = subprocess.run(
-        [*measured, "--edgeai-replicates=1"],
-        cwd=folder,
-        env={**os.environ, "EDGEAI_STORE": str(folder / "store")},
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "4 passed" in done.stdout
+    monkeypatch.setenv("EDGEAI_STORE", str(folder / "store"))
+    done = forked.run(["--benchmark-only", "--edgeai-backend=process", "--edgeai-replicates=1"], folder)
+    assert done.ret == 0
+    done.assert_outcomes(passed=4)
     assert (folder / "reports" / "latest" / "results.json").is_file()
 
 

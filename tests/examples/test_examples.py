@@ -15,6 +15,8 @@ from typing import Any
 
 import pytest
 
+from tests.plugin import forked
+
 FOLDER = Path(__file__).parents[2] / "examples"
 SOON_ON_ANY_HOST = """
 [profiles.quick]
@@ -104,12 +106,10 @@ def measured(folder: Path) -> dict[str, Any]:
     settings = folder / "edgeai.toml"
     text = settings.read_text(encoding="utf-8") + SOON_ON_ANY_HOST
     settings.write_text(text + WITHOUT_NEURAL_COMPRESSOR if "sptq" in text else text, encoding="utf-8")
-    command = [sys.executable, "-m", "pytest", "--benchmark-only", "--edgeai-backend", "process"]
-    done = subprocess.run(
-        [*command, "--edgeai-replicates", "1", "-p", "no:cacheprovider"],
-        cwd=folder, env=environment(folder.parent), capture_output=True, text=True,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stdout + done.stderr
+    arguments = ["--benchmark-only", "--edgeai-backend", "process", "--edgeai-replicates", "1"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("EDGEAI_STORE", environment(folder.parent)["EDGEAI_STORE"])
+        assert forked.run([*arguments, "-p", "no:cacheprovider"], folder).ret == 0
     document = json.loads((folder / "reports" / "latest" / "results.json").read_text(encoding="utf-8"))
     return {row["id"]: row for row in document["strategies"]}
 

@@ -6,8 +6,6 @@ import importlib
 import json
 import pkgutil
 import shutil
-import time
-import uuid
 from collections.abc import Callable
 from importlib import resources
 from pathlib import Path
@@ -111,18 +109,8 @@ class Project:
         if not any(one.startswith("--reruns") for one in arguments):
             absent += ["-p", "no:rerunfailures"]  # it listens on a port until the process ends
         if subprocess:
-            return self._run_forked(*absent, *arguments)
+            return forked.run([*absent, *arguments], self.path)
         return self.pytester.runpytest_inprocess(*absent, *arguments)
-
-    def _run_forked(self, *arguments: str) -> pytest.RunResult:
-        begun = time.perf_counter()
-        outputs = [self.path / f"forked-{uuid.uuid4()}.{name}" for name in ("out", "err")]
-        process = forked.started(arguments, self.path, *outputs)
-        process.join()
-        out, err = (path.read_text(encoding="utf-8") for path in outputs)
-        print(out, err)  # for the report of a test that fails
-        assert process.exitcode is not None
-        return pytest.RunResult(process.exitcode, out.splitlines(), err.splitlines(), time.perf_counter() - begun)
 
     def collected(self, *arguments: str) -> list[str]:
         """The ids of the tests that `--collect-only` lists."""

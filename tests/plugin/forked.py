@@ -6,6 +6,8 @@ import os
 import pkgutil
 import signal
 import sys
+import tempfile
+import time
 from collections.abc import Sequence
 from multiprocessing.context import ForkServerContext, ForkServerProcess
 from multiprocessing.process import BaseProcess
@@ -65,6 +67,27 @@ def started(arguments: Sequence[str], folder: Path, stdout: Path, stderr: Path) 
     process = SERVER.Process(target=_run, args=(arguments, folder, (stdout, stderr), _PATH))
     process.start()
     return process
+
+
+def run(arguments: Sequence[str], folder: Path) -> pytest.RunResult:
+    """Run a session to its end, in the environment of this moment.
+
+    Parameters
+    ----------
+    arguments
+        pytest's.
+    folder
+        Where it runs.
+    """
+    begun = time.perf_counter()
+    with tempfile.TemporaryDirectory() as scratch:
+        outputs = [Path(scratch, name) for name in ("out", "err")]
+        session = started(arguments, folder, *outputs)
+        session.join()
+        out, err = (path.read_text(encoding="utf-8") for path in outputs)
+    print(out, err)  # for the report of a test that fails
+    assert session.exitcode is not None
+    return pytest.RunResult(session.exitcode, out.splitlines(), err.splitlines(), time.perf_counter() - begun)
 
 
 def _run(

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.plugin import forked
 from tests.plugin.conftest import Project
 
 
@@ -14,7 +15,7 @@ def test_a_benchmark_of_another_project_is_saved_as_without_the_plugin(pytester:
     pytester.makepyfile("def test_theirs(benchmark):\n    benchmark(sum, (1, 2))\n")
     documents = []
     for name, plugins in (("with", ()), ("without", ("-p", "no:edgeai"))):
-        result = pytester.runpytest_subprocess("-p", "no:cacheprovider", f"--benchmark-save={name}", *plugins)
+        result = forked.run(["-p", "no:cacheprovider", f"--benchmark-save={name}", *plugins], pytester.path)
         assert result.ret == 0
         (saved,) = Path(pytester.path, ".benchmarks").rglob(f"*_{name}.json")
         documents.append(json.loads(saved.read_text(encoding="utf-8")))
@@ -42,7 +43,7 @@ def test_a_fixture_that_their_test_asks_for_and_nobody_defined_fails_that_test_a
             pass
         """
     )
-    result = pytester.runpytest_subprocess("-p", "no:cacheprovider")
+    result = forked.run(["-p", "no:cacheprovider"], pytester.path)
     result.assert_outcomes(passed=1, errors=1)
     assert result.ret == pytest.ExitCode.TESTS_FAILED
     result.stdout.fnmatch_lines(["pytest-edgeai, whose fixtures this test asks for: there are no subject models: *"])
@@ -51,7 +52,7 @@ def test_a_fixture_that_their_test_asks_for_and_nobody_defined_fails_that_test_a
 
 def test_in_a_worker_too(pytester: pytest.Pytester) -> None:
     pytester.makepyfile("def test_forgotten(trial):\n    pass\n\ndef test_other():\n    pass\n")
-    result = pytester.runpytest_subprocess("-p", "no:cacheprovider", "-n1")
+    result = forked.run(["-p", "no:cacheprovider", "-n1"], pytester.path)
     result.assert_outcomes(passed=1, errors=1)
     result.stdout.fnmatch_lines(["*there are no subject models: *"])
 
@@ -65,7 +66,7 @@ def test_values_that_their_hook_gives_for_a_name_of_ours_are_theirs(pytester: py
         """
     )
     pytester.makepyfile("def test_theirs(operator):\n    assert operator in '+-'\n")
-    result = pytester.runpytest_subprocess("-p", "no:cacheprovider")
+    result = forked.run(["-p", "no:cacheprovider"], pytester.path)
     result.assert_outcomes(passed=2)
 
 
